@@ -1,0 +1,110 @@
+"""What footage is read from: one interface for folders, card images and raw block devices.
+
+A source is hostile and may vanish. Its implementations (card.py) turn every fault of theirs into `ReadFault`,
+`SourceGone`, `SourceUnreadable` or `NotAFileSystem`; nothing of them writes to the source.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class SourceKind(StrEnum):
+    """How the bytes are reached."""
+
+    FOLDER = "folder"
+    IMAGE = "image"
+    BLOCK_DEVICE = "block_device"
+
+
+class TimeBasis(StrEnum):
+    """What the modification times of a source mean."""
+
+    UTC = "utc"
+    CAMERA_LOCAL = "camera_local"  # FAT and exFAT without offset: the camera's wall clock, written as if it were UTC
+
+
+class FindingKind(StrEnum):
+    """What was met while listing and is not a file to copy."""
+
+    SKIPPED_SYMLINK = "skipped_symlink"
+    SKIPPED_SPECIAL = "skipped_special"  # FIFO, socket, device node
+    DELETED_ENTRY = "deleted_entry"
+    UNREADABLE_DIRECTORY = "unreadable_directory"
+    UNREADABLE_ENTRY = "unreadable_entry"
+    ORPHAN = "orphan"  # content without a directory entry
+    DIRECTORY_LOOP = "directory_loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One regular file as the source lists it."""
+
+    path: tuple[bytes, ...]  # components as found, never joined: a FAT name may hold "/"
+    size_bytes: int
+    modified_ns: int | None  # nanoseconds since the epoch in the source's `time_basis`; None: the source does not say
+    handle: str  # opaque to everybody but the source
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something met while listing that is not a file to copy."""
+
+    kind: FindingKind
+    path: tuple[bytes, ...]
+    detail: str
+    offset_bytes: int | None = None  # of the medium, where the place is known
+    length_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What the source says about itself; the order of the three tuples is that of its volumes."""
+
+    kind: SourceKind
+    file_systems: tuple[str, ...]
+    labels: tuple[str, ...]
+    volume_ids: tuple[str, ...]
+    size_bytes: int | None
+    time_basis: TimeBasis
+
+
+class Reader(Protocol):
+    """One opened file. Used by one thread at a time, at rising offsets except when a chunk is read again."""
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer` from `offset`; return the bytes read, 0 only at the end of the file.
+
+        Raises ReadFault where the medium is unreadable, SourceGone when the device left.
+        """
+        ...
+
+    def changed(self) -> bool:
+        """Whether the file is no longer what it was when listed (size, mtime, ctime, inode where they exist)."""
+        ...
+
+    def close(self) -> None:
+        """Release the file; closing twice does nothing."""
+        ...
+
+
+class Source(Protocol):
+    """A camera, card, image or folder, opened read-only."""
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What the source says about itself."""
+        ...
+
+    def entries(self) -> Iterator[Entry | Finding]:
+        """List everything, in any order. Raises SourceGone or SourceUnreadable, never ends early in silence."""
+        ...
+
+    def open(self, entry: Entry) -> Reader:
+        """Open one listed file. Raises SourceUnreadable for this file alone, SourceGone for all."""
+        ...
+
+    def close(self) -> None:
+        """Release the source; closing twice does nothing."""
+        ...
