@@ -4,6 +4,8 @@ Messages say what happened, what is safe and what to do, in English and in Chine
 `dock-agent` (JSON output, logs, kiosk): never change or reuse one.
 """
 
+# ruff: noqa: N818  - an error is named as its code is
+
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
@@ -104,7 +106,8 @@ class ReadFault(SourceError):
         super().__init__(
             f"The card cannot read {length_bytes} bytes at {offset_bytes} of this file. The rest of the file is copied "
             "and the gap is recorded. Keep the card and do not record on it again.",
-            f"存储卡无法读取该文件第 {offset_bytes} 字节起的 {length_bytes} 字节。其余部分照常复制，缺口已记录。请保留该卡，勿再用于录制。",
+            f"存储卡无法读取该文件第 {offset_bytes} 字节起的 {length_bytes} 字节。"
+            "其余部分照常复制，缺口已记录。请保留该卡，勿再用于录制。",
         )
         self.offset_bytes = offset_bytes
         self.length_bytes = length_bytes
@@ -141,8 +144,8 @@ class VaultReadOnly(VaultError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The vault cannot be written: it is mounted read-only or its permissions refuse us. The camera is untouched. "
-            "Check the disk and the owner of the vault folder, then dock the camera again.",
+            "The vault cannot be written: it is mounted read-only or its permissions refuse us. The camera is "
+            "untouched. Check the disk and the owner of the vault folder, then dock the camera again.",
             "存证库无法写入：磁盘以只读方式挂载或权限不足。记录仪未被改动。请检查磁盘和存证库目录的属主，然后重新接入记录仪。",
         )
 
@@ -168,9 +171,10 @@ class ReadbackMismatch(VaultError):
 
     def __init__(self, chunk: int) -> None:
         super().__init__(
-            f"The vault's disk gave back wrong bytes for chunk {chunk}, again after it was copied anew. Nothing wrong was "
-            "accepted; the camera is untouched. Do not clear the camera. Replace the vault's disk or cable.",
-            f"存证库磁盘读回的第 {chunk} 块与写入不符，重新复制后仍不符。错误数据未被接受；记录仪未被改动。请勿清除记录仪，更换存证库磁盘或线缆。",
+            f"The vault's disk gave back wrong bytes for chunk {chunk}, again after it was copied anew. Nothing wrong "
+            "was accepted; the camera is untouched. Do not clear the camera. Replace the vault's disk or cable.",
+            f"存证库磁盘读回的第 {chunk} 块与写入不符，重新复制后仍不符。错误数据未被接受；记录仪未被改动。"
+            "请勿清除记录仪，更换存证库磁盘或线缆。",
         )
         self.chunk = chunk
 
