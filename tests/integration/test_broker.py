@@ -1,0 +1,325 @@
+"""The embedded broker, spoken to over a socket by paho: what hub and station rely on, and how it dies."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from hub import broker
+
+EVENTS = "custodock/1/dock-7/events"
+ALL_EVENTS = "custodock/1/+/events"
+WAIT_SECONDS = 15.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {WAIT_SECONDS} s for {what}"
+        time.sleep(0.01)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start_broker(port: int, directory: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "hub.broker", "--port", str(port), "--dir", str(directory)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    wait_until(lambda: answers(port) or process.poll() is not None, "the broker to listen")
+    return process
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+class Client:
+    """A paho MQTT 5 client that keeps what arrives and acknowledges only when told to."""
+
+    def __init__(
+        self, port: int, name: str, *, session_seconds: int = 0, will: tuple[str, bytes] | None = None, ack: bool = True
+    ) -> None:
+        self.messages: list[mqtt.MQTTMessage] = []
+        self.refusals: list[int] = []
+        self.published = 0
+        self._subscribed = threading.Event()
+        self._ack = ack
+        self.paho = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=name,
+            protocol=mqtt.MQTTv5,
+            manual_ack=True,
+            reconnect_on_failure=False,
+        )
+        self.paho.on_message = self._on_message
+        self.paho.on_subscribe = lambda *_: self._subscribed.set()
+        self.paho.on_publish = self._on_publish
+        if will:
+            self.paho.will_set(will[0], will[1], qos=1, retain=True)
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = session_seconds
+        self.paho.connect("127.0.0.1", port, clean_start=session_seconds == 0, properties=properties)
+        self.paho.loop_start()
+        wait_until(self.paho.is_connected, "CONNACK")
+
+    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        self.messages.append(message)
+        if self._ack:
+            self.paho.ack(message.mid, message.qos)
+
+    def _on_publish(self, _client: mqtt.Client, _data: Any, _mid: int, reason: Any, _properties: Any) -> None:
+        self.published += 1
+        if reason.is_failure:
+            self.refusals.append(reason.value)
+
+    def subscribe(self, topic: str) -> None:
+        self._subscribed.clear()
+        self.paho.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
+        assert self._subscribed.wait(WAIT_SECONDS), "no SUBACK"
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish with QoS 1 and wait for the broker's acknowledgement."""
+        info = self.paho.publish(topic, payload, qos=1, retain=retain)
+        info.wait_for_publish(WAIT_SECONDS)
+        assert info.is_published(), "no PUBACK"
+
+    def vanish(self) -> None:
+        """Lose the connection without DISCONNECT, as a pulled cable does."""
+        self.paho.loop_stop()
+        sock = self.paho.socket()
+        assert isinstance(sock, socket.socket)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.paho.disconnect()
+        self.paho.loop_stop()
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    number = free_port()
+    process = start_broker(number, tmp_path)
+    yield number
+    finish(process)
+
+
+def payloads(client: Client) -> list[bytes]:
+    return [message.payload for message in client.messages]
+
+
+def test_listens_on_loopback_only(tmp_path: Path) -> None:
+    process = start_broker(number := free_port(), tmp_path)
+    listening = [c.laddr for c in psutil.Process(process.pid).net_connections() if c.status == psutil.CONN_LISTEN]
+    finish(process)
+    assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", number)]
+
+
+def test_refuses_mqtt_3(port: int) -> None:
+    """3.1.1 would acknowledge a refused publish as a success, so such a client gets no CONNACK of success."""
+    connect_311 = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02c1"
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS) as raw:
+        raw.sendall(connect_311)
+        try:
+            answer = raw.recv(64)
+        except ConnectionResetError:
+            answer = b""
+    assert answer[:1] != b"\x20" or answer[3] != 0
+
+
+def test_delivers_in_order(port: int) -> None:
+    hub, station = Client(port, "hub"), Client(port, "dock-7")
+    hub.subscribe(ALL_EVENTS)
+    sent = [b"%d" % number for number in range(500)]
+    for payload in sent:
+        station.paho.publish(EVENTS, payload, qos=1)
+    wait_until(lambda: len(hub.messages) == len(sent), "500 messages")
+    assert payloads(hub) == sent
+    hub.close()
+    station.close()
+
+
+def test_a_publish_nobody_listens_to_is_harmless(port: int) -> None:
+    station = Client(port, "dock-7")
+    station.publish("custodock/1/dock-7/state", b"{}", retain=True)
+    station.publish(EVENTS, b"x")
+    assert station.paho.is_connected()
+    station.close()
+
+
+def test_retained_state_reaches_a_later_subscriber_and_can_be_cleared(port: int) -> None:
+    station = Client(port, "dock-7")
+    station.publish("custodock/1/dock-7/bay/1", b"copying 12/48", retain=True)
+    supervisor = Client(port, "supervisor")
+    supervisor.subscribe("custodock/1/+/bay/+")
+    wait_until(lambda: payloads(supervisor) == [b"copying 12/48"], "the retained message")
+    assert supervisor.messages[0].retain
+    station.publish("custodock/1/dock-7/bay/1", b"", retain=True)
+    late = Client(port, "late")
+    late.subscribe("custodock/1/dock-7/bay/+")
+    station.publish("custodock/1/dock-7/bay/2", b"empty")
+    wait_until(lambda: bool(late.messages), "the live message")
+    assert payloads(late) == [b"empty"]
+    for client in (station, supervisor, late):
+        client.close()
+
+
+def test_last_will_is_published_when_a_station_vanishes(port: int) -> None:
+    hub = Client(port, "hub")
+    hub.subscribe("custodock/1/+/state")
+    station = Client(port, "dock-7", will=("custodock/1/dock-7/state", b"offline"))
+    station.publish("custodock/1/dock-7/state", b"online", retain=True)
+    station.vanish()
+    wait_until(lambda: payloads(hub) == [b"online", b"offline"], "the will")
+    late = Client(port, "late")
+    late.subscribe("custodock/1/dock-7/state")
+    wait_until(lambda: payloads(late) == [b"offline"], "the retained will")
+    hub.close()
+    late.close()
+
+
+def test_keeps_thousands_of_events_for_an_absent_hub(port: int) -> None:
+    hub = Client(port, "hub", session_seconds=86400)
+    hub.subscribe(ALL_EVENTS)
+    hub.close()
+    station = Client(port, "dock-7")
+    sent = [b"%06d" % number + bytes(1500) for number in range(5000)]
+    for payload in sent:
+        station.paho.publish(EVENTS, payload, qos=1)
+    wait_until(lambda: station.published == len(sent), "5,000 acknowledgements")
+    hub = Client(port, "hub", session_seconds=86400)
+    wait_until(lambda: len(hub.messages) >= len(sent), "5,000 messages")
+    assert payloads(hub) == sent
+    hub.close()
+    station.close()
+
+
+def test_unacknowledged_messages_come_again(port: int) -> None:
+    """The hub dies before its commit: what it had not acknowledged must be delivered to its next life."""
+    hub = Client(port, "hub", session_seconds=86400, ack=False)
+    hub.subscribe(ALL_EVENTS)
+    station = Client(port, "dock-7")
+    sent = [b"%d" % number for number in range(50)]
+    for payload in sent:
+        station.publish(EVENTS, payload)
+    wait_until(lambda: len(hub.messages) == len(sent), "50 messages")
+    for message in hub.messages[:20]:
+        hub.paho.ack(message.mid, message.qos)
+    time.sleep(0.2)
+    hub.vanish()
+    time.sleep(0.2)
+    again = Client(port, "hub", session_seconds=86400)
+    wait_until(lambda: set(sent[20:]) <= set(payloads(again)), "the unacknowledged messages")
+    again.close()
+    station.close()
+
+
+def test_shared_subscription_divides_the_work(port: int) -> None:
+    replicas = [Client(port, f"hub-{number}") for number in range(2)]
+    for replica in replicas:
+        replica.subscribe(f"$share/hub/{ALL_EVENTS}")
+    station = Client(port, "dock-7")
+    for number in range(40):
+        station.publish(EVENTS, b"%d" % number)
+    wait_until(lambda: sum(len(replica.messages) for replica in replicas) >= 40, "40 messages")
+    assert sorted(payloads(replicas[0]) + payloads(replicas[1]), key=int) == [b"%d" % number for number in range(40)]
+    for client in (*replicas, station):
+        client.close()
+
+
+def test_an_oversize_publish_ends_the_connection_unacknowledged(port: int) -> None:
+    hub, station = Client(port, "hub"), Client(port, "dock-7")
+    hub.subscribe(ALL_EVENTS)
+    station.publish(EVENTS, bytes(200 * 1024))
+    info = station.paho.publish(EVENTS, bytes(broker.MAX_PAYLOAD_BYTES + 1024), qos=1)
+    wait_until(lambda: not station.paho.is_connected(), "the refusal")
+    assert not info.is_published()
+    other = Client(port, "dock-8")
+    other.publish("custodock/1/dock-8/events", b"after")
+    wait_until(lambda: len(hub.messages) == 2, "the message of another station")
+    assert [len(payload) for payload in payloads(hub)] == [200 * 1024, 5]
+    hub.close()
+    other.close()
+
+
+def test_sigterm_ends_it_and_frees_the_port(tmp_path: Path) -> None:
+    process = start_broker(number := free_port(), tmp_path)
+    process.terminate()
+    _, errors = process.communicate(timeout=5)
+    assert (process.returncode, errors) == (-signal.SIGTERM, b"")
+    assert not answers(number)
+
+
+def test_restarts_on_the_same_port_after_kill(tmp_path: Path) -> None:
+    process = start_broker(number := free_port(), tmp_path)
+    station = Client(number, "dock-7")
+    finish(process)
+    second = start_broker(number, tmp_path)
+    again = Client(number, "dock-7")
+    again.publish(EVENTS, b"x")
+    again.close()
+    station.paho.loop_stop()
+    finish(second)
+
+
+def test_a_taken_port_is_an_error(port: int, tmp_path: Path) -> None:
+    process = start_broker(port, tmp_path)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert b"in use" in errors
+
+
+def test_dies_with_its_parent(tmp_path: Path) -> None:
+    number = free_port()
+    command = [sys.executable, "-m", "hub.broker", "--port", str(number), "--dir", str(tmp_path)]
+    starter = f"import subprocess; subprocess.Popen({command!r}); input()"
+    parent = subprocess.Popen([sys.executable, "-c", starter], stdin=subprocess.PIPE, cwd=Path.cwd())
+    wait_until(lambda: answers(number), "the broker to listen")
+    children = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.communicate()
+    gone, alive = psutil.wait_procs(children, timeout=5)
+    assert len(gone) == 1
+    assert not alive
+
+
+@pytest.mark.slow
+def test_throughput(port: int, record_property: Callable[[str, object], None]) -> None:
+    """Two stations to one hub, QoS 1 both ways; the floor is low, the figure is printed (`pytest -s`)."""
+    hub = Client(port, "hub")
+    hub.subscribe(ALL_EVENTS)
+    count = 10_000
+    stations = [Client(port, f"dock-{number}") for number in range(2)]
+    started = time.monotonic()
+    for number in range(count):
+        stations[number % 2].paho.publish(f"custodock/1/dock-{number % 2}/events", bytes(1500), qos=1)
+    wait_until(lambda: len(hub.messages) == count, "all messages")
+    rate = count / (time.monotonic() - started)
+    print(f"\nbroker: {rate:.0f} messages/s of 1,500 bytes, QoS 1, load {os.getloadavg()[0]:.1f}")
+    record_property("messages_per_second", rate)
+    assert rate > 500
+    for client in (hub, *stations):
+        client.close()
