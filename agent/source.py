@@ -97,6 +97,11 @@ class Source(Protocol):
         """What the source says about itself."""
         ...
 
+    @property
+    def parallel_reads(self) -> int:
+        """How many threads may `open` and read (different readers) at the same time; 1 where reading holds the GIL."""
+        ...
+
     def entries(self) -> Iterator[Entry | Finding]:
         """List everything, in any order. Raises SourceGone or SourceUnreadable, never ends early in silence."""
         ...
