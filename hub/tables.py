@@ -1,0 +1,234 @@
+"""Every table of the hub, once, for SQLite and PostgreSQL. The migrations are checked against this module.
+
+Times are aware UTC as ISO 8601 text with microseconds and ``Z`` unless a column says otherwise; digests are lower-case
+hex. `log_entry` is the truth; every table under "projections" can be thrown away and rebuilt by ``dock-hub reindex``.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+# SQLite keeps 64-bit row ids only under the type name INTEGER
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+# --- the log: written by hub/log.py only ---
+
+log_entry = Table(
+    "log_entry",
+    metadata,
+    Column("idx", BigId, primary_key=True, autoincrement=False),  # gapless from 0: the leaf's index in the tree
+    Column("source", Text, nullable=False),  # station id, or "hub"
+    Column("seq", BigInteger, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),  # the exact bytes received; triggers refuse update and delete
+    Column("envelope_sha256", Text, nullable=False),
+    Column("event_type", Text, nullable=False),  # as the event says, known to this version or not
+    Column("received_at", Text, nullable=False),  # by the hub's clock
+    UniqueConstraint("source", "seq"),
+)
+
+log_state = Table(
+    "log_state",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),  # entries in the log; every append compares and swaps it
+    Column("roots", LargeBinary, nullable=False),  # compact range: one 32-byte root per set bit of size
+    Column("own_seq", BigInteger, nullable=False),  # head of the hub's own chain
+    Column("own_hash", Text, nullable=False),
+)
+
+log_tile = Table(
+    "log_tile",
+    metadata,
+    # C2SP tlog-tiles: level L holds the roots of subtrees of 256**L entries, 256 of 32 bytes to a full tile
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),  # only the last tile of a level may be partial
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("size", BigId, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),  # C2SP signed note; one per commit that appended
+    Column("signed_at", Text, nullable=False),
+)
+
+# --- stations: enrolled by people, advanced by intake ---
+
+station = Table(
+    "station",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key_line", Text, nullable=False),
+    Column("enrolled_at", Text, nullable=False),
+    Column("frozen_at", Text),
+    Column("frozen_reason", Text),  # set: nothing more is accepted until people have looked
+    Column("last_seq", BigInteger, nullable=False),  # head of its chain in the log
+    Column("last_hash", Text, nullable=False),
+    Column("last_event_at", Text),  # by the station's clock
+    Column("last_received_at", Text),
+    Column("software", Text),  # from its last station.started
+)
+
+station_state = Table(
+    "station_state",
+    metadata,
+    # unsigned, from a retained MQTT message: shown to people, never evidence
+    Column("station", Text, primary_key=True),
+    Column("json", Text, nullable=False),  # a JSON object exactly as received
+    Column("online", Boolean, nullable=False),  # json.online; false also after the broker published the last will
+    Column("received_at", Text, nullable=False),
+)
+
+bay_state = Table(
+    "bay_state",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("bay", Text, primary_key=True),
+    Column("json", Text, nullable=False),  # a JSON object exactly as received
+    Column("received_at", Text, nullable=False),
+)
+
+# --- what was not taken in ---
+
+refused = Table(
+    "refused",
+    metadata,
+    # one row per minute, topic and reason; the oldest go when there are more than intake.MAX_REFUSED_ROWS
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("minute", Text, nullable=False),  # YYYY-MM-DDTHH:MM, UTC
+    Column("topic", Text, nullable=False),  # as received, cut to 200 characters
+    Column("reason", Text, nullable=False),  # stable code: bad_format, bad_signature, unknown_station, ...
+    Column("count", BigInteger, nullable=False),
+    Column("first_at", Text, nullable=False),
+    Column("last_at", Text, nullable=False),
+    Column("sample", LargeBinary, nullable=False),  # first bytes of the first message, at most 4 KiB
+    Column("sample_sha256", Text, nullable=False),  # of the whole message
+    Column("sample_bytes", BigInteger, nullable=False),
+    UniqueConstraint("minute", "topic", "reason"),
+)
+
+# --- projections: rebuilt from the log at will ---
+
+unprojected = Table(
+    "unprojected",
+    metadata,
+    # authentic entries whose event this version does not know or cannot read: in the log, not in the index
+    Column("log_index", BigId, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+)
+
+camera = Table(
+    "camera",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("first_seen_at", Text, nullable=False),  # hub time of its first docking
+    Column("last_seen_at", Text, nullable=False),
+    Column("last_station", Text, nullable=False),
+)
+
+docking = Table(
+    "docking",
+    metadata,
+    # the key holds the station because a station chooses the id and must not reach another's rows
+    Column("station", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("camera", Text, nullable=False),
+    Column("bay", Text, nullable=False),
+    Column("source_kind", Text),
+    Column("started_at", Text),  # station's clock; null when only later events are known
+    Column("new_files", BigInteger),
+    Column("new_bytes", BigInteger),
+    Column("closed_at", Text),  # null: still open, or the station vanished
+    Column("complete", Boolean),
+    Column("reason", Text),  # "complete" or the code of what stopped or marred it
+    Column("listed", BigInteger),
+    Column("copied", BigInteger),
+    Column("already_saved", BigInteger),
+    Column("failed", BigInteger),
+    Column("skipped", BigInteger),
+    Column("deleted_seen", BigInteger),
+    Column("unreadable", BigInteger),
+    Column("bytes_copied", BigInteger),
+    Column("manifest_sha256", Text),
+    Column("manifest_bytes", BigInteger),
+    Column("started_index", BigInteger),  # log indexes of the two events
+    Column("closed_index", BigInteger),
+    Column("first_index", BigInteger, nullable=False),  # lowest of the two: keyset for the newest dockings
+    Index("ix_docking_first_index", "first_index", unique=True),
+    Index("ix_docking_station_first_index", "station", "first_index"),
+    Index("ix_docking_camera_first_index", "camera", "first_index"),
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    # keyset pagination: log_index descending, alone or behind one of the filters below
+    Column("log_index", BigId, primary_key=True, autoincrement=False),
+    Column("station", Text, nullable=False),
+    Column("camera", Text, nullable=False),
+    Column("bay", Text, nullable=False),
+    Column("docking", Text, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("path", Text, nullable=False),  # as the camera lists it; for people
+    Column("file_name", Text, nullable=False),  # last component of path
+    Column("version", BigInteger, nullable=False),
+    Column("vault_path", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("tree_root", Text, nullable=False),
+    Column("chunk_count", BigInteger, nullable=False),
+    Column(
+        "recorded_at", Text
+    ),  # ISO 8601 without zone, local: the medium's start, else the file's time; null: unknown
+    Column("recorded_day", Text),  # YYYY-MM-DD of recorded_at
+    Column("sealed_at", Text, nullable=False),  # station's clock
+    Column("duration_ms", BigInteger),
+    Column("container", Text),
+    Column("video_codec", Text),
+    Column(
+        "labels", Text, nullable=False
+    ),  # JSON list: zero_length, truncated, unplayable, gaps, changed; "[]" is well
+    Column("gap_count", BigInteger, nullable=False),
+    Column("gap_bytes", BigInteger, nullable=False),
+    Index("ix_segment_camera_log_index", "camera", "log_index"),
+    Index("ix_segment_station_log_index", "station", "log_index"),
+    Index("ix_segment_recorded_day_log_index", "recorded_day", "log_index"),
+    Index("ix_segment_station_docking_entry", "station", "docking", "entry"),
+)
+
+# Full text of a segment's path as character bigrams. SQLite: the FTS5 table `segment_text` (rowid = log_index), made in
+# the migration because SQLAlchemy has no virtual tables. PostgreSQL: this table. Both are asked by search.matching().
+segment_bigrams = Table(
+    "segment_bigrams",
+    metadata,
+    Column("log_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("bigrams", TSVECTOR, nullable=False),
+    Index("ix_segment_bigrams_bigrams", "bigrams", postgresql_using="gin"),
+    info={"only": "postgresql"},
+)
