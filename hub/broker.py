@@ -21,8 +21,9 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 SEGMENTS = 8
 """Per topic filter the broker keeps its newest 64 MiB: about 40,000 envelopes of 1.5 KiB for a hub that is away."""
 
-MAX_INFLIGHT = 1000
-"""Deliveries awaiting a client's PUBACK; the hub acknowledges whole batches after its commit."""
+DELIVERY_WINDOW = 100
+"""Deliveries that may await one client's PUBACK. Fixed inside rumqttd, whatever Receive Maximum the client asked for:
+a hub that collects a larger batch before it acknowledges would wait for ever. Commit at this many or sooner."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -50,7 +51,7 @@ next_connection_delay_ms = 1
 [v5.1.connections]
 connection_timeout_ms = 10000
 max_payload_size = {MAX_PAYLOAD_BYTES}
-max_inflight_count = {MAX_INFLIGHT}
+max_inflight_count = {DELIVERY_WINDOW}
 dynamic_filters = false
 """
 

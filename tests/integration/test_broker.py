@@ -80,7 +80,7 @@ class Client:
         self.paho.on_publish = self._on_publish
         if will:
             self.paho.will_set(will[0], will[1], qos=1, retain=True)
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = session_seconds
         self.paho.connect("127.0.0.1", port, clean_start=session_seconds == 0, properties=properties)
         self.paho.loop_start()
@@ -128,7 +128,7 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 
 def payloads(client: Client) -> list[bytes]:
-    return [message.payload for message in client.messages]
+    return [bytes(message.payload) for message in client.messages]
 
 
 def test_listens_on_loopback_only(tmp_path: Path) -> None:
@@ -234,6 +234,23 @@ def test_unacknowledged_messages_come_again(port: int) -> None:
     again = Client(port, "hub", session_seconds=86400)
     wait_until(lambda: set(sent[20:]) <= set(payloads(again)), "the unacknowledged messages")
     again.close()
+    station.close()
+
+
+def test_delivery_stops_at_the_window_and_goes_on_after_an_ack(port: int) -> None:
+    """The hub must commit and acknowledge at DELIVERY_WINDOW messages: no more will come before."""
+    hub, station = Client(port, "hub", ack=False), Client(port, "dock-7")
+    hub.subscribe(ALL_EVENTS)
+    for _ in range(3 * broker.DELIVERY_WINDOW):
+        station.paho.publish(EVENTS, b"x", qos=1)
+    wait_until(lambda: station.published == 3 * broker.DELIVERY_WINDOW, "the acknowledgements")
+    wait_until(lambda: len(hub.messages) == broker.DELIVERY_WINDOW, "the first window")
+    time.sleep(0.3)
+    assert len(hub.messages) == broker.DELIVERY_WINDOW
+    for message in list(hub.messages):
+        hub.paho.ack(message.mid, message.qos)
+    wait_until(lambda: len(hub.messages) == 2 * broker.DELIVERY_WINDOW, "the second window")
+    hub.close()
     station.close()
 
 
