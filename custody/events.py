@@ -7,19 +7,16 @@ never edited: a change adds ``.v2``.
 
 from __future__ import annotations
 
-import json
-import types
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
-from datetime import UTC, datetime
-from functools import cache
-from typing import Any, ClassVar, Literal, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Literal
 
 from custody.checkpoint import SigningKey
 from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, seal
 from custody.errors import FormatError, UnknownType
+from custody.fields import Sha256Hex as Sha256Hex  # noqa: PLC0414  the type belongs to the events for whoever makes them
+from custody.fields import dump_json, load_object, plain, read_fields
 
-Sha256Hex = NewType("Sha256Hex", str)
 Clock = Literal["synchronised", "unsynchronised", "unknown"]
 NO_PREVIOUS = Sha256Hex("0" * 64)
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -188,7 +185,6 @@ class AccountCreated(Event):
     role: str
 
 
-E_ = TypeVar("E_", bound=Event)
 EVENTS: dict[str, type[Event]] = {
     cls.TYPE: cls
     for cls in (
@@ -213,10 +209,10 @@ class ChainHead:
 
 
 def encode_event(event: Event) -> tuple[str, bytes]:
-    """Payload type and exact payload bytes of an event."""
-    body = _plain(event) | {"type": event.TYPE}
+    """Payload type and exact payload bytes of an event. Raises FormatError for text that is not Unicode."""
+    body = plain(event) | {"type": event.TYPE}
     if not isinstance(event, SegmentSealed):
-        return EVENT_TYPE, _json(body)
+        return EVENT_TYPE, dump_json(body)
     subject = {"name": body.pop("vault_path"), "digest": {"sha256": body.pop("sha256")}}
     statement = {
         "_type": STATEMENT,
@@ -224,18 +220,24 @@ def encode_event(event: Event) -> tuple[str, bytes]:
         "predicateType": PREDICATE_PREFIX + event.TYPE,
         "predicate": body,
     }
-    return STATEMENT_TYPE, _json(statement)
+    return STATEMENT_TYPE, dump_json(statement)
 
 
 def seal_event(event: Event, key: SigningKey) -> bytes:
-    """The signed envelope of an event. Raises FormatError when it is too long."""
+    """The signed envelope of an event. Raises FormatError when it is too long or no reader would take it.
+
+    What is signed enters the chain and can never be left out: an event that `decode_event` refuses would block its
+    source's outbox for good, so it is refused here, while its source can still say it otherwise.
+    """
     payload_type, payload = encode_event(event)
+    if decode_event(payload_type, payload) != event:
+        raise FormatError(f"{event.TYPE} would be read back as something else")
     return seal(payload_type, payload, key)
 
 
 def decode_event(payload_type: str, payload: bytes) -> Event:
     """Read an event from a payload whose signature was checked. Raises FormatError or UnknownType."""
-    body = _load(payload)
+    body = load_object(payload)
     if payload_type == STATEMENT_TYPE:
         body = _from_statement(body)
     elif payload_type != EVENT_TYPE:
@@ -246,149 +248,32 @@ def decode_event(payload_type: str, payload: bytes) -> Event:
         raise UnknownType(f"event type {str(kind)[:80]!r}")
     if (cls is SegmentSealed) != (payload_type == STATEMENT_TYPE):
         raise FormatError(f"{cls.TYPE} does not travel as {payload_type}")
-    return cast(Event, _read_dataclass(cls, body, cls.TYPE))
+    return read_fields(cls, body, cls.TYPE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chain:
+    """What places an event of any type in its source's chain."""
+
+    source: str
+    seq: int
+    previous: Sha256Hex
 
 
 def decode_chain(payload_type: str, payload: bytes) -> tuple[str, int, str]:
     """Source, seq and previous hash of any event, known type or not. Raises FormatError."""
-    body = _load(payload)
-    if payload_type == STATEMENT_TYPE:
-        body = body.get("predicate")
-    try:
-        source, seq, previous = body["source"], body["seq"], body["previous"]
-    except (KeyError, TypeError):
-        raise FormatError("the event names no source, seq or previous hash") from None
-    _check_str(source, "source")
-    _check_int(seq, "seq")
-    _check_sha256(previous, "previous")
-    return source, seq, previous
+    body = load_object(payload)
+    chain = read_fields(_Chain, body.get("predicate") if payload_type == STATEMENT_TYPE else body, "event")
+    return chain.source, chain.seq, chain.previous
 
 
 def _from_statement(body: dict[str, Any]) -> dict[str, Any]:
     try:
-        subject, predicate = body["subject"][0], dict(body["predicate"])
+        [subject], predicate = body["subject"], body["predicate"]
         name, sha256 = subject["name"], subject["digest"]["sha256"]
-    except (KeyError, IndexError, TypeError, ValueError):
+        kind = predicate.get("type")
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise FormatError("not an in-toto statement about one file") from None
-    kind = predicate.get("type")
     if body.get("_type") != STATEMENT or body.get("predicateType") != f"{PREDICATE_PREFIX}{kind}":
         raise FormatError("the statement's types do not fit its predicate")
-    return predicate | {"vault_path": name, "sha256": sha256}
-
-
-def _load(payload: bytes) -> Any:
-    try:
-        body = json.loads(payload)
-    except (ValueError, RecursionError):
-        raise FormatError("the payload is not JSON") from None
-    if not isinstance(body, dict):
-        raise FormatError("the payload is not a JSON object")
-    return body
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {f: _plain(getattr(value, f)) for f in value.__dataclass_fields__}
-    return value
-
-
-Reader = Callable[[Any, str], Any]
-
-
-def _read_dataclass(cls: type, body: Any, where: str) -> object:
-    if not isinstance(body, dict):
-        raise FormatError(f"{where}: not an object")
-    values = {}
-    for name, reader, required in _readers(cls):
-        if name in body:
-            values[name] = reader(body[name], name)
-        elif required:
-            raise FormatError(f"{where}: {name} is missing")
-    return cls(**values)
-
-
-@cache
-def _readers(cls: type) -> tuple[tuple[str, Reader, bool], ...]:
-    hints = get_type_hints(cls)
-    return tuple((f.name, _reader(hints[f.name]), f.default is MISSING) for f in fields(cls))
-
-
-def _reader(hint: Any) -> Reader:
-    """The function that checks one JSON value against a field's type."""
-    simple: dict[Any, Reader] = {
-        str: _check_str,
-        int: _check_int,
-        bool: _check_bool,
-        datetime: _check_datetime,
-        Sha256Hex: _check_sha256,
-    }
-    if hint in simple:
-        return simple[hint]
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        inner = _reader(next(a for a in args if a is not type(None)))
-        return lambda value, where: None if value is None else inner(value, where)
-    if origin is Literal:
-        return lambda value, where: _check_literal(value, where, args)
-    if origin is tuple:
-        item = _reader(args[0])
-        return lambda value, where: tuple(item(v, where) for v in _check_list(value, where))
-    return lambda value, where: _read_dataclass(hint, value, where)
-
-
-def _check_str(value: Any, where: str) -> str:
-    if not isinstance(value, str) or len(value) > 32_768:
-        raise FormatError(f"{where}: text expected")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise FormatError(f"{where}: text with lone surrogates") from None
-    return value
-
-
-def _check_int(value: Any, where: str) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 53:
-        raise FormatError(f"{where}: a whole number from 0 below 2^53 expected")
-    return value
-
-
-def _check_bool(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise FormatError(f"{where}: true or false expected")
-    return value
-
-
-def _check_datetime(value: Any, where: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(_check_str(value, where))
-    except ValueError:
-        raise FormatError(f"{where}: not a time") from None
-    if at.tzinfo is None:
-        raise FormatError(f"{where}: a time without zone")
-    return at
-
-
-def _check_sha256(value: Any, where: str) -> str:
-    if not isinstance(value, str) or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
-        raise FormatError(f"{where}: not a SHA-256 in lower-case hex")
-    return value
-
-
-def _check_literal(value: Any, where: str, allowed: tuple[Any, ...]) -> Any:
-    if not isinstance(value, str) or value not in allowed:
-        raise FormatError(f"{where}: one of {', '.join(allowed)} expected")
-    return value
-
-
-def _check_list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise FormatError(f"{where}: a list expected")
-    return value
+    return {**predicate, "vault_path": name, "sha256": sha256}

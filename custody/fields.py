@@ -1,0 +1,153 @@
+"""JSON of frozen dataclasses, both ways and strictly: what events and manifests are made of.
+
+A field's type is its format. Reading refuses missing fields and wrong types and ignores unknown fields; everything
+that goes wrong is a `FormatError` that names the field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Callable, Hashable
+from dataclasses import MISSING, fields
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Literal, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from custody.errors import FormatError
+
+Sha256Hex = NewType("Sha256Hex", str)
+MAX_TEXT = 32_768
+T_ = TypeVar("T_")
+Reader = Callable[[Any, str], Any]
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
+
+
+def load_object(raw: bytes) -> dict[str, Any]:
+    """One JSON object in UTF-8 whose objects name no field twice. Raises FormatError."""
+    try:
+        body = json.loads(raw.decode(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise FormatError("not JSON in UTF-8") from None
+    if not isinstance(body, dict):
+        raise FormatError("not a JSON object")
+    return body
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    body = dict(pairs)
+    if len(body) != len(pairs):  # two readers could take different ones
+        raise FormatError("a JSON object names a field twice")
+    return body
+
+
+def dump_json(value: object) -> bytes:
+    """`value` as JSON on one line. Raises FormatError for text that is not Unicode."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        raise FormatError("text with lone surrogates") from None
+
+
+def plain(value: Any) -> Any:
+    """A field's value as JSON holds it: dataclasses as objects, tuples as lists, times in UTC."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, tuple):
+        return [plain(v) for v in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {f: plain(getattr(value, f)) for f in value.__dataclass_fields__}
+    return value
+
+
+def read_fields(cls: type[T_], body: Any, where: str) -> T_:
+    """A `cls` from a JSON object. Raises FormatError."""
+    if not isinstance(body, dict):
+        raise FormatError(f"{where}: not an object")
+    values = {}
+    for name, reader, required in _readers(cast(Hashable, cls)):
+        if name in body:
+            values[name] = reader(body[name], name)
+        elif required:
+            raise FormatError(f"{where}: {name} is missing")
+    return cls(**values)
+
+
+@cache
+def _readers(cls: Any) -> tuple[tuple[str, Reader, bool], ...]:
+    hints = get_type_hints(cls)
+    return tuple((f.name, _reader(hints[f.name]), f.default is MISSING) for f in fields(cls))
+
+
+def _reader(hint: Any) -> Reader:
+    """The function that checks one JSON value against a field's type."""
+    simple: dict[Any, Reader] = {
+        str: _check_str,
+        int: _check_int,
+        bool: _check_bool,
+        datetime: _check_datetime,
+        Sha256Hex: _check_sha256,
+    }
+    if hint in simple:
+        return simple[hint]
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        inner = _reader(next(a for a in args if a is not type(None)))
+        return lambda value, where: None if value is None else inner(value, where)
+    if origin is Literal:
+        return lambda value, where: _check_literal(value, where, args)
+    if origin is tuple:
+        item = _reader(args[0])
+        return lambda value, where: tuple(item(v, where) for v in _check_list(value, where))
+    return lambda value, where: read_fields(cast(type, hint), value, where)
+
+
+def _check_str(value: Any, where: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise FormatError(f"{where}: text expected")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise FormatError(f"{where}: text with lone surrogates") from None
+    return value
+
+
+def _check_int(value: Any, where: str) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise FormatError(f"{where}: a whole number from 0 below 2^53 expected")
+    return value
+
+
+def _check_bool(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise FormatError(f"{where}: true or false expected")
+    return value
+
+
+def _check_datetime(value: Any, where: str) -> datetime:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise FormatError(f"{where}: a time with date and zone expected")
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):  # 30 February; 0001-01-01 east of Greenwich
+        raise FormatError(f"{where}: no such time") from None
+
+
+def _check_sha256(value: Any, where: str) -> str:
+    if not isinstance(value, str) or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        raise FormatError(f"{where}: not a SHA-256 in lower-case hex")
+    return value
+
+
+def _check_literal(value: Any, where: str, allowed: tuple[Any, ...]) -> Any:
+    if not isinstance(value, str) or value not in allowed:
+        raise FormatError(f"{where}: one of {', '.join(allowed)} expected")
+    return value
+
+
+def _check_list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise FormatError(f"{where}: a list expected")
+    return value
