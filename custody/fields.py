@@ -57,8 +57,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [plain(v) for v in value]
     if hasattr(value, "__dataclass_fields__"):
-        return {f: plain(getattr(value, f)) for f in value.__dataclass_fields__}
+        return {name: plain(getattr(value, name)) for name in _names(type(value))}
     return value
+
+
+@cache
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cls))  # without class variables
 
 
 def read_fields(cls: type[T_], body: Any, where: str) -> T_:
