@@ -111,6 +111,38 @@ bay_state = Table(
     Column("received_at", Text, nullable=False),
 )
 
+# --- people: written by hub/accounts only ---
+
+account = Table(
+    "account",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),  # one of access.Role
+    Column("password_hash", Text, nullable=False),  # argon2id, PHC string
+    Column("must_change_password", Boolean, nullable=False),  # true until the person has chosen their own
+    Column("created_at", Text, nullable=False),
+    Column("disabled_at", Text),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("token_sha256", Text, primary_key=True),  # the token itself exists only in the browser's cookie
+    Column("account", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("last_seen_at", Text, nullable=False),
+    Index("ix_session_account", "account"),
+)
+
+sign_in_failure = Table(
+    "sign_in_failure",
+    metadata,
+    # one row per account name tried and one per client address, existing or not: nothing tells which names exist
+    Column("subject", Text, primary_key=True),  # "name:..." or "address:..."
+    Column("count", Integer, nullable=False),  # failures in a row
+    Column("blocked_until", Text, nullable=False),
+)
+
 # --- what was not taken in ---
 
 refused = Table(
