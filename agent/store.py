@@ -76,6 +76,7 @@ class Saved:
     size_bytes: int
     modified_ns: int | None
     first_leaf: bytes | None
+    sha256: bytes
     state: str
 
 
@@ -208,13 +209,13 @@ class Store:
         for i in range(0, len(path_keys), 400):
             some = path_keys[i : i + 400]
             rows = self._db.execute(
-                "SELECT path_key, docking, size_bytes, modified_ns, first_leaf, state FROM entry "  # noqa: S608
+                "SELECT path_key, docking, size_bytes, modified_ns, first_leaf, sha256, state FROM entry "  # noqa: S608
                 "WHERE camera = ? AND state IN ('sealed', 'changed') "
                 f"AND path_key IN ({','.join('?' * len(some))}) ORDER BY seal_seq",
                 (camera, *some),
             )
-            for key, docking, size, modified, leaf, state in rows:
-                found.setdefault(key, []).append(Saved(docking, size, modified, leaf, state))
+            for key, *saved in rows:
+                found.setdefault(key, []).append(Saved(*saved))
         return found
 
     def entries(self, docking: str, state: str | None = None, after: int = 0, limit: int = 500) -> list[EntryRow]:
@@ -252,15 +253,43 @@ class Store:
             ],
         )  # fmt: skip
 
+    def fail_planned(self, docking: str, detail: str) -> None:
+        """What was planned and not copied is marked so."""
+        self._db.execute(
+            "UPDATE entry SET state = 'failed', known_in = NULL, sha256 = NULL, detail = ? "
+            "WHERE docking = ? AND state = 'planned'",
+            (detail, docking),
+        )
+
     def add_gaps(self, docking: str, n: int, gaps: Iterable[tuple[int, int]]) -> None:
         """Unreadable ranges (offset, length) of one entry."""
         self._db.executemany("INSERT INTO gap VALUES (?,?,?,?)", [(docking, n, o, length) for o, length in gaps])
 
-    def gaps(self, docking: str) -> Iterator[tuple[int, int, int]]:
-        """Every (entry, offset, length) of a docking, in order."""
-        yield from self._db.execute(
-            "SELECT n, offset_bytes, length_bytes FROM gap WHERE docking = ? ORDER BY n, offset_bytes", (docking,)
-        )
+    def gap_files(self, docking: str) -> int:
+        """How many files of a docking have gaps."""
+        row = self._db.execute("SELECT count(*) FROM entry WHERE docking = ? AND gap_count > 0", (docking,)).fetchone()
+        return int(row[0])
+
+    def long_gap_lists(self, docking: str, sealed: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """(entry, its gaps beyond the first `sealed`) for entries with more than that."""
+        for (n,) in self._db.execute(
+            "SELECT n FROM entry WHERE docking = ? AND gap_count > ? ORDER BY n", (docking, sealed)
+        ).fetchall():
+            rows = self._db.execute(
+                "SELECT offset_bytes, length_bytes FROM gap WHERE docking = ? AND n = ? ORDER BY offset_bytes "
+                "LIMIT -1 OFFSET ?",
+                (docking, n, sealed),
+            )
+            yield n, list(rows)
+
+    def still_changing(self, docking: str) -> bool:
+        """Whether a file's newest copy is one that changed while it was copied."""
+        row = self._db.execute(
+            "SELECT 1 FROM entry e WHERE docking = ? AND state = 'changed' AND NOT EXISTS (SELECT 1 FROM entry l "
+            "WHERE l.docking = e.docking AND l.path_key = e.path_key AND l.n > e.n AND l.state = 'sealed')",
+            (docking,),
+        ).fetchone()
+        return row is not None
 
     def findings(self, docking: str) -> Iterator[FindingRow]:
         """Every finding of a docking."""

@@ -1,0 +1,239 @@
+"""Close a docking: reclaim, write manifest and SHA256SUMS, state docking.closed. Normal end and recovery alike.
+
+Runs in the store's thread. Steps and crash windows are those of `close_docking`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.errors import VaultError, VaultFull, VaultReadOnly, VaultUnwritable
+from agent.station import Station, sign_events, sync_directory, write_durably
+from agent.store import DockingRow, EntryRow, FindingRow, Store
+from agent.vault import checksum_line, display_path
+from agent.wire import path_from_text
+from custody import manifest
+from custody.envelope import parse_envelope
+from custody.events import MAX_SEALED_GAPS, Counts, DockingClosed, Event, Gap, Sha256Hex
+
+STAGING = ".staging"
+NOT_COPIED = "not_copied"
+_IMPERFECT_FINDINGS = {"unreadable_directory", "unreadable_entry", "directory_loop"}
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a docking ended."""
+
+    docking_id: str
+    complete: bool
+    reason: str
+    counts: Counts
+    gap_files: int
+
+
+def recover(store: Store, vault: Path, station: Station) -> list[Closed]:
+    """Close whatever a stop of the agent left open; call it before anything new is docked.
+
+    A docking that was closed in the store but whose envelope file did not reach the vault gets it written again.
+    """
+    closed = []
+    for docking in store.open_dockings():
+        if docking.announced:
+            closed.append(close_docking(store, vault, station, docking.id, "agent_stopped"))
+        else:
+            with store.begin():
+                store.forget_docking(docking.id)
+    for docking in store.recent_dockings(50):
+        # Crash window: after the commit of docking.closed, before its envelope file.
+        if docking.closed_seq and not (vault / os.fsdecode(docking.folder) / ".custody/completed.dsse.json").exists():
+            _write_closing_envelope(store, vault, docking.folder, docking.closed_seq)
+    return closed
+
+
+def close_docking(store: Store, vault: Path, station: Station, docking_id: str, reason: str) -> Closed:
+    """End a docking and state it. Raises VaultError when the vault cannot take the manifest: the docking stays open.
+
+    1. Files under a final name without a seal go back to staging (crash between rename and the commit of the seal):
+       the next docking proves them chunk by chunk and names them again, so nothing stands in the vault unsealed.
+    2. What was planned and not copied is marked so.
+    3. Manifest, SHA256SUMS and key line are written and fsynced.
+    4. docking.closed, with the manifest's digest, is committed to chain and outbox.
+    5. Its envelope is written beside the manifest; a crash before that is mended by `recover`.
+    """
+    docking = store.docking(docking_id)
+    try:
+        _reclaim_unsealed(store, vault, docking_id)  # 1
+        with store.begin():
+            store.fail_planned(docking_id, NOT_COPIED)  # 2
+        counts, gap_files, imperfect = _count(store, docking_id)
+        folder = vault / os.fsdecode(docking.folder)
+        digest, size = _write_manifest(store, folder / ".custody", docking, station.id, counts)  # 3
+        _write_stream(folder / "SHA256SUMS", _checksum_lines(store, docking))
+        write_durably(folder / ".custody" / "station.vkey", f"{station.key.verify_key.line}\n".encode(), 0o400)
+    except OSError as error:
+        raise vault_error(error) from error
+    if reason == "complete" and imperfect:
+        reason = imperfect
+    complete = reason == "complete"
+
+    def closed_event(common: dict[str, Any]) -> Event:
+        return DockingClosed(
+            **common, docking_id=docking_id, camera_id=docking.camera, bay=docking.bay, complete=complete,
+            reason=reason, counts=counts, manifest_sha256=Sha256Hex(digest), manifest_bytes=size,
+        )  # fmt: skip
+
+    with store.begin():  # 4
+        (seq,) = sign_events(store, station, [closed_event])
+        store.mark_closed(docking_id, seq, reason)
+    _write_closing_envelope(store, vault, docking.folder, seq)  # 5
+    return Closed(docking_id, complete, reason, counts, gap_files)
+
+
+def vault_error(error: OSError) -> VaultError:
+    """Our error for a failed write to the vault."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return VaultFull()
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return VaultReadOnly()
+    return VaultUnwritable(str(error))
+
+
+def _reclaim_unsealed(store: Store, vault: Path, docking_id: str) -> None:
+    staging = vault / STAGING
+    touched: set[bytes] = set()
+    for row in store.all_entries(docking_id, "planned"):
+        for target, suffix in ((row.target, ".part"), (row.leaves_target, ".leaves")):
+            if target is not None and os.path.lexists(path := os.path.join(os.fsencode(vault), target)):
+                os.replace(path, os.fsencode(staging / f"{row.part_key}{suffix}"))
+                touched.add(os.path.dirname(path))
+    for directory in touched:
+        sync_directory(directory)
+    if touched:
+        sync_directory(staging)
+
+
+def _count(store: Store, docking_id: str) -> tuple[Counts, int, str | None]:
+    """Counts of a docking, its files with gaps, and the code of what keeps it from being complete."""
+    states = store.state_counts(docking_id)
+    kinds = store.finding_counts(docking_id)
+    number = {state: states.get(state, (0, 0))[0] for state in ("sealed", "changed", "known", "failed")}
+    as_counted: dict[str, int] = {"skipped": 0, "deleted_seen": 0, "unreadable": 0}
+    for kind, many in kinds.items():
+        as_counted[manifest.COUNTED_AS[kind]] += many
+    counts = Counts(
+        listed=sum(number.values()),
+        copied=number["sealed"] + number["changed"],
+        already_saved=number["known"],
+        failed=number["failed"],
+        bytes_copied=sum(states.get(s, (0, 0))[1] for s in ("sealed", "changed")),
+        **as_counted,
+    )
+    gap_files = store.gap_files(docking_id)
+    imperfect = None
+    if gap_files:
+        imperfect = "gaps"
+    elif _IMPERFECT_FINDINGS & kinds.keys():
+        imperfect = "unreadable_parts"
+    elif number["failed"]:
+        imperfect = "unreadable_files"
+    elif store.still_changing(docking_id):
+        imperfect = "changed_while_copied"
+    return counts, gap_files, imperfect
+
+
+def _write_manifest(store: Store, folder: Path, docking: DockingRow, station: str, counts: Counts) -> tuple[str, int]:
+    def lines() -> Iterable[bytes]:
+        source = json.loads(docking.source)
+        yield manifest.header_line(
+            manifest.Header(
+                station=station, docking_id=docking.id, camera_id=docking.camera, bay=docking.bay,
+                started_at=docking.started_at, source_kind=source["kind"], file_systems=tuple(source["file_systems"]),
+                labels=tuple(source["labels"]), volume_ids=tuple(source["volume_ids"]),
+                source_bytes=source["size_bytes"], time_basis=source["time_basis"],
+            )
+        )  # fmt: skip
+        for row in store.all_entries(docking.id):
+            yield _entry_line(store, row)
+        for finding in store.findings(docking.id):
+            yield _finding_line(finding)
+        for n, gaps in store.long_gap_lists(docking.id, MAX_SEALED_GAPS):
+            yield from manifest.gap_lines(n, [Gap(offset_bytes=o, length_bytes=length) for o, length in gaps])
+        yield manifest.counts_line(counts)
+
+    return _write_stream(folder / "manifest.jsonl", lines())
+
+
+def _entry_line(store: Store, row: EntryRow) -> bytes:
+    path = path_from_text(row.path)
+    if row.seal_seq is not None:
+        return manifest.copied_line(row.n, store.envelope(row.seal_seq))
+    n, size, shown, raw = row.n, row.size_bytes, display_path(path), manifest.raw_path(path)
+    if row.state == "known" and row.known_in is not None and row.sha256 is not None:
+        return manifest.entry_line(
+            manifest.AlreadySaved(
+                entry=n,
+                path=shown,
+                path_raw=raw,
+                size_bytes=size,
+                saved_in=row.known_in,
+                sha256=Sha256Hex(row.sha256.hex()),
+            )  # fmt: skip
+        )
+    code, _, detail = (row.detail or NOT_COPIED).partition(": ")
+    return manifest.entry_line(
+        manifest.Failed(entry=n, path=shown, path_raw=raw, size_bytes=size, code=code, detail=detail)
+    )
+
+
+def _finding_line(row: FindingRow) -> bytes:
+    path = path_from_text(row.path)
+    return manifest.finding_line(
+        manifest.Met(
+            finding=row.kind,  # type: ignore[arg-type]  # FindingKind of source.py and of the manifest are one list
+            path=display_path(path), path_raw=manifest.raw_path(path), detail=row.detail,
+            offset_bytes=row.offset_bytes, length_bytes=row.length_bytes,
+        )
+    )  # fmt: skip
+
+
+def _checksum_lines(store: Store, docking: DockingRow) -> Iterable[bytes]:
+    prefix = docking.folder + b"/"
+    for row in store.all_entries(docking.id):
+        if row.seal_seq is not None and row.sha256 is not None:
+            yield checksum_line(row.sha256.hex(), row.target.removeprefix(prefix))
+
+
+def _write_stream(path: Path, lines: Iterable[bytes]) -> tuple[str, int]:
+    """Write lines durably under `path`, replacing what an interrupted close left; sha256 hex and size in bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.new")
+    digest, size = hashlib.sha256(), 0
+    with aside.open("wb") as out:
+        for line in lines:
+            digest.update(line)
+            size += len(line)
+            out.write(line)
+        out.flush()
+        os.fchmod(out.fileno(), 0o400)
+        os.fsync(out.fileno())
+    os.replace(aside, path)
+    sync_directory(path.parent)
+    sync_directory(path.parent.parent)
+    return digest.hexdigest(), size
+
+
+def _write_closing_envelope(store: Store, vault: Path, folder: bytes, seq: int) -> None:
+    raw = store.envelope(seq)
+    parse_envelope(raw)  # never hand out what could not be read back
+    try:
+        write_durably(vault / os.fsdecode(folder) / ".custody" / "completed.dsse.json", raw, 0o400)
+    except OSError as error:
+        raise vault_error(error) from error

@@ -1,0 +1,337 @@
+"""The way of one docking: list, plan, reserve, copy, seal, close. Read it top to bottom to follow one segment.
+
+The worker process reads the camera and writes the vault; this side owns store, key and outbox. What is sealed is saved:
+fsynced, read back, named, and committed with its signed event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent import wire
+from agent.closing import Closed, close_docking
+from agent.errors import AgentError, SourceEmpty, VaultFull
+from agent.media import MediaProbe, is_media
+from agent.offload import DockingPlan, copy_item, path_key, plan_entry, space_needed
+from agent.progress import Progress, ProgressMeter
+from agent.sealing import Outcome, save_outcomes
+from agent.source import Entry, SourceFacts
+from agent.station import Station, sign_events
+from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
+from agent.transfer import Copied
+from agent.vault import docking_path
+from agent.worker_process import WorkerProcess
+from custody.events import DockingStarted, Event
+
+ROUNDS_MAX = 3  # a file that still changes after this many copies is left as it is, and said to be so
+STILL_WRITTEN = "still_being_written"
+T_ = TypeVar("T_")
+
+
+class StoreThread:
+    """The one thread that the store belongs to; the event loop awaits its answers and never blocks on a disk."""
+
+    def __init__(self, store: Store) -> None:
+        """Take over `store`."""
+        self._store = store
+        self._pool = ThreadPoolExecutor(1, "store")
+
+    async def call(self, function: Callable[..., T_], *args: Any) -> T_:
+        """Run ``function(store, *args)`` in the store's thread, in the order of the calls."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, self._store, *args)
+
+    def close(self) -> None:
+        """Let queued work finish, then close the store."""
+        self._pool.submit(self._store.close).result()
+        self._pool.shutdown()
+
+
+@dataclass
+class Dock:
+    """What all bays of this station share. `reserved` maps dockings to bytes promised to them."""
+
+    vault: Path
+    station: Station
+    store: StoreThread
+    probe: MediaProbe
+    reserved: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One offload to do. `quiet`: a watched folder, where finding nothing new is no docking."""
+
+    source: Path
+    camera: str
+    bay: str
+    settle_seconds: float = 0.0
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an offload ended: `closed` is None when nothing new was found in quiet mode. `error` is what stopped it."""
+
+    docking_id: str
+    closed: Closed | None
+    still_written: bool
+    error: AgentError | None = None
+
+
+async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], None]) -> Result:
+    """Copy everything new from one source into the vault and state it.
+
+    Raises AgentError when nothing was begun (unreadable or empty source, no space, vault not writable). Once files
+    were copied an error closes the docking as interrupted and comes back in the result.
+    """
+    docking = await _open_docking(dock, order)
+    run = _Run(dock, order, docking, ProgressMeter(on_progress))
+    worker = await WorkerProcess.start(order.source, dock.vault, order.settle_seconds)
+    try:
+        error = None
+        try:
+            await run.rounds(worker)
+        except AgentError as caught:
+            error = caught
+        except asyncio.CancelledError:
+            await worker.kill()
+            await asyncio.shield(run.close("agent_stopped"))
+            raise
+        await worker.kill()
+        closed = await run.close(error.code if error else "complete")
+        if error is not None and closed is None:
+            raise error
+        return Result(docking.id, closed, run.still_written, error)
+    finally:
+        await worker.kill()
+        dock.reserved.pop(docking.id, None)
+
+
+async def _open_docking(dock: Dock, order: Order) -> DockingRow:
+    now = datetime.now(UTC)
+    docking_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    folder = docking_path(order.camera, now.astimezone().date(), docking_id)
+    row = DockingRow(docking_id, order.camera, order.bay, folder, "{}", now, False, None, None)
+
+    def add(store: Store) -> None:
+        with store.begin():
+            store.add_docking(row)
+
+    await dock.store.call(add)
+    return row
+
+
+class _Run:
+    """One docking under way: the state that its rounds share."""
+
+    def __init__(self, dock: Dock, order: Order, docking: DockingRow, meter: ProgressMeter) -> None:
+        self.dock, self.order, self.docking, self.meter = dock, order, docking, meter
+        self.facts: SourceFacts | None = None
+        self.announced = False
+        self.found_any = False
+        self.still_written = False
+        self.changed: set[bytes] = set()  # path keys to copy once more
+
+    async def rounds(self, worker: WorkerProcess) -> None:
+        """List and copy; files that changed meanwhile are listed and copied again, as new versions."""
+        self.meter.listing()
+        for number in range(ROUNDS_MAX):
+            again = self.changed if number else None
+            self.changed = set()
+            first, last = await self._list(worker, again)
+            if number == 0:
+                await self._begin()
+            await self._copy(worker, first, last)
+            if not self.changed:
+                return
+
+    async def close(self, reason: str) -> Closed | None:
+        """Close the docking, or forget it when it was never announced."""
+        dock = self.dock
+        if self.announced:
+            closed = await dock.store.call(close_docking, dock.vault, dock.station, self.docking.id, reason)
+            self.meter.ended(complete=closed.complete, reason=closed.reason)
+            return closed
+
+        def forget(store: Store) -> None:
+            with store.begin():
+                store.forget_docking(self.docking.id)
+
+        await dock.store.call(forget)
+        self.meter.ended(complete=reason == "complete", reason=reason)
+        return None
+
+    # --- list ---
+
+    async def _list(self, worker: WorkerProcess, again: set[bytes] | None) -> tuple[int, int]:
+        """Plan what the worker lists (only paths in `again`, where given); the entry numbers added."""
+        await worker.send({"t": "list"})
+        first = n = await self.dock.store.call(Store.last_entry, self.docking.id)
+        day = self.docking.started_at.astimezone().date()
+        plan = DockingPlan(self.docking.id, self.docking.camera, day)
+        twins: dict[int, int] = {}
+        while (frame := await worker.receive())["t"] != "listed":
+            if frame["t"] == "facts":
+                self.facts = wire.facts_from_json(frame["facts"])
+                continue
+            entries = [wire.entry_from_json(e) for e in frame["entries"]]
+            if again is not None:
+                entries = [e for e in entries if path_key(wire.path_to_text(e.path)) in again]
+            findings = [] if again is not None else self._findings(frame["findings"])
+            n = await self.dock.store.call(_add_listing, self.docking, plan, n, entries, findings, twins)
+            self.found_any = self.found_any or bool(entries or findings)
+        return first, n
+
+    def _findings(self, items: list[list[Any]]) -> list[FindingRow]:
+        findings = [wire.finding_from_json(item) for item in items]
+        self.still_written = self.still_written or any(f.kind == STILL_WRITTEN for f in findings)
+        return [
+            FindingRow(f.kind.value, wire.path_to_text(f.path), f.detail, f.offset_bytes, f.length_bytes)
+            for f in findings
+            if f.kind != STILL_WRITTEN
+        ]
+
+    async def _begin(self) -> None:
+        """Reserve disk space, then announce the docking. Raises SourceEmpty, VaultFull."""
+        assert self.facts is not None  # noqa: S101 - the protocol sends facts before anything else
+        counts = await self.dock.store.call(Store.state_counts, self.docking.id)
+        new_files, new_bytes = counts.get("planned", (0, 0))
+        known = counts.get("known", (0, 0))[0]
+        if not self.found_any or not new_files + known:
+            if self.order.quiet:
+                return
+            if not self.found_any:
+                raise source_empty()
+        if not new_files and self.order.quiet:
+            return
+        self._reserve(new_files, new_bytes)
+        self.meter.copying(new_files, new_bytes)
+        await self.dock.store.call(_announce, self.dock.station, self.docking, self.facts, new_files, new_bytes)
+        self.announced = True
+
+    def _reserve(self, new_files: int, new_bytes: int) -> None:
+        staged = sum(e.stat().st_blocks * 512 for e in os.scandir(self.dock.vault / ".staging") if e.is_file())
+        disk = os.statvfs(self.dock.vault)
+        promised = sum(self.dock.reserved.values())
+        free = disk.f_bavail * disk.f_frsize - promised + (staged if not promised else 0)
+        needed = space_needed(new_bytes, new_files)
+        if needed > free:
+            raise vault_too_small(needed, free)
+        self.dock.reserved[self.docking.id] = needed
+
+    # --- copy ---
+
+    async def _copy(self, worker: WorkerProcess, first: int, last: int) -> None:
+        """Order rows first+1…last and save results as they come."""
+        if last == first or not self.announced:
+            return
+        ordering = asyncio.create_task(self._order_copies(worker, first))
+        try:
+            while (frame := await worker.receive())["t"] != "copied_all":
+                if frame["t"] == "progress":
+                    self.meter.partial(dict(frame["items"]))
+                else:
+                    await self._save([wire.result_from_json(item) for item in frame["items"]])
+        finally:
+            ordering.cancel()
+            await asyncio.wait([ordering])
+        if not ordering.cancelled() and (failure := ordering.exception()):
+            raise failure
+
+    async def _order_copies(self, worker: WorkerProcess, after: int) -> None:
+        while rows := await self.dock.store.call(Store.entries, self.docking.id, "planned", after, wire.BATCH):
+            await worker.send({"t": "copy", "items": [wire.item_to_json(copy_item(row)) for row in rows]})
+            after = rows[-1].n
+        await worker.send({"t": "end"})
+
+    async def _save(self, results: list[wire.Result]) -> None:
+        outcomes = [await self._outcome(result) for result in results]
+        assert self.facts is not None  # noqa: S101 - as above
+        dock = self.dock
+        rows = await dock.store.call(save_outcomes, dock.station, self.docking, self.facts.time_basis, outcomes)
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, Copied) and result.changed:
+                self.changed.add(row.path_key)
+            self.meter.saved(row.n, row.size_bytes)
+
+    async def _outcome(self, result: wire.Result) -> Outcome:
+        if not isinstance(result, Copied):
+            return Outcome(result)
+        row = await self.dock.store.call(Store.entry, self.docking.id, result.n)
+        if not is_media(row.target):
+            return Outcome(result)
+        path = os.path.join(os.fsencode(self.dock.vault), row.target)
+        return Outcome(result, await asyncio.to_thread(self.dock.probe.facts, path))
+
+
+def _add_listing(
+    store: Store,
+    docking: DockingRow,
+    plan: DockingPlan,
+    n: int,
+    entries: list[Entry],
+    findings: list[FindingRow],
+    twins: dict[int, int],
+) -> int:
+    """Plan one batch and keep it; the highest entry number. `twins` counts paths seen, by a 64-bit part of their key."""
+    keys = [path_key(wire.path_to_text(e.path)) for e in entries]
+    saved = store.saved_copies(docking.camera, keys)
+    rows: list[EntryRow] = []
+    for entry, key in zip(entries, keys, strict=True):
+        n += 1
+        short = int.from_bytes(key[:8], "big")
+        rows.append(plan_entry(plan, n, entry, saved.get(key, ()), twins.get(short, 0)))
+        twins[short] = twins.get(short, 0) + 1
+    with store.begin():
+        store.add_entries(docking.id, docking.camera, rows)
+        store.add_findings(docking.id, findings)
+    return n
+
+
+def _announce(
+    store: Store, station: Station, docking: DockingRow, facts: SourceFacts, new_files: int, new_bytes: int
+) -> None:
+    def started(common: dict[str, Any]) -> Event:
+        return DockingStarted(
+            **common, docking_id=docking.id, camera_id=docking.camera, bay=docking.bay, source_kind=facts.kind.value,
+            file_systems=facts.file_systems, labels=facts.labels, volume_ids=facts.volume_ids,
+            source_bytes=facts.size_bytes, new_files=new_files, new_bytes=new_bytes,
+        )  # fmt: skip
+
+    with store.begin():
+        store.set_source(docking.id, facts_json(wire.facts_to_json(facts)))
+        sign_events(store, station, [started])
+        store.mark_announced(docking.id)
+
+
+def source_empty() -> SourceEmpty:
+    """The source was read and holds nothing."""
+    return SourceEmpty(
+        "The source holds no files: nothing was copied and nothing was changed. If you expected footage, check that "
+        "this is the right card and keep it as it is.",
+        "来源中没有任何文件：未复制，也未改动任何内容。如果其中本应有录像，请确认是否插错存储卡，并保持原样。",
+    )
+
+
+def vault_too_small(needed: int, free: int) -> VaultFull:
+    """Nothing was begun because it would not fit."""
+    error = VaultFull()
+    gib = 1 << 30
+    error.en = (
+        f"The vault has {free / gib:.1f} GiB free and this offload needs {needed / gib:.1f} GiB: nothing was begun, the "
+        "camera is untouched. Free or add disk space and dock the camera again."
+    )
+    error.zh = (
+        f"存证库剩余 {free / gib:.1f} GiB，本次导出需要 {needed / gib:.1f} GiB：尚未开始，记录仪未被改动。"
+        "请扩充磁盘空间后重新接入。"
+    )
+    error.args = (error.en,)
+    return error

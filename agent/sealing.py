@@ -1,0 +1,119 @@
+"""Seal what the worker copied: one signed event a file, with its row and its place in the outbox in ONE commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from agent.source import TimeBasis
+from agent.station import EventMaker, Station, sign_events
+from agent.store import DockingRow, EntryRow, Store
+from agent.transfer import Copied, Failed, Known
+from agent.vault import display_path
+from agent.wire import path_from_text
+from custody.digest import CHUNK_BYTES
+from custody.events import MAX_SEALED_GAPS, Event, Gap, Media, SegmentSealed, Sha256Hex
+from custody.manifest import raw_path
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One entry's result with the media facts of its copy."""
+
+    result: Copied | Known | Failed
+    media: Media | None = None
+
+
+def save_outcomes(
+    store: Store, station: Station, docking: DockingRow, basis: TimeBasis, outcomes: Sequence[Outcome]
+) -> list[EntryRow]:
+    """Commit a batch: seals into chain and outbox, rows into the store. What this returned is saved.
+
+    Crash window before the commit: the files stand under their final names without a seal; `closing.recover` takes
+    them back to staging.
+    """
+    with store.begin():
+        finished: list[EntryRow] = []
+        makers: list[EventMaker] = []
+        sealed: list[int] = []  # positions in `finished` that wait for their seal's seq
+        for outcome in outcomes:
+            row = store.entry(docking.id, outcome.result.n)
+            match outcome.result:
+                case Known():
+                    finished.append(replace(row, state="known"))
+                case Failed(code=code, detail=detail):
+                    finished.append(
+                        replace(row, state="failed", known_in=None, sha256=None, detail=f"{code}: {detail}")
+                    )
+                case Copied() as copied:
+                    store.add_gaps(docking.id, row.n, [(g.offset_bytes, g.length_bytes) for g in copied.gaps])
+                    sealed.append(len(finished))
+                    finished.append(_sealed_row(row, copied))
+                    makers.append(_seal_maker(docking, basis, row, copied, outcome.media))
+        for position, seq in zip(sealed, sign_events(store, station, makers), strict=True):
+            finished[position] = replace(finished[position], seal_seq=seq)
+        store.finish_entries(docking.id, finished)
+    return finished
+
+
+def _sealed_row(row: EntryRow, copied: Copied) -> EntryRow:
+    return replace(
+        row,
+        state="changed" if copied.changed else "sealed",
+        known_in=None,
+        sha256=copied.sha256,
+        first_leaf=copied.first_leaf,
+        saved_bytes=copied.size_bytes,
+        gap_count=len(copied.gaps),
+    )
+
+
+def _seal_maker(
+    docking: DockingRow, basis: TimeBasis, row: EntryRow, copied: Copied, media: Media | None
+) -> EventMaker:
+    path = path_from_text(row.path)
+
+    def make(common: dict[str, Any]) -> Event:
+        return SegmentSealed(
+            **common,
+            docking_id=docking.id,
+            camera_id=docking.camera,
+            bay=docking.bay,
+            entry=row.n,
+            path=display_path(path),
+            path_raw=raw_path(path),
+            version=row.version,
+            vault_path=row.target.decode(),
+            size_bytes=copied.size_bytes,
+            sha256=Sha256Hex(copied.sha256.hex()),
+            tree_root=Sha256Hex(copied.tree_root.hex()),
+            chunk_bytes=CHUNK_BYTES,
+            chunk_count=copied.chunk_count,
+            modified_at=time_text(row.modified_ns, basis),
+            time_basis=basis.value,
+            gaps=tuple(
+                Gap(offset_bytes=g.offset_bytes, length_bytes=g.length_bytes) for g in copied.gaps[:MAX_SEALED_GAPS]
+            ),
+            gap_count=len(copied.gaps),
+            gap_bytes=sum(g.length_bytes for g in copied.gaps),
+            changed_while_copied=copied.changed,
+            media=media,
+        )
+
+    return make
+
+
+def time_text(modified_ns: int | None, basis: TimeBasis) -> str | None:
+    """ISO 8601 of a source's time: with Z for UTC, without zone for a camera's wall clock; None when it has none."""
+    if modified_ns is None:
+        return None
+    try:
+        at = EPOCH + timedelta(microseconds=modified_ns // 1000)
+    except OverflowError:  # a hostile card may claim any 64-bit time
+        return None
+    text = at.replace(tzinfo=None).isoformat()
+    return text if basis is TimeBasis.CAMERA_LOCAL else f"{text}Z"

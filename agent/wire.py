@@ -1,0 +1,196 @@
+"""JSON lines between the agent and the worker process of one camera.
+
+The worker parses hostile media, so nothing that it says may run code here: JSON only, never pickle. Bytes of names
+travel as latin-1 text (each character one byte), digests as hex.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from agent.errors import AgentError, SourceUnreadable
+from agent.source import Entry, Finding, FindingKind, SourceFacts, SourceKind, TimeBasis
+from agent.transfer import Copied, CopyItem, Failed, Gap, Known
+
+FRAME_BYTES_MAX = 64 << 20
+BATCH = 500
+
+Frame = dict[str, Any]
+Result = Copied | Known | Failed
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """One line of ASCII JSON."""
+    return json.dumps(frame, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_frame(line: bytes) -> Frame:
+    """Raises SourceUnreadable for a line that is no frame: the worker is out of order, and so is its camera."""
+    try:
+        frame = json.loads(line)
+    except (ValueError, RecursionError):
+        frame = None
+    if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
+        raise SourceUnreadable(
+            "The process that reads this camera answered nonsense and was stopped. Files already reported are safe. "
+            "Dock the camera again; if it happens again, keep the card and call support.",
+            "读取该记录仪的进程应答异常，已被停止。已报告的文件均安全。请重新接入；若再次发生，请保留存储卡并联系技术支持。",
+        )
+    return frame
+
+
+def path_to_text(path: Iterable[bytes]) -> str:
+    """A path's components as one canonical line of JSON: the form that the store keeps and keys."""
+    return json.dumps([c.decode("latin-1") for c in path], separators=(",", ":"))
+
+
+def path_from_text(text: str) -> tuple[bytes, ...]:
+    """The components behind `path_to_text`."""
+    return tuple(c.encode("latin-1") for c in json.loads(text))
+
+
+def facts_to_json(facts: SourceFacts) -> dict[str, object]:
+    """SourceFacts as plain values."""
+    return {
+        "kind": facts.kind.value,
+        "file_systems": list(facts.file_systems),
+        "labels": [_clean(x) for x in facts.labels],
+        "volume_ids": [_clean(x) for x in facts.volume_ids],
+        "size_bytes": facts.size_bytes,
+        "time_basis": facts.time_basis.value,
+    }
+
+
+def facts_from_json(body: Frame) -> SourceFacts:
+    """SourceFacts from `facts_to_json`."""
+    return SourceFacts(
+        SourceKind(body["kind"]),
+        tuple(body["file_systems"]),
+        tuple(body["labels"]),
+        tuple(body["volume_ids"]),
+        body["size_bytes"],
+        TimeBasis(body["time_basis"]),
+    )
+
+
+def entry_to_json(entry: Entry) -> list[Any]:
+    """Entry as plain values."""
+    return [path_to_text(entry.path), entry.size_bytes, entry.modified_ns, entry.handle]
+
+
+def entry_from_json(body: list[Any]) -> Entry:
+    """Entry from `entry_to_json`."""
+    path, size_bytes, modified_ns, handle = body
+    return Entry(path_from_text(path), size_bytes, modified_ns, handle)
+
+
+def finding_to_json(finding: Finding) -> list[Any]:
+    """Finding as plain values."""
+    return [
+        finding.kind.value,
+        path_to_text(finding.path),
+        _clean(finding.detail),
+        finding.offset_bytes,
+        finding.length_bytes,
+    ]
+
+
+def finding_from_json(body: list[Any]) -> Finding:
+    """Finding from `finding_to_json`."""
+    kind, path, detail, offset, length = body
+    return Finding(FindingKind(kind), path_from_text(path), detail, offset, length)
+
+
+def item_to_json(item: CopyItem) -> list[Any]:
+    """CopyItem as plain values."""
+    leaves, leaf = item.leaves_target, item.known_leaf
+    return [
+        item.n,
+        entry_to_json(item.entry),
+        item.key,
+        item.target.decode("latin-1"),
+        None if leaves is None else leaves.decode("latin-1"),
+        None if leaf is None else leaf.hex(),
+    ]
+
+
+def item_from_json(body: list[Any]) -> CopyItem:
+    """CopyItem from `item_to_json`."""
+    n, entry, key, target, leaves, leaf = body
+    return CopyItem(
+        n,
+        entry_from_json(entry),
+        key,
+        target.encode("latin-1"),
+        None if leaves is None else leaves.encode("latin-1"),
+        None if leaf is None else bytes.fromhex(leaf),
+    )
+
+
+def result_to_json(result: Result) -> list[Any]:
+    """What became of one item, as plain values."""
+    match result:
+        case Known(n=n):
+            return ["known", n]
+        case Failed():
+            return ["failed", result.n, result.code, _clean(result.detail)]
+        case Copied():
+            return [
+                "copied",
+                result.n,
+                result.size_bytes,
+                result.sha256.hex(),
+                result.tree_root.hex(),
+                result.first_leaf.hex(),
+                result.chunk_count,
+                [[g.offset_bytes, g.length_bytes] for g in result.gaps],
+                result.changed,
+                result.copied_bytes,
+                result.resumed_at_bytes,
+            ]
+
+
+def result_from_json(body: list[Any]) -> Result:
+    """Result from `result_to_json`."""
+    kind, n, *rest = body
+    if kind == "known":
+        return Known(n)
+    if kind == "failed":
+        return Failed(n, *rest)
+    size, sha256, root, leaf, chunks, gaps, changed, copied, resumed = rest
+    return Copied(
+        n,
+        size,
+        bytes.fromhex(sha256),
+        bytes.fromhex(root),
+        bytes.fromhex(leaf),
+        chunks,
+        tuple(Gap(o, length) for o, length in gaps),
+        changed,
+        copied,
+        resumed,
+    )
+
+
+def error_to_json(error: AgentError) -> Frame:
+    """An error frame."""
+    return {"t": "error", "code": error.code, "en": error.en, "zh": error.zh}
+
+
+def error_from_json(frame: Frame) -> AgentError:
+    """The worker's error as the same class here, with the worker's words."""
+    classes: list[type[AgentError]] = [AgentError]
+    while classes:
+        cls = classes.pop()
+        if cls.__dict__.get("code") == frame["code"]:
+            error = cls.__new__(cls)
+            AgentError.__init__(error, str(frame["en"]), str(frame["zh"]))
+            return error
+        classes.extend(cls.__subclasses__())
+    return SourceUnreadable(str(frame["en"]), str(frame["zh"]))
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

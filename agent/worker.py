@@ -1,0 +1,159 @@
+"""The process of one docked camera: lists its source and copies what the agent asks for.
+
+``python -m agent.worker SOURCE VAULT [SETTLE_SECONDS]``; frames of `wire` on stdin and stdout:
+
+    agent: {"t":"list"}                      worker: facts, entries…, findings…, listed
+    agent: {"t":"copy","items":[…]}… , end   worker: results…, progress…, copied_all
+    both may repeat; the worker ends when stdin does.
+
+It holds no key and no database. What it reports as copied is fsynced, read back from the disk and under its final name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from agent.card import open_source
+from agent.errors import AgentError
+from agent.source import Entry, Source
+from agent.transfer import CopyItem, copy_items
+from agent.wire import (
+    BATCH,
+    Frame,
+    Result,
+    decode_frame,
+    encode_frame,
+    entry_to_json,
+    error_to_json,
+    facts_to_json,
+    finding_to_json,
+    item_from_json,
+    result_to_json,
+)
+
+REPORT_SECONDS = 0.2
+
+
+class Reporter:
+    """Sends results in batches and progress at most every `REPORT_SECONDS`, from a thread of its own."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        """Start reporting to `out`."""
+        self._out = out
+        self._lock = threading.Lock()
+        self._results: list[list[object]] = []
+        self._progress: dict[int, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._thread.start()
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame now, after everything that was reported before it."""
+        with self._lock:
+            self._flush()
+            self._out.write(encode_frame(frame))
+            self._out.flush()
+
+    def result(self, result: Result) -> None:
+        """Queue one result."""
+        with self._lock:
+            self._results.append(result_to_json(result))
+            self._progress.pop(result.n, None)
+            if len(self._results) >= BATCH:
+                self._flush()
+
+    def progress(self, n: int, bytes_done: int) -> None:
+        """Note how far item `n` is."""
+        with self._lock:
+            self._progress[n] = bytes_done
+
+    def _run(self) -> None:
+        while not self._stop.wait(REPORT_SECONDS):
+            with self._lock:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._results:
+            self._out.write(encode_frame({"t": "results", "items": self._results}))
+            self._results = []
+        if self._progress:
+            self._out.write(encode_frame({"t": "progress", "items": list(self._progress.items())}))
+            self._progress.clear()
+        self._out.flush()
+
+
+def list_source(source: Source, report: Reporter) -> None:
+    """Send everything the source lists, in batches: memory stays flat for any number of files."""
+    report.send({"t": "facts", "facts": facts_to_json(source.facts)})
+    entries: list[list[object]] = []
+    findings: list[list[object]] = []
+    for met in source.entries():
+        if isinstance(met, Entry):
+            entries.append(entry_to_json(met))
+        else:
+            findings.append(finding_to_json(met))
+        if len(entries) + len(findings) >= BATCH:
+            report.send({"t": "listing", "entries": entries, "findings": findings})
+            entries, findings = [], []
+    report.send({"t": "listing", "entries": entries, "findings": findings})
+    report.send({"t": "listed"})
+
+
+def wanted_items(commands: BinaryIO) -> Iterator[CopyItem]:
+    """Items that the agent asks for, until it says end."""
+    for line in commands:
+        frame = decode_frame(line)
+        if frame["t"] == "end":
+            return
+        yield from map(item_from_json, frame["items"])
+
+
+def serve(source_path: Path, vault: Path, settle_seconds: float, commands: BinaryIO, report: Reporter) -> None:
+    """Answer the agent's commands until stdin ends. Raises AgentError for what ends this docking."""
+    source = open_source(source_path, settle_ns=int(settle_seconds * 1e9))
+    try:
+        while line := commands.readline():
+            match decode_frame(line):
+                case {"t": "list"}:
+                    list_source(source, report)
+                case {"t": "copy", "items": items}:
+                    first = [item_from_json(item) for item in items]
+                    for result in copy_items(source, _chain(first, commands), vault, report.progress):
+                        report.result(result)
+                    report.send({"t": "copied_all"})
+                case {"t": other}:
+                    raise ValueError(f"unknown command {other!r}")
+    finally:
+        source.close()
+
+
+def _chain(first: list[CopyItem], commands: BinaryIO) -> Iterator[CopyItem]:
+    yield from first
+    yield from wanted_items(commands)
+
+
+def main() -> int:
+    """Entry point of the worker process."""
+    source, vault = (Path(os.fsdecode(arg)) for arg in sys.argv[1:3])
+    settle_seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    # Frames own stdout: whatever a library prints must not land between them.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    report = Reporter(out)
+    try:
+        serve(source, vault, settle_seconds, sys.stdin.buffer, report)
+    except AgentError as error:
+        report.send(error_to_json(error))
+        return int(error.exit_code)
+    except BrokenPipeError:  # the agent is gone; what is durable stays durable
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
