@@ -71,7 +71,7 @@ class SourceFacts:
 
 
 class Reader(Protocol):
-    """One opened file. Used by one thread at a time, at rising offsets except when a chunk is read again."""
+    """One opened file, read at rising offsets except when a chunk is read again."""
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer` from `offset`; return the bytes read, 0 only at the end of the file.
@@ -90,16 +90,11 @@ class Reader(Protocol):
 
 
 class Source(Protocol):
-    """A camera, card, image or folder, opened read-only."""
+    """A camera, card, image or folder, opened read-only. One thread at a time uses it and its readers."""
 
     @property
     def facts(self) -> SourceFacts:
         """What the source says about itself."""
-        ...
-
-    @property
-    def parallel_reads(self) -> int:
-        """How many threads may `open` and read (different readers) at the same time; 1 where reading holds the GIL."""
         ...
 
     def entries(self) -> Iterator[Entry | Finding]:
