@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
@@ -46,6 +47,7 @@ log_entry = Table(
     Column("event_type", Text, nullable=False),  # as the event says, known to this version or not
     Column("received_at", Text, nullable=False),  # by the hub's clock
     UniqueConstraint("source", "seq"),
+    Index("ix_log_entry_event_type_idx", "event_type", "idx", "source"),  # rows hold the envelopes: never scan them
 )
 
 log_state = Table(
@@ -220,7 +222,7 @@ docking = Table(
 segment = Table(
     "segment",
     metadata,
-    # keyset pagination: log_index descending, alone or behind one of the filters below
+    # keyset pagination: log_index descending; with a filter by day, (recorded_day, log_index) descending
     Column("log_index", BigId, primary_key=True, autoincrement=False),
     Column("station", Text, nullable=False),
     Column("camera", Text, nullable=False),
@@ -249,8 +251,17 @@ segment = Table(
     Column("gap_count", BigInteger, nullable=False),
     Column("gap_bytes", BigInteger, nullable=False),
     Index("ix_segment_camera_log_index", "camera", "log_index"),
+    Index("ix_segment_camera_recorded_day_log_index", "camera", "recorded_day", "log_index"),
     Index("ix_segment_station_log_index", "station", "log_index"),
+    Index("ix_segment_station_recorded_day_log_index", "station", "recorded_day", "log_index"),
     Index("ix_segment_recorded_day_log_index", "recorded_day", "log_index"),
+    # the few that are not well, so that a filter by label never walks the many that are
+    Index(
+        "ix_segment_labelled",
+        "log_index",
+        sqlite_where=text("labels <> '[]'"),
+        postgresql_where=text("labels <> '[]'"),
+    ),
     Index("ix_segment_station_docking_entry", "station", "docking", "entry"),
 )
 
