@@ -18,7 +18,8 @@ from custody.errors import FormatError, KeyInvalid, SignatureInvalid
 
 ED25519 = b"\x01"
 MAX_NOTE_BYTES = 64 * 1024
-_NAME = re.compile(r"[^\s+\"\\\x00-\x1f\x7f]{1,200}")  # signed-note, less what would need escaping in JSON
+_NAME = re.compile(r"[^\s+\"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # signed-note, less what JSON would escape
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")  # lone surrogates are no Unicode text either
 _DASH = "\u2014 "
 
 
@@ -134,7 +135,7 @@ def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
 
 
 def _has_control(text: str) -> bool:
-    return any((ch < " " and ch != "\n") or ch == "\x7f" for ch in text)
+    return _CONTROL.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

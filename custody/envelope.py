@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
+import re
 from dataclasses import dataclass
 
 from custody.checkpoint import SigningKey, VerifyKey
@@ -19,6 +19,10 @@ MAX_ENVELOPE_BYTES = 60 * 1024
 EVENT_TYPE = "application/vnd.custodock.event+json"
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 RECEIPT_TYPE = "application/vnd.custodock.receipt+json"
+_FORM = re.compile(
+    rb'\{"payload":"([A-Za-z0-9+/]*={0,2})","payloadType":"([a-z0-9.+/-]{1,100})",'
+    rb'"signatures":\[\{"keyid":"([^"\\\x00-\x20\x7f]{1,700})","sig":"([A-Za-z0-9+/]{86}==)"\}\]\}'
+)
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -28,21 +32,14 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """One signature of an envelope; `key_label` is a hint that nobody has authenticated."""
-
-    key_label: str
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Envelope:
     """A parsed envelope. Nothing in it may be believed before `verify`."""
 
     raw: bytes
     payload_type: str
     payload: bytes
-    signatures: tuple[Signature, ...]
+    key_label: str  # a hint that nobody has authenticated
+    signature: bytes
 
     @property
     def hash(self) -> bytes:
@@ -51,43 +48,51 @@ class Envelope:
 
     def verify(self, key: VerifyKey) -> bytes:
         """The payload, once `key` is shown to have signed it. Raises SignatureInvalid."""
-        message = pae(self.payload_type, self.payload)
-        for signature in self.signatures:
-            if signature.key_label == key.label:
-                key.verify(signature.value, message)
-                return self.payload
-        raise SignatureInvalid(f"no signature by {key.label}")
+        if self.key_label != key.label:
+            raise SignatureInvalid(f"no signature by {key.label}")
+        key.verify(self.signature, pae(self.payload_type, self.payload))
+        return self.payload
 
 
 def seal(payload_type: str, payload: bytes, key: SigningKey) -> bytes:
     """Sign `payload` and return the envelope's bytes. Raises FormatError above `MAX_ENVELOPE_BYTES`."""
-    signature = base64.b64encode(key.sign(pae(payload_type, payload))).decode()
-    body = base64.b64encode(payload).decode()
-    label = key.verify_key.label
-    # Built by hand because every inserted value is base64 or a name without quotes; json.dumps gives the same bytes.
-    raw = (
-        f'{{"payload":"{body}","payloadType":"{payload_type}","signatures":[{{"keyid":"{label}","sig":"{signature}"}}]}}'
-    ).encode()
-    if len(raw) > MAX_ENVELOPE_BYTES:
-        raise FormatError(f"an envelope holds at most {MAX_ENVELOPE_BYTES} bytes, this one has {len(raw)}")
+    raw = _render(payload_type, payload, key.verify_key.label, key.sign(pae(payload_type, payload)))
+    parse_envelope(raw)  # what is signed enters a chain for good: never something that a reader refuses
     return raw
 
 
 def parse_envelope(raw: bytes) -> Envelope:
-    """Read an envelope's outer JSON. Raises FormatError for anything that is not one."""
+    """Read an envelope. Raises FormatError for anything but the one form in which `seal` writes it.
+
+    DSSE signs the payload, not the JSON around it, yet chain and log stand on the hash of the whole. So exactly one
+    form is an envelope: nobody can make a second one with another hash out of an authentic one.
+    """
     if len(raw) > MAX_ENVELOPE_BYTES:
         raise FormatError(f"an envelope holds at most {MAX_ENVELOPE_BYTES} bytes, this one has {len(raw)}")
+    form = _FORM.fullmatch(raw)
+    if form is None:
+        raise FormatError("not a DSSE envelope of our form")
+    body, kind, label, signature = form.groups()
     try:
-        outer = json.loads(raw)
-        signatures = tuple(
-            Signature(str(s["keyid"]), base64.b64decode(s["sig"], validate=True)) for s in outer["signatures"]
+        envelope = Envelope(
+            raw, kind.decode(), binascii.a2b_base64(body), label.decode(), binascii.a2b_base64(signature)
         )
-        payload_type, payload = outer["payloadType"], base64.b64decode(outer["payload"], validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise FormatError(f"not a DSSE envelope: {type(error).__name__}") from None
-    if not isinstance(payload_type, str) or not signatures:
-        raise FormatError("not a DSSE envelope: no payload type or no signature")
-    return Envelope(raw, payload_type, payload, signatures)
+    except (binascii.Error, UnicodeDecodeError):
+        raise FormatError("not a DSSE envelope: not base64, or not UTF-8") from None
+    if _render(envelope.payload_type, envelope.payload, envelope.key_label, envelope.signature) != raw:
+        raise FormatError("not a DSSE envelope of our form: base64 with stray bits")
+    return envelope
+
+
+def _render(payload_type: str, payload: bytes, label: str, signature: bytes) -> bytes:
+    # By hand, since every inserted value is base64 or free of quotes (`_FORM`); json.dumps gives the same bytes.
+    body, sig = base64.b64encode(payload), base64.b64encode(signature)
+    return b'{"payload":"%s","payloadType":"%s","signatures":[{"keyid":"%s","sig":"%s"}]}' % (
+        body,
+        payload_type.encode(),
+        label.encode(),
+        sig,
+    )
 
 
 def open_envelope(raw: bytes, key: VerifyKey, *payload_types: str) -> bytes:

@@ -64,7 +64,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlreadySaved:
-    """The same bytes under the same path lie in the vault since docking `saved_in`."""
+    """The same bytes lie in the vault since docking `saved_in`."""
 
     STATE: ClassVar[str] = "already_saved"
     entry: int
@@ -111,7 +111,7 @@ class MoreGaps:
 Entry = Copied | AlreadySaved | Failed
 Item = Header | Entry | Met | MoreGaps | Counts
 
-_COUNTED_AS: dict[str, str] = {
+COUNTED_AS: dict[str, str] = {
     "skipped_symlink": "skipped",
     "skipped_special": "skipped",
     "directory_loop": "skipped",
@@ -143,7 +143,7 @@ class Tally:
             case Failed():
                 counts = replace(counts, failed=counts.failed + 1)
             case Met():
-                name = _COUNTED_AS[item.finding]
+                name = COUNTED_AS[item.finding]
                 self.counts = replace(counts, **{name: getattr(counts, name) + 1})
                 return
         self.counts = replace(counts, listed=counts.listed + 1)

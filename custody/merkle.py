@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from custody.digest import EMPTY_ROOT, node_hash
+from custody.digest import EMPTY_ROOT, HASH_BYTES, node_hash
 from custody.errors import ProofInvalid
 
 Subtree = Callable[[int, int], bytes]
@@ -66,6 +66,7 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[byte
     """The root that an audit path leads to, RFC 9162 section 2.1.3.2. Raises ProofInvalid for a wrong length."""
     if not 0 <= index < size:
         raise ProofInvalid(f"leaf {index} is not in a tree of {size}")
+    _check_hashes(leaf, *proof)
     fn, sn, node = index, size - 1, leaf
     for sibling in proof:
         if sn == 0:
@@ -96,6 +97,7 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
         if proof or old_root != new_root:
             raise ProofInvalid("equal sizes need an empty proof and equal roots")
         return
+    _check_hashes(*proof)
     hashes = list(proof)
     if old & (old - 1) == 0:
         hashes.insert(0, old_root)
@@ -117,6 +119,11 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
         fn, sn = fn >> 1, sn >> 1
     if sn or fr != old_root or sr != new_root:
         raise ProofInvalid("the consistency proof does not join the two roots")
+
+
+def _check_hashes(*hashes: bytes) -> None:
+    if any(len(h) != HASH_BYTES for h in hashes):
+        raise ProofInvalid("a proof holds hashes of 32 bytes")
 
 
 def _largest_power_below(n: int) -> int:

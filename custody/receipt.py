@@ -6,11 +6,13 @@ A broker's acknowledgement means "the broker has it"; only a receipt that verifi
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from custody.checkpoint import Checkpoint, SigningKey, VerifyKey, open_checkpoint
 from custody.envelope import RECEIPT_TYPE, open_envelope, seal
 from custody.errors import FormatError
+from custody.fields import load_object
 
 MAX_RECEIPT_ENTRIES = 256
 
@@ -67,23 +69,30 @@ def open_receipt(
     key. 4. Every entry's index lies inside that tree and the seqs rise. Raises FormatError or SignatureInvalid.
     """
     payload = open_envelope(raw, receipt_key, RECEIPT_TYPE)  # 1
-    try:
-        body = json.loads(payload)
-        if body["station"] != station:  # 2
-            raise FormatError("the receipt is for another station")
-        if body["type"] == "resend.v1":
-            return ResendRequest(station, _whole(body["from_seq"])), None
-        if body["type"] != "receipt.v1":
-            raise FormatError(f"unknown answer {str(body['type'])[:40]!r}")
-        entries = tuple(ReceiptEntry(_whole(s), str(h), _whole(i)) for s, h, i in body["entries"])
-        note = str(body["checkpoint"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"not a receipt: {type(error).__name__}") from None
+    body = load_object(payload)
+    if body.get("station") != station:  # 2
+        raise FormatError("the receipt is for another station")
+    match body:
+        case {"type": "resend.v1", "from_seq": from_seq}:
+            return ResendRequest(station, _whole(from_seq)), None
+        case {"type": "receipt.v1", "entries": [*triples], "checkpoint": str(note)}:
+            entries = tuple(_entry(triple) for triple in triples[: MAX_RECEIPT_ENTRIES + 1])
+        case _:
+            raise FormatError("neither a receipt nor a resend request")
+    if len(entries) > MAX_RECEIPT_ENTRIES:
+        raise FormatError(f"a receipt holds at most {MAX_RECEIPT_ENTRIES} entries")
     checkpoint = open_checkpoint(note, log_key)  # 3
     seqs = [e.seq for e in entries]
     if any(e.log_index >= checkpoint.size for e in entries) or seqs != sorted(set(seqs)):  # 4
         raise FormatError("the receipt's entries do not lie in its checkpoint, or are out of order")
     return Receipt(station, entries, note), checkpoint
+
+
+def _entry(triple: object) -> ReceiptEntry:
+    match triple:
+        case [seq, str(digest), index] if re.fullmatch("[0-9a-f]{64}", digest):
+            return ReceiptEntry(_whole(seq), digest, _whole(index))
+    raise FormatError("a receipt's entry is seq, SHA-256 and log index")
 
 
 def _whole(value: object) -> int:

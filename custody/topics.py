@@ -57,7 +57,8 @@ def station_topic(station: str, channel: Channel, bay: str | None = None) -> str
 def parse_station_topic(topic: str) -> tuple[str, Channel, str | None]:
     """Station, channel and bay of a topic. Raises FormatError for any other topic."""
     parts = topic.split("/")
-    if len(parts) in (4, 5) and parts[:2] == ROOT.split("/") and STATION_ID.fullmatch(parts[2]):
+    if len(parts) in (4, 5) and parts[:2] == ROOT.split("/"):
+        check_station_id(parts[2])
         match parts[3:]:
             case ["bay", bay] if re.fullmatch(r"[A-Za-z0-9._-]{1,32}", bay):
                 return parts[2], "bay", bay
