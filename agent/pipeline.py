@@ -10,14 +10,13 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from agent import wire
-from agent.closing import Closed, close_docking
+from agent.closing import Closed, close_docking, recover
 from agent.errors import AgentError, SourceEmpty, VaultFull
 from agent.media import MediaProbe, is_media
 from agent.offload import DockingPlan, copy_item, path_key, plan_entry, space_needed
@@ -26,6 +25,7 @@ from agent.sealing import Outcome, save_outcomes
 from agent.source import Entry, SourceFacts
 from agent.station import Station, sign_events
 from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
+from agent.store_thread import StoreThread
 from agent.transfer import Copied
 from agent.vault import docking_path
 from agent.worker_process import WorkerProcess
@@ -33,36 +33,21 @@ from custody.events import DockingStarted, Event
 
 ROUNDS_MAX = 3  # a file that still changes after this many copies is left as it is, and said to be so
 STILL_WRITTEN = "still_being_written"
-T_ = TypeVar("T_")
-
-
-class StoreThread:
-    """The one thread that the store belongs to; the event loop awaits its answers and never blocks on a disk."""
-
-    def __init__(self, store: Store) -> None:
-        """Take over `store`."""
-        self._store = store
-        self._pool = ThreadPoolExecutor(1, "store")
-
-    async def call(self, function: Callable[..., T_], *args: Any) -> T_:
-        """Run ``function(store, *args)`` in the store's thread, in the order of the calls."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, self._store, *args)
-
-    def close(self) -> None:
-        """Let queued work finish, then close the store."""
-        self._pool.submit(self._store.close).result()
-        self._pool.shutdown()
 
 
 @dataclass
 class Dock:
-    """What all bays of this station share. `reserved` maps dockings to bytes promised to them."""
+    """What all bays of this station share. `reserved` maps dockings to bytes promised to them.
+
+    `active` holds the dockings under way; any other open one is closed before the next begins.
+    """
 
     vault: Path
     station: Station
     store: StoreThread
     probe: MediaProbe
     reserved: dict[str, int] = field(default_factory=dict)
+    active: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +77,7 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
     Raises AgentError when nothing was begun (unreadable or empty source, no space, vault not writable). Once files
     were copied an error closes the docking as interrupted and comes back in the result.
     """
+    await dock.store.call(recover, dock.vault, dock.station, frozenset(dock.active))
     docking = await _open_docking(dock, order)
     run = _Run(dock, order, docking, ProgressMeter(on_progress))
     worker = await WorkerProcess.start(order.source, dock.vault, order.settle_seconds)
@@ -113,6 +99,7 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
     finally:
         await worker.kill()
         dock.reserved.pop(docking.id, None)
+        dock.active.discard(docking.id)
 
 
 async def _open_docking(dock: Dock, order: Order) -> DockingRow:
@@ -125,6 +112,7 @@ async def _open_docking(dock: Dock, order: Order) -> DockingRow:
         with store.begin():
             store.add_docking(row)
 
+    dock.active.add(docking_id)
     await dock.store.call(add)
     return row
 
@@ -233,6 +221,7 @@ class _Run:
         """Order rows first+1…last and save results as they come."""
         if last == first or not self.announced:
             return
+        await worker.send({"t": "copy", "items": []})
         ordering = asyncio.create_task(self._order_copies(worker, first))
         try:
             while (frame := await worker.receive())["t"] != "copied_all":
@@ -281,7 +270,7 @@ def _add_listing(
     findings: list[FindingRow],
     twins: dict[int, int],
 ) -> int:
-    """Plan one batch and keep it; the highest entry number. `twins` counts paths seen, by a 64-bit part of their key."""
+    """Plan one batch and keep it; the highest entry number. `twins` counts paths by a 64-bit part of their key."""
     keys = [path_key(wire.path_to_text(e.path)) for e in entries]
     saved = store.saved_copies(docking.camera, keys)
     rows: list[EntryRow] = []
@@ -326,8 +315,8 @@ def vault_too_small(needed: int, free: int) -> VaultFull:
     error = VaultFull()
     gib = 1 << 30
     error.en = (
-        f"The vault has {free / gib:.1f} GiB free and this offload needs {needed / gib:.1f} GiB: nothing was begun, the "
-        "camera is untouched. Free or add disk space and dock the camera again."
+        f"The vault has {free / gib:.1f} GiB free and this offload needs {needed / gib:.1f} GiB: nothing was begun, "
+        "the camera is untouched. Free or add disk space and dock the camera again."
     )
     error.zh = (
         f"存证库剩余 {free / gib:.1f} GiB，本次导出需要 {needed / gib:.1f} GiB：尚未开始，记录仪未被改动。"

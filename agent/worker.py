@@ -139,7 +139,7 @@ def _chain(first: list[CopyItem], commands: BinaryIO) -> Iterator[CopyItem]:
 
 def main() -> int:
     """Entry point of the worker process."""
-    source, vault = (Path(os.fsdecode(arg)) for arg in sys.argv[1:3])
+    source, vault = Path(sys.argv[1]), Path(sys.argv[2])
     settle_seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
     # Frames own stdout: whatever a library prints must not land between them.
     out = os.fdopen(os.dup(1), "wb")

@@ -1,0 +1,228 @@
+"""`dock-agent`: the command of the docking station. Parse, call, print, exit."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.errors import AgentError, Exit
+from agent.pipeline import Order, Result, offload
+from agent.report import outcome_json, outcome_lines, progress_line
+from agent.service import Opened, Service, open_dock
+from agent.settings import check_camera, invalid, load_settings, save_link
+from agent.station import load_or_create_station
+from agent.status import doctor, read_status, status_lines
+from agent.uplink import HubLink
+from custody.checkpoint import parse_key_line
+from custody.errors import KeyInvalid
+
+EXITS = """\
+exit codes of offload:
+  0    complete: everything on the source is in the vault, sealed
+  1    copied, but not complete: gaps, unreadable or changing files; all are recorded
+  2    wrong usage or settings
+  3    the source cannot be read, is no file system, or left while it was read
+  4    the source holds no files
+  5    the vault cannot be written
+  6    the vault is full
+  7    another dock-agent works in this vault
+  8    the station's own key, database or disk cannot be trusted
+  130  interrupted; run it again and it goes on where it stopped
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    try:
+        code: int = args.call(args)
+    except AgentError as error:
+        _print_error(error, as_json=args.json)
+        code = int(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output left; the work is done
+        code = 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dock-agent",
+        description="Custodock's docking station: takes footage off cameras, proves the copy, reports to the hub.",
+        epilog="Start with: dock-agent offload /path/to/card --vault /path/to/vault --camera CAM01",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_offload, _add_run, _add_status, _add_doctor, _add_enrol):
+        command = add(commands)
+        command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return parser
+
+
+def _add_offload(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "offload",
+        help="copy everything new from a folder, card image or block device into a vault",
+        description="Copy everything new from SOURCE into the vault: hashed while it is copied, fsynced, read back "
+        "from the disk, sealed and signed. The source is only ever read. Interrupt it at any time: the next run goes on "
+        "where it stopped. It needs no hub; its events wait in the outbox.",
+        epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("source", type=Path, metavar="SOURCE", help="folder, card image, or block device (/dev/sdX)")
+    command.add_argument("--vault", type=Path, help="folder that receives the footage (default: that of --dir)")
+    command.add_argument("--camera", required=True, help="name or serial number of the camera; its folder in the vault")
+    command.add_argument("--bay", default="cli", help="bay named in the events (default: cli)")
+    command.add_argument("--dir", type=Path, help="state directory with key and database (default: VAULT/.station)")
+    command.set_defaults(call=_offload)
+    return command
+
+
+def _add_run(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "run",
+        help="watch the bays and report to the hub until stopped",
+        description="Watch the bays of DIR/agent.toml.",
+    )
+    _add_dir(command)
+    command.set_defaults(call=_run)
+    return command
+
+
+def _add_status(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "status", help="show bays, last dockings and what waits for the hub", description="Show the station's state."
+    )
+    _add_dir(command)
+    command.set_defaults(call=_status)
+    return command
+
+
+def _add_doctor(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "doctor",
+        help="check settings, key, database, vault, clock and broker",
+        description="Check what the agent stands on. Exit code 0: all well; 1: something needs attention.",
+    )
+    _add_dir(command)
+    command.set_defaults(call=_doctor)
+    return command
+
+
+def _add_enrol(commands: Any) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        "enrol",
+        help="create this station's key and pin the hub's",
+        description="Create the station's key (if there is none) and pin the hub's two keys, as `dock-hub init` "
+        "printed them. Then give the printed key line to the hub: dock-hub station add KEYLINE.",
+    )
+    _add_dir(command)
+    command.add_argument("--station", help="name of this station (default: dock- and 8 digits of its key)")
+    command.add_argument("--hub-receipt-key", required=True, metavar="KEYLINE")
+    command.add_argument("--hub-log-key", required=True, metavar="KEYLINE")
+    command.add_argument("--mqtt", required=True, metavar="URL", help="mqtt://host:port or mqtts://host:port")
+    for name in ("ca", "certificate", "private-key"):
+        command.add_argument(f"--{name}", type=Path, help="PEM file for mqtts")
+    command.set_defaults(call=_enrol)
+    return command
+
+
+def _add_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dir", type=Path, required=True, help="state directory with agent.toml, key and database")
+
+
+def _offload(args: argparse.Namespace) -> int:
+    if args.vault is None and args.dir is None:
+        raise invalid("offload needs --vault or --dir", "offload 需要 --vault 或 --dir")
+    vault = args.vault or load_settings(args.dir).vault
+    order = Order(args.source, check_camera(args.camera), args.bay)
+    show = _no_progress if args.json or not sys.stderr.isatty() else _show_progress
+    with open_dock(vault, args.dir or vault / ".station") as opened:
+        result = asyncio.run(_offload_interruptibly(opened, order, show))
+    if show is _show_progress:
+        sys.stderr.write("\r\x1b[K")
+    print(json.dumps(outcome_json(result), ensure_ascii=False) if args.json else "\n".join(outcome_lines(result)))
+    if result.error is not None:
+        _print_error(result.error, as_json=False)
+        return int(result.error.exit_code)
+    return int(Exit.COMPLETE if result.closed is not None and result.closed.complete else Exit.INCOMPLETE)
+
+
+async def _offload_interruptibly(opened: Opened, order: Order, show: Callable[..., None]) -> Result:
+    work = asyncio.create_task(offload(opened.dock, order, show))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        sys.stderr.write(
+            "\nInterrupted. Every sealed file is safe; run the same command again to go on.\n"
+            "已中断。已封存的文件均安全；重新运行同一命令即可继续。\n"
+        )
+        raise SystemExit(int(Exit.INTERRUPTED)) from None
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = load_settings(args.dir)
+    with open_dock(settings.vault, args.dir) as opened:
+        asyncio.run(Service(settings, opened).run())
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    status = read_status(load_settings(args.dir))
+    print(json.dumps(status, ensure_ascii=False) if args.json else "\n".join(status_lines(status)))
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    findings = doctor(args.dir)
+    if args.json:
+        print(json.dumps([vars(f) for f in findings], ensure_ascii=False))
+    else:
+        print("\n".join(f"{'ok  ' if f.ok else 'FAIL'} {f.check}: {f.detail}" for f in findings))
+    return 0 if all(f.ok for f in findings) else 1
+
+
+def _enrol(args: argparse.Namespace) -> int:
+    try:
+        receipt_key, log_key = parse_key_line(args.hub_receipt_key), parse_key_line(args.hub_log_key)
+    except KeyInvalid as error:
+        raise invalid(str(error), f"密钥行无效：{error}") from error
+    args.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    station = load_or_create_station(args.dir, args.station)
+    link = HubLink(args.mqtt, receipt_key, log_key, args.ca, args.certificate, args.private_key)
+    link.address()
+    save_link(args.dir, link)
+    line = station.key.verify_key.line
+    print(json.dumps({"station": station.id, "key": line}) if args.json else f"{line}\n")
+    return 0
+
+
+def _no_progress(_progress: object) -> None:
+    return
+
+
+def _show_progress(progress: Any) -> None:
+    sys.stderr.write(f"\r\x1b[K{progress_line(progress)}")
+    sys.stderr.flush()
+
+
+def _print_error(error: AgentError, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": error.code, "en": error.en, "zh": error.zh}, ensure_ascii=False))
+    else:
+        sys.stderr.write(f"{error.zh}\n{error.en}\n[{error.code}]\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

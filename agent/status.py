@@ -1,0 +1,152 @@
+"""`dock-agent status` and `dock-agent doctor`: what an operator asks first. Both only read."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from agent.errors import AgentError
+from agent.report import size_text, time_text
+from agent.settings import Settings, load_settings
+from agent.station import clock_quality, load_or_create_station
+from agent.store import Store
+from agent.uplink import HubLink
+
+FREE_BYTES_MIN = 2 << 30
+
+
+def read_status(settings: Settings) -> dict[str, Any]:
+    """Live state of the running agent (if it runs) and the store's own figures; field names are stable."""
+    live: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        live = json.loads((settings.directory / "status.json").read_text("utf-8"))
+    running = bool(live) and psutil.pid_exists(int(live.get("pid", 0)))
+    station = load_or_create_station(settings.directory)
+    store = Store(settings.directory / "station.db")
+    try:
+        depth, oldest = store.outbox_depth()
+        checkpoint = store.checkpoint()
+        dockings = [
+            {
+                "docking": row.id,
+                "camera": row.camera,
+                "bay": row.bay,
+                "started_at": row.started_at.isoformat(),
+                "closed": row.closed_seq is not None,
+                "reason": row.reason,
+                "files": {state: number for state, (number, _) in store.state_counts(row.id).items()},
+            }
+            for row in store.recent_dockings(10)
+        ]
+    finally:
+        store.close()
+    age = 0 if oldest is None else round((datetime.now(UTC) - oldest).total_seconds())
+    return {
+        "station": station.id,
+        "running": running,
+        "uplink": bool(live.get("uplink")) if running else False,
+        "enrolled": settings.link is not None,
+        "bays": live.get("bays", []) if running else [],
+        "outbox": {"unreceipted": depth, "oldest_seconds": age},
+        "checkpoint_size": checkpoint[0] if checkpoint else None,
+        "dockings": dockings,
+    }
+
+
+def status_lines(status: dict[str, Any]) -> list[str]:
+    """The status for people."""
+    running = "运行中 / running" if status["running"] else "未运行 / not running"
+    uplink = "已连接 / connected" if status["uplink"] else "未连接 / not connected"
+    outbox = status["outbox"]
+    lines = [
+        f"工作站 / station {status['station']}: {running}",
+        f"中心 / hub: {uplink if status['enrolled'] else '未登记 / not enrolled'}",
+        f"待回执 / waiting for receipts: {outbox['unreceipted']}"
+        + (f"（最久 {time_text(outbox['oldest_seconds'])}）" if outbox["unreceipted"] else ""),
+    ]
+    for bay in status["bays"]:
+        done = f" {bay['files_done']}/{bay['files_total']}" if bay["files_total"] else ""
+        lines.append(
+            f"仓位 / bay {bay['bay']}: {bay['camera'] or '-'} {bay['state']}{done} {bay['reason'] or ''}".rstrip()
+        )
+    for row in status["dockings"]:
+        lines.append(f"{row['docking']}  {row['camera']}  {row['files']}  {row['reason'] or '…'}")
+    return lines or ["-"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One answer of `doctor`."""
+
+    check: str
+    ok: bool
+    detail: str
+
+
+def doctor(directory: Path) -> list[Check]:
+    """Check everything the agent stands on; never raises for what it is there to find."""
+    checks: list[Check] = []
+
+    def check(name: str, probe: Callable[[], tuple[bool, str]]) -> None:
+        try:
+            ok, detail = probe()
+        except AgentError as error:
+            ok, detail = False, f"{error.zh} / {error.en}"
+        except OSError as error:
+            ok, detail = False, str(error)
+        checks.append(Check(name, ok, detail))
+
+    try:
+        settings = load_settings(directory)
+    except AgentError as error:
+        return [Check("settings", ok=False, detail=f"{error.zh} / {error.en}")]
+    checks.append(Check("settings", ok=True, detail=f"{len(settings.bays)} bays, vault {settings.vault}"))
+    check("key", lambda: _key(settings))
+    check("database", lambda: _database(settings))
+    check("vault", lambda: _vault(settings.vault))
+    check("clock", lambda: ((quality := clock_quality()) == "synchronised", quality))
+    check("broker", lambda: _broker(settings.link))
+    return checks
+
+
+def _key(settings: Settings) -> tuple[bool, str]:
+    if not (settings.directory / "station.key").exists():
+        return False, "no key yet: run dock-agent enrol or run"
+    return True, load_or_create_station(settings.directory).key.verify_key.label
+
+
+def _database(settings: Settings) -> tuple[bool, str]:
+    if not (settings.directory / "station.db").exists():
+        return True, "not there yet; created on first use"
+    store = Store(settings.directory / "station.db")
+    try:
+        verdict = store.check()
+    finally:
+        store.close()
+    return verdict == "ok", verdict
+
+
+def _vault(vault: Path) -> tuple[bool, str]:
+    if not vault.is_dir():
+        return True, "not there yet; created on first use"
+    free = psutil.disk_usage(str(vault)).free
+    if not os.access(vault, os.W_OK | os.X_OK):
+        return False, "not writable"
+    return free > FREE_BYTES_MIN, f"{size_text(free)} free"
+
+
+def _broker(link: HubLink | None) -> tuple[bool, str]:
+    if link is None:
+        return True, "not enrolled: events wait in the outbox"
+    host, port, _ = link.address()
+    with socket.create_connection((host, port), timeout=3):
+        return True, f"{host}:{port} answers"

@@ -1,0 +1,251 @@
+"""The line to the hub: sends the outbox in order over MQTT 5 and clears rows by verified receipts only.
+
+Durable first, then announce: every envelope lies in the outbox before it is sent. The link may be away for weeks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent import outbox
+from agent.errors import SettingsInvalid
+from agent.station import Station
+from agent.store import Store
+from agent.store_thread import StoreThread
+from custody.checkpoint import VerifyKey
+from custody.errors import CustodyError
+from custody.receipt import Receipt, ResendRequest, open_receipt
+from custody.topics import station_topic
+
+log = logging.getLogger("agent.uplink")
+
+BATCH = 64
+TICK_SECONDS = 1.0
+RECONNECT_MIN_SECONDS, RECONNECT_MAX_SECONDS = 1, 60
+SESSION_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class HubLink:
+    """Where the hub is reached and which keys its answers must carry. TLS by ``mqtts://`` with the three files."""
+
+    url: str
+    receipt_key: VerifyKey
+    log_key: VerifyKey
+    ca: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    def address(self) -> tuple[str, int, bool]:
+        """Host, port and whether TLS. Raises SettingsInvalid."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise SettingsInvalid(
+                f"not an MQTT address: {self.url!r}; use mqtt://host:port or mqtts://host:port",
+                f"MQTT 地址无效：{self.url!r}；应为 mqtt://主机:端口 或 mqtts://主机:端口",
+            )
+        secure = parts.scheme == "mqtts"
+        return parts.hostname, parts.port or (8883 if secure else 1883), secure
+
+
+class Uplink:
+    """Runs as one task; `poke` wakes it when envelopes were queued, `publish_state` keeps retained topics fresh."""
+
+    def __init__(
+        self, link: HubLink, station: Station, store: StoreThread, state: Callable[[], dict[str, Any]]
+    ) -> None:
+        """`state` gives the station's retained state without outbox figures."""
+        self._link, self._station, self._store, self._describe = link, station, store, state
+        self._state = outbox.SendState()
+        self._wake = asyncio.Event()
+        self._inbox: asyncio.Queue[Callable[[], Any]] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._client = self._make_client()
+        self._retained: dict[str, bytes] = {}
+
+    @property
+    def online(self) -> bool:
+        """Whether the broker is connected now."""
+        return self._state.connected
+
+    def poke(self) -> None:
+        """There may be something to send."""
+        self._wake.set()
+
+    def publish_bay(self, bay: str, state: dict[str, Any]) -> None:
+        """Show a bay's state, now and after every reconnection."""
+        self._retain(station_topic(self._station.id, "bay", bay), state)
+
+    async def run(self) -> None:
+        """Work until cancelled; then say offline and leave."""
+        host, port, _ = self._link.address()
+        self._client.connect_async(host, port, keepalive=30, clean_start=False, properties=_session())
+        self._client.loop_start()
+        try:
+            while True:
+                await self._step()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), TICK_SECONDS)
+                self._wake.clear()
+        finally:
+            await asyncio.to_thread(self._leave)
+
+    async def _step(self) -> None:
+        while not self._inbox.empty():
+            await self._inbox.get_nowait()()
+        if outbox.timed_out(self._state, time.monotonic()):
+            log.warning("receipts_stay_away resend_from=%d", self._state.confirmed)
+            self._state = outbox.rewound(self._state)
+        while allowance := outbox.allowance(self._state):
+            rows = await self._store.call(Store.outbox_from, self._state.next_seq, min(allowance, BATCH))
+            if not rows:
+                break
+            topic = station_topic(self._station.id, "events")
+            for row in rows:
+                if self._client.publish(topic, row.envelope, qos=1).rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    return  # the link went down; on_disconnect follows
+            self._state = outbox.sent(self._state, rows[-1].seq, time.monotonic())
+        await self._refresh_state()
+
+    async def _refresh_state(self) -> None:
+        """The station's retained state: when something in it changed, or half a minute went by."""
+        depth, oldest = await self._store.call(Store.outbox_depth)
+        now = datetime.now(UTC)
+        age = 0 if oldest is None else max(0, round((now - oldest).total_seconds()))
+        state = self._describe() | {"outbox_unreceipted": depth, "outbox_oldest_seconds": age, "online": True}
+        state["at"] = f"{now.replace(second=now.second // 30 * 30):%Y-%m-%dT%H:%M:%SZ}"
+        self._retain(station_topic(self._station.id, "state"), state)
+
+    def _retain(self, topic: str, state: dict[str, Any]) -> None:
+        payload = json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode()
+        if self._retained.get(topic) != payload:
+            self._retained[topic] = payload
+            if self._state.connected:
+                self._client.publish(topic, payload, qos=1, retain=True)
+
+    # --- answers of the hub, in the event loop ---
+
+    async def _on_up(self) -> None:
+        first = await self._store.call(_first_to_send)
+        self._state = outbox.connected(self._state, first)
+        log.info("uplink_connected first_unreceipted=%d", first)
+        for topic, payload in self._retained.items():
+            self._client.publish(topic, payload, qos=1, retain=True)
+
+    async def _on_down(self) -> None:
+        if self._state.connected:
+            log.warning("uplink_disconnected")
+        self._state = outbox.disconnected(self._state)
+
+    async def _on_answer(self, raw: bytes) -> None:
+        try:
+            answer, checkpoint = open_receipt(raw, self._station.id, self._link.receipt_key, self._link.log_key)
+        except CustodyError as error:
+            log.warning("receipt_refused code=%s why=%s", error.code, error)
+            return
+        now = time.monotonic()
+        if isinstance(answer, ResendRequest):
+            log.warning("hub_asks_again from_seq=%d", answer.from_seq)
+            self._state = outbox.resend_from(self._state, answer.from_seq, now)
+            return
+        assert checkpoint is not None  # noqa: S101 - open_receipt gives one with every receipt
+        first = await self._store.call(_keep_receipt, answer, checkpoint.size)
+        self._state = outbox.receipted(self._state, first, now)
+
+    # --- paho's thread: hand everything over to the event loop ---
+
+    def _make_client(self) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._station.id, protocol=mqtt.MQTTv5)
+        client.max_queued_messages_set(4 * outbox.WINDOW)
+        client.max_inflight_messages_set(outbox.WINDOW)
+        client.reconnect_delay_set(RECONNECT_MIN_SECONDS, RECONNECT_MAX_SECONDS)
+        offline = json.dumps({"station": self._station.id, "online": False}).encode()
+        client.will_set(station_topic(self._station.id, "state"), offline, qos=1, retain=True)
+        if self._link.address()[2]:
+            context = ssl.create_default_context(cafile=self._link.ca)
+            if self._link.certificate is not None:
+                context.load_cert_chain(self._link.certificate, self._link.private_key)
+            client.tls_set_context(context)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        client.on_publish = self._published
+        return client
+
+    def _hand_over(self, action: Callable[[], Any]) -> None:
+        def deliver() -> None:
+            self._inbox.put_nowait(action)
+            self._wake.set()
+
+        with contextlib.suppress(RuntimeError):  # the event loop has closed: we are going down
+            self._loop.call_soon_threadsafe(deliver)
+
+    def _connected(
+        self, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _properties: object
+    ) -> None:
+        if reason.is_failure:
+            log.error("uplink_refused reason=%s", reason)
+            return
+        client.subscribe(station_topic(self._station.id, "receipts"), qos=1)
+        self._hand_over(self._on_up)
+
+    def _disconnected(self, *_: object) -> None:
+        self._hand_over(self._on_down)
+
+    def _received(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        raw = bytes(message.payload)
+        self._hand_over(lambda: self._on_answer(raw))
+
+    def _published(
+        self, _client: mqtt.Client, _data: object, mid: int, reason: ReasonCode, _properties: object
+    ) -> None:
+        if reason.is_failure:  # refused by ACL, quota or size: the receipt will not come; the timeout sends again
+            log.error("publish_refused mid=%d reason=%s", mid, reason)
+
+    def _leave(self) -> None:
+        if self._state.connected:
+            topic = station_topic(self._station.id, "state")
+            body = json.dumps({"station": self._station.id, "online": False}).encode()
+            info = self._client.publish(topic, body, qos=1, retain=True)
+            with contextlib.suppress(RuntimeError, ValueError):
+                info.wait_for_publish(2)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def _first_to_send(store: Store) -> int:
+    """First unreceipted seq, or the next new one."""
+    first = store.first_unreceipted()
+    return store.head().seq + 1 if first is None else first
+
+
+def _keep_receipt(store: Store, receipt: Receipt, checkpoint_size: int) -> int:
+    """Clear what the receipt names; the first seq that still waits."""
+    entries = [(e.seq, bytes.fromhex(e.envelope_sha256), e.log_index) for e in receipt.entries]
+    with store.begin():
+        store.set_receipted(entries, datetime.now(UTC))
+        store.keep_checkpoint(checkpoint_size, receipt.checkpoint_note)
+    return _first_to_send(store)
+
+
+def _session() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+    properties.SessionExpiryInterval = SESSION_SECONDS
+    return properties
