@@ -72,8 +72,8 @@ def _add_offload(commands: Any) -> argparse.ArgumentParser:
         "offload",
         help="copy everything new from a folder, card image or block device into a vault",
         description="Copy everything new from SOURCE into the vault: hashed while it is copied, fsynced, read back "
-        "from the disk, sealed and signed. The source is only ever read. Interrupt it at any time: the next run goes on "
-        "where it stopped. It needs no hub; its events wait in the outbox.",
+        "from the disk, sealed and signed. The source is only ever read. Interrupt it at any time: the next run goes "
+        "on where it stopped. It needs no hub; its events wait in the outbox.",
         epilog=EXITS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,6 +1,6 @@
 """The process of one docked camera: lists its source and copies what the agent asks for.
 
-``python -m agent.worker SOURCE VAULT [SETTLE_SECONDS]``; frames of `wire` on stdin and stdout:
+``python -m agent.worker SOURCE VAULT SETTLE_SECONDS PARENT_PID``; frames of `wire` on stdin and stdout:
 
     agent: {"t":"list"}                      worker: facts, entries…, findings…, listed
     agent: {"t":"copy","items":[…]}… , end   worker: results…, progress…, copied_all
@@ -11,7 +11,9 @@ It holds no key and no database. What it reports as copied is fsynced, read back
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -37,6 +39,7 @@ from agent.wire import (
 )
 
 REPORT_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1
 
 
 class Reporter:
@@ -140,7 +143,11 @@ def _chain(first: list[CopyItem], commands: BinaryIO) -> Iterator[CopyItem]:
 def main() -> int:
     """Entry point of the worker process."""
     source, vault = Path(sys.argv[1]), Path(sys.argv[2])
-    settle_seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    settle_seconds = float(sys.argv[3])
+    # A worker that outlived its agent could name a file in a docking that the next agent has closed already.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[4]):
+        return 1
     # Frames own stdout: whatever a library prints must not land between them.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -24,7 +24,7 @@ class WorkerProcess:
     @classmethod
     async def start(cls, source: Path, vault: Path, settle_seconds: float) -> WorkerProcess:
         """Start a worker on `source`."""
-        argv: list[str | Path] = [source, vault, str(settle_seconds)]
+        argv: list[str | Path] = [source, vault, str(settle_seconds), str(os.getpid())]
         # -P: the working directory is never a place to import from. TZ: a camera's wall clock is kept as it is.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "agent.worker", *argv,
