@@ -1,0 +1,93 @@
+"""What `deploy/try` says, in Chinese and English: pure text from the JSON of `dock-agent status`."""
+
+from typing import Any
+
+STATES = {
+    "empty": "空闲 / empty",
+    "listing": "读取目录 / reading the directory",
+    "copying": "正在复制 / copying",
+    "safe": "已完成，可以取走 / done, safe to remove",
+    "attention": "需要处理 / needs attention",
+    "failed": "失败 / failed",
+}
+
+
+def size_text(size_bytes: int) -> str:
+    """A number of bytes for people, in units of 1,000 as on a card's label."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def bay_line(bay: dict[str, Any]) -> str:
+    """One bay as a person would say it: state, camera, files, bytes, time left."""
+    parts = [f"仓位 / bay {bay['bay']}", STATES.get(bay["state"], bay["state"])]
+    if bay["camera"]:
+        parts.append(bay["camera"])
+    if bay["files_total"]:
+        parts.append(f"{bay['files_done']}/{bay['files_total']} 个文件 / files")
+        parts.append(f"{size_text(bay['bytes_done'])} / {size_text(bay['bytes_total'])}")
+    if bay["seconds_left"] is not None:
+        parts.append(f"剩余 / left {bay['seconds_left']} s")
+    if bay["reason"]:
+        parts.append(bay["reason"])
+    return "   ".join(parts)
+
+
+def progress_lines(status: dict[str, Any]) -> list[str]:
+    """The station now: one line a bay, and one for events that still wait for the hub's receipt."""
+    lines = [bay_line(bay) for bay in status["bays"]]
+    waiting = status["outbox"]["unreceipted"]
+    receipts = (
+        f"等待回执 / waiting for the hub's receipt: {waiting}"
+        if waiting
+        else "全部已有回执 / every event has its receipt"
+    )
+    return [*lines, receipts]
+
+
+def changes(before: list[str], after: list[str]) -> list[str]:
+    """The lines that were not shown last time, in their order."""
+    return [line for line in after if line not in before]
+
+
+def banner(url: str, user: str, password: str, places: dict[str, str]) -> str:
+    """What to do first: the address, the sign-in, and where things lie."""
+    lines = [
+        "",
+        f"  打开 / open        {url}",
+        f"  用户 / user        {user}",
+        f"  密码 / password    {password}",
+        "",
+        *(f"  {name:<18} {place}" for name, place in places.items()),
+        "",
+        "  按 Ctrl-C 停止，再次运行继续使用 / Ctrl-C stops; the next start goes on with the same data",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def sums_compared(expected: str, found: str) -> tuple[int, list[str]]:
+    """Compare two `sha256sum` listings: how many entries of `expected` are in `found`, and the paths that are not."""
+    have = set(found.splitlines())
+    missing = [line.split("  ", 1)[1] for line in expected.splitlines() if line not in have]
+    return len(expected.splitlines()) - len(missing), missing
+
+
+def summary(docking: dict[str, Any], folder: str, agreeing: int, missing: list[str], verdict: str) -> str:
+    """The end of `--once`: what was docked, and how it was checked in two ways that do not share code."""
+    lines = [
+        "",
+        f"接入编号 / docking         {docking['docking']}",
+        f"记录仪 / camera            {docking['camera']}",
+        *(f"文件 / files: {state:<13} {number}" for state, number in sorted(docking["files"].items())),
+        f"sha256sum                  {agreeing} 个文件与源卡一致 / files equal to the card's own list",
+        *(f"  不一致 / DIFFERS         {path}" for path in missing),
+        f"custody verify             {verdict}",
+        f"查看 / look at             {folder}",
+        "",
+    ]
+    return "\n".join(lines)
