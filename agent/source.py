@@ -35,6 +35,7 @@ class FindingKind(StrEnum):
     UNREADABLE_ENTRY = "unreadable_entry"
     ORPHAN = "orphan"  # content without a directory entry
     DIRECTORY_LOOP = "directory_loop"
+    STILL_BEING_WRITTEN = "still_being_written"  # a folder's file that has not come to rest: taken later
 
 
 @dataclass(frozen=True, slots=True)

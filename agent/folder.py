@@ -1,0 +1,234 @@
+"""A folder as a source: surveillance exports, card readers that only mount, another program's output.
+
+Every step goes from a directory descriptor with O_NOFOLLOW and without blocking, so nothing that somebody swaps in
+meanwhile (link, FIFO, device, mount) is ever followed or waited for.
+"""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from agent.errors import ReadFault, SourceGone, SourceUnreadable
+from agent.source import Entry, Finding, FindingKind, SourceFacts, SourceKind, TimeBasis
+
+DEPTH_MAX = 1000  # of folders below the source; deeper is a finding
+FAULT_BYTES = 4096  # a page: the finest that a read through a file system tells
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.ENOTCONN, errno.ESTALE})
+_BAD = frozenset({errno.EIO, errno.EREMOTEIO, errno.ENODATA, errno.EBADMSG, errno.EUCLEAN, errno.EILSEQ})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one state of a file from another."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Identity":
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    @classmethod
+    def parse(cls, handle: str) -> "Identity":
+        """Raises ValueError."""
+        return cls(*(int(field) for field in handle.split(":")))
+
+    def render(self) -> str:
+        return f"{self.device}:{self.inode}:{self.size_bytes}:{self.mtime_ns}:{self.ctime_ns}"
+
+
+class FolderSource:
+    """A folder and everything below it on the same file system."""
+
+    def __init__(self, path: bytes, settle_ns: int = 0, now_ns: Callable[[], int] = time.time_ns) -> None:
+        """Files modified less than `settle_ns` before `now_ns` are findings, not entries. Raises SourceUnreadable."""
+        self._settle_ns, self._now_ns = settle_ns, now_ns
+        try:
+            self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        self._device = os.fstat(self._root).st_dev
+
+    @property
+    def facts(self) -> SourceFacts:
+        """A folder says little about itself."""
+        return SourceFacts(SourceKind.FOLDER, ("folder",), ("",), ("",), None, TimeBasis.UTC)
+
+    @property
+    def parallel_reads(self) -> int:
+        """preadv releases the GIL and needs no lock."""
+        return 4
+
+    def entries(self) -> Iterator[Entry | Finding]:
+        """Everything below the folder, sorted within each directory; memory holds one path of directories.
+
+        Raises SourceGone.
+        """
+        yield from self._directory((), os.dup(self._root))
+
+    def open(self, entry: Entry) -> "FolderReader":
+        """Open one listed file, component by component. Raises SourceUnreadable, SourceGone."""
+        at = self._root
+        try:
+            for component in entry.path[:-1]:
+                below = os.open(component, _DIRECTORY, dir_fd=at)
+                if at != self._root:
+                    os.close(at)
+                at = below
+            fd = os.open(entry.path[-1], _FILE, dir_fd=at)
+        except OSError as error:
+            raise _gone_or(error, _unreadable(b"/".join(entry.path), error)) from error
+        finally:
+            if at != self._root:
+                os.close(at)
+        return FolderReader(fd, Identity.parse(entry.handle))
+
+    def close(self) -> None:
+        """Release the folder; closing twice does nothing."""
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def _directory(self, path: tuple[bytes, ...], fd: int) -> Iterator[Entry | Finding]:
+        """One directory; closes `fd`."""
+        try:
+            try:
+                with os.scandir(fd) as listing:
+                    names = sorted(os.fsencode(entry.name) for entry in listing)
+            except OSError as error:
+                yield self._directory_fault(path, error)
+                return
+            for name in names:
+                yield from self._name((*path, name), name, fd)
+        finally:
+            os.close(fd)
+
+    def _name(self, path: tuple[bytes, ...], name: bytes, parent: int) -> Iterator[Entry | Finding]:
+        try:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            yield Finding(FindingKind.UNREADABLE_ENTRY, path, "it was removed while the folder was listed")
+            return
+        except OSError as error:
+            raise_if_gone(error)
+            yield Finding(FindingKind.UNREADABLE_ENTRY, path, f"it cannot be looked at: {error.strerror}")
+            return
+        if stat.S_ISLNK(status.st_mode):
+            yield Finding(FindingKind.SKIPPED_SYMLINK, path, "a link to another place: not followed")
+        elif stat.S_ISDIR(status.st_mode):
+            yield from self._subdirectory(path, name, parent, status)
+        elif not stat.S_ISREG(status.st_mode):
+            yield Finding(FindingKind.SKIPPED_SPECIAL, path, "a FIFO, socket or device node: not opened")
+        elif self._settle_ns and self._now_ns() - status.st_mtime_ns < self._settle_ns:
+            yield Finding(FindingKind.STILL_BEING_WRITTEN, path, "modified a moment ago: taken when it rests")
+        else:
+            yield Entry(path, status.st_size, status.st_mtime_ns, Identity.of(status).render())
+
+    def _subdirectory(
+        self, path: tuple[bytes, ...], name: bytes, parent: int, status: os.stat_result
+    ) -> Iterator[Entry | Finding]:
+        if status.st_dev != self._device:
+            yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, "another file system is mounted here: not entered")
+        elif len(path) > DEPTH_MAX:
+            yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, f"deeper than {DEPTH_MAX} folders: not entered")
+        else:
+            try:
+                fd = os.open(name, _DIRECTORY, dir_fd=parent)
+            except OSError as error:
+                yield self._directory_fault(path, error)
+                return
+            yield from self._directory(path, fd)
+
+    def _directory_fault(self, path: tuple[bytes, ...], error: OSError) -> Finding:
+        raise_if_gone(error)
+        detail = f"this directory cannot be read ({error.strerror}): files in it are missing from this list"
+        return Finding(FindingKind.UNREADABLE_DIRECTORY, path, detail)
+
+
+class FolderReader:
+    """One opened file of a folder."""
+
+    def __init__(self, fd: int, listed: Identity) -> None:
+        """Takes over `fd`. Raises SourceUnreadable when it is not the file that was listed."""
+        self._fd = fd
+        self._listed = listed
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or Identity.of(status) != listed:
+            self.close()
+            raise SourceUnreadable(
+                "This file is no longer the one that was listed; another program changes the folder. "
+                "It is listed again at the next offload.",
+                "该文件已与列出时不同，其他程序正在改动此文件夹。下次采集时将重新列出。",
+            )
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer` from `offset`; 0 at the end. Raises ReadFault, SourceGone."""
+        wanted = max(0, min(len(buffer), self._listed.size_bytes - offset))
+        done = 0
+        while done < wanted:
+            try:
+                count = os.preadv(self._fd, [buffer[done:wanted]], offset + done)
+            except OSError as error:
+                raise_if_gone(error)
+                if error.errno not in _BAD:
+                    raise
+                return self._salvage(buffer[:wanted], offset, done)
+            if count == 0:  # it became shorter; `changed` says so
+                break
+            done += count
+        return done
+
+    def changed(self) -> bool:
+        """Whether the open file is no longer what was listed."""
+        return Identity.of(os.fstat(self._fd)) != self._listed
+
+    def close(self) -> None:
+        """Release the file; closing twice does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _salvage(self, buffer: memoryview, offset: int, done: int) -> int:
+        """Go on page by page; raises ReadFault with the whole bad stretch inside `buffer`."""
+        bad_from = -1
+        while done < len(buffer):
+            room = min(FAULT_BYTES - (offset + done) % FAULT_BYTES, len(buffer) - done)
+            try:
+                count = os.preadv(self._fd, [buffer[done : done + room]], offset + done)
+            except OSError as error:
+                raise_if_gone(error)
+                bad_from = done if bad_from < 0 else bad_from
+                done += room
+                continue
+            if bad_from >= 0 or count == 0:
+                break
+            done += count
+        if bad_from >= 0:
+            raise ReadFault(offset + bad_from, done - bad_from)
+        return done
+
+
+def raise_if_gone(error: OSError) -> None:
+    """Raises SourceGone if the file system below left."""
+    if error.errno in _GONE:
+        raise SourceGone from error
+
+
+def _gone_or(error: OSError, otherwise: SourceUnreadable) -> SourceGone | SourceUnreadable:
+    return SourceGone() if error.errno in _GONE else otherwise
+
+
+def _unreadable(path: bytes, error: OSError) -> SourceUnreadable:
+    name = os.fsdecode(path)
+    return SourceUnreadable(
+        f"{name} cannot be opened: {error.strerror}. Nothing was changed. Check that it exists and may be read.",
+        f"无法打开 {name}：{error.strerror}。未作任何改动。请检查其是否存在以及读取权限。",
+    )
