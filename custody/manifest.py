@@ -28,6 +28,7 @@ FindingKind = Literal[
     "skipped_symlink",
     "skipped_special",
     "directory_loop",
+    "still_being_written",
     "deleted_entry",
     "orphan",
     "unreadable_directory",
@@ -115,6 +116,7 @@ COUNTED_AS: dict[str, str] = {
     "skipped_symlink": "skipped",
     "skipped_special": "skipped",
     "directory_loop": "skipped",
+    "still_being_written": "skipped",
     "deleted_entry": "deleted_seen",
     "orphan": "deleted_seen",
     "unreadable_directory": "unreadable",
@@ -220,7 +222,7 @@ class ManifestReader:
     def __iter__(self) -> Iterator[Item]:
         """Every line in turn. Raises FormatError, naming the line, for one that is malformed, missing or misplaced."""
         section = -1
-        for line in self._lines():
+        for line in self.lines():
             try:
                 item = parse_line(line)
                 section = _next_section(section, item)
@@ -230,7 +232,8 @@ class ManifestReader:
         if section != 4:
             raise FormatError(f"manifest line {self.line_number}: the manifest ends before its counts")
 
-    def _lines(self) -> Iterator[bytes]:
+    def lines(self) -> Iterator[bytes]:
+        """Every line as it stands, for a reader that goes on after a malformed one; longer ones come in pieces."""
         while line := self._stream.readline(MAX_LINE_BYTES + 1):
             self._sha256.update(line)
             self.size_bytes += len(line)
