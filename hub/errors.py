@@ -1,0 +1,76 @@
+"""Errors of the hub: one tree, stable codes, and one reaction each.
+
+*Retry*: the database or broker is away for now; nothing is acknowledged until it works. *Stop*: our own keys, log or
+settings cannot be trusted; the process ends before it signs anything. *Domain*: a person asked for what cannot be; the
+pages answer with `http_status`. A bad message of a station is no exception at all but a `Refused` value: see intake.
+"""
+
+from __future__ import annotations
+
+
+class HubError(Exception):
+    """Base of all. `code` is stable; the message says what happened, what is safe and what to do."""
+
+    code = "hub_error"
+    http_status = 500
+    exit_code = 1
+
+
+class Stop(HubError):
+    """The hub must not run, or not go on, as things stand."""
+
+    code = "stop"
+    exit_code = 3
+
+
+class LogUntrusted(Stop):
+    """The stored log does not fit its own hashes, checkpoint or chains. Nothing may be signed on top of it."""
+
+    code = "log_untrusted"
+    exit_code = 4
+
+
+class KeysUnusable(Stop):
+    """A key file is missing, readable by others, or not an Ed25519 key."""
+
+    code = "keys_unusable"
+
+
+class SettingsInvalid(Stop):
+    """hub.toml has an unknown key, a missing one or a value of the wrong kind."""
+
+    code = "settings_invalid"
+
+
+class SchemaMismatch(Stop):
+    """The database was made by another version: run ``dock-hub run`` of this version, or the newer program."""
+
+    code = "schema_mismatch"
+
+
+class DomainError(HubError):
+    """A request that cannot be met; nothing was changed."""
+
+    code = "domain_error"
+    http_status = 422
+    exit_code = 1
+
+
+class NotFound(DomainError):
+    """There is no such thing, or not for this actor."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class Conflict(DomainError):
+    """It is there already, or is not in a state that allows this."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class Invalid(DomainError):
+    """A value that a person or program gave cannot be used."""
+
+    code = "invalid"
