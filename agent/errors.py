@@ -4,8 +4,6 @@ Messages say what happened, what is safe and what to do, in English and in Chine
 `dock-agent` (JSON output, logs, kiosk): never change or reuse one.
 """
 
-# ruff: noqa: N818  - an error is named as its code is
-
 from enum import IntEnum, StrEnum
 from typing import ClassVar
 
@@ -98,11 +96,14 @@ class SourceGone(SourceError):
 
 
 class ReadFault(SourceError):
-    """The medium refuses `length_bytes` bytes at `offset_bytes` of one file; other parts of it may be readable."""
+    """The medium refuses `length_bytes` bytes at `offset_bytes` of one file; other parts of it may be readable.
+
+    `exact`: the reader asked for every sector of them; else a part of them may answer when asked for alone.
+    """
 
     code = "read_fault"
 
-    def __init__(self, offset_bytes: int, length_bytes: int) -> None:
+    def __init__(self, offset_bytes: int, length_bytes: int, *, exact: bool = False) -> None:
         super().__init__(
             f"The card cannot read {length_bytes} bytes at {offset_bytes} of this file. The rest of the file is copied "
             "and the gap is recorded. Keep the card and do not record on it again.",
@@ -111,6 +112,7 @@ class ReadFault(SourceError):
         )
         self.offset_bytes = offset_bytes
         self.length_bytes = length_bytes
+        self.exact = exact
 
 
 # --- Our own disk, store and key: a person decides ------------------------------------------------------------------
@@ -177,6 +179,21 @@ class ReadbackMismatch(VaultError):
             "请勿清除记录仪，更换存证库磁盘或线缆。",
         )
         self.chunk = chunk
+
+
+class TargetTaken(VaultError):
+    """Something stands under the name that a copy was to get; it is never replaced."""
+
+    code = "target_taken"
+    reaction = Reaction.QUARANTINE
+    exit_code = Exit.INCOMPLETE
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"{target} already exists in the vault and was not replaced. The camera is untouched and still holds its "
+            "file. Find out who put it there, then dock the camera again.",
+            f"存证库中已存在 {target}，未予覆盖。记录仪未被改动，文件仍在其中。请查明该文件来源，然后重新接入记录仪。",
+        )
 
 
 class VaultLocked(VaultError):

@@ -4,10 +4,12 @@ A source is hostile and may vanish. Its implementations (card.py) turn every fau
 `SourceGone`, `SourceUnreadable` or `NotAFileSystem`; nothing of them writes to the source.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from agent.errors import SourceError
 
 
 class SourceKind(StrEnum):
@@ -77,7 +79,7 @@ class Reader(Protocol):
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer` from `offset`; return the bytes read, 0 only at the end of the file.
 
-        Raises ReadFault where the medium is unreadable, SourceGone when the device left.
+        Raises ReadFault for the first stretch in it that is unreadable, SourceGone when the device left.
         """
         ...
 
@@ -108,4 +110,24 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the source; closing twice does nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRead:
+    """A small file read at once. `changed`: it is no longer what was listed."""
+
+    length_bytes: int
+    changed: bool
+
+
+@runtime_checkable
+class BulkSource(Source, Protocol):
+    """A source that reads many small files faster together than one by one."""
+
+    def read_whole(self, entries: Sequence[Entry], slots: Sequence[memoryview]) -> list[WholeRead | SourceError]:
+        """Read each entry into its slot: page aligned, whole pages, at least its listed size, at most 1 MiB.
+
+        Answers in order; a file that has a bad sector or cannot be opened answers with its error. Raises SourceGone.
+        """
         ...
