@@ -5,44 +5,18 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from mqtt_peer import WAIT_SECONDS, Client, answers, free_port, wait_until
 
 from hub import broker
 
 EVENTS = "custodock/1/dock-7/events"
 ALL_EVENTS = "custodock/1/+/events"
-WAIT_SECONDS = 15.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {WAIT_SECONDS} s for {what}"
-        time.sleep(0.01)
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def start_broker(port: int, directory: Path) -> subprocess.Popen[bytes]:
@@ -57,78 +31,12 @@ def finish(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-class Client:
-    """A paho MQTT 5 client that keeps what arrives and acknowledges only when told to."""
-
-    def __init__(
-        self, port: int, name: str, *, session_seconds: int = 0, will: tuple[str, bytes] | None = None, ack: bool = True
-    ) -> None:
-        self.messages: list[mqtt.MQTTMessage] = []
-        self.refusals: list[int] = []
-        self.published = 0
-        self._subscribed = threading.Event()
-        self._ack = ack
-        self.paho = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=name,
-            protocol=mqtt.MQTTv5,
-            manual_ack=True,
-            reconnect_on_failure=False,
-        )
-        self.paho.on_message = self._on_message
-        self.paho.on_subscribe = lambda *_: self._subscribed.set()
-        self.paho.on_publish = self._on_publish
-        if will:
-            self.paho.will_set(will[0], will[1], qos=1, retain=True)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = session_seconds
-        self.paho.connect("127.0.0.1", port, clean_start=session_seconds == 0, properties=properties)
-        self.paho.loop_start()
-        wait_until(self.paho.is_connected, "CONNACK")
-
-    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self.messages.append(message)
-        if self._ack:
-            self.paho.ack(message.mid, message.qos)
-
-    def _on_publish(self, _client: mqtt.Client, _data: Any, _mid: int, reason: Any, _properties: Any) -> None:
-        self.published += 1
-        if reason.is_failure:
-            self.refusals.append(reason.value)
-
-    def subscribe(self, topic: str) -> None:
-        self._subscribed.clear()
-        self.paho.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
-        assert self._subscribed.wait(WAIT_SECONDS), "no SUBACK"
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish with QoS 1 and wait for the broker's acknowledgement."""
-        info = self.paho.publish(topic, payload, qos=1, retain=retain)
-        info.wait_for_publish(WAIT_SECONDS)
-        assert info.is_published(), "no PUBACK"
-
-    def vanish(self) -> None:
-        """Lose the connection without DISCONNECT, as a pulled cable does."""
-        self.paho.loop_stop()
-        sock = self.paho.socket()
-        assert isinstance(sock, socket.socket)
-        sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self.paho.disconnect()
-        self.paho.loop_stop()
-
-
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
     number = free_port()
     process = start_broker(number, tmp_path)
     yield number
     finish(process)
-
-
-def payloads(client: Client) -> list[bytes]:
-    return [bytes(message.payload) for message in client.messages]
 
 
 def test_listens_on_loopback_only(tmp_path: Path) -> None:
@@ -157,7 +65,7 @@ def test_delivers_in_order(port: int) -> None:
     for payload in sent:
         station.paho.publish(EVENTS, payload, qos=1)
     wait_until(lambda: len(hub.messages) == len(sent), "500 messages")
-    assert payloads(hub) == sent
+    assert hub.payloads == sent
     hub.close()
     station.close()
 
@@ -175,14 +83,14 @@ def test_retained_state_reaches_a_later_subscriber_and_can_be_cleared(port: int)
     station.publish("custodock/1/dock-7/bay/1", b"copying 12/48", retain=True)
     supervisor = Client(port, "supervisor")
     supervisor.subscribe("custodock/1/+/bay/+")
-    wait_until(lambda: payloads(supervisor) == [b"copying 12/48"], "the retained message")
+    wait_until(lambda: supervisor.payloads == [b"copying 12/48"], "the retained message")
     assert supervisor.messages[0].retain
     station.publish("custodock/1/dock-7/bay/1", b"", retain=True)
     late = Client(port, "late")
     late.subscribe("custodock/1/dock-7/bay/+")
     station.publish("custodock/1/dock-7/bay/2", b"empty")
     wait_until(lambda: bool(late.messages), "the live message")
-    assert payloads(late) == [b"empty"]
+    assert late.payloads == [b"empty"]
     for client in (station, supervisor, late):
         client.close()
 
@@ -193,10 +101,10 @@ def test_last_will_is_published_when_a_station_vanishes(port: int) -> None:
     station = Client(port, "dock-7", will=("custodock/1/dock-7/state", b"offline"))
     station.publish("custodock/1/dock-7/state", b"online", retain=True)
     station.vanish()
-    wait_until(lambda: payloads(hub) == [b"online", b"offline"], "the will")
+    wait_until(lambda: hub.payloads == [b"online", b"offline"], "the will")
     late = Client(port, "late")
     late.subscribe("custodock/1/dock-7/state")
-    wait_until(lambda: payloads(late) == [b"offline"], "the retained will")
+    wait_until(lambda: late.payloads == [b"offline"], "the retained will")
     hub.close()
     late.close()
 
@@ -212,7 +120,7 @@ def test_keeps_thousands_of_events_for_an_absent_hub(port: int) -> None:
     wait_until(lambda: station.published == len(sent), "5,000 acknowledgements")
     hub = Client(port, "hub", session_seconds=86400)
     wait_until(lambda: len(hub.messages) >= len(sent), "5,000 messages")
-    assert payloads(hub) == sent
+    assert hub.payloads == sent
     hub.close()
     station.close()
 
@@ -232,7 +140,7 @@ def test_unacknowledged_messages_come_again(port: int) -> None:
     hub.vanish()
     time.sleep(0.2)
     again = Client(port, "hub", session_seconds=86400)
-    wait_until(lambda: set(sent[20:]) <= set(payloads(again)), "the unacknowledged messages")
+    wait_until(lambda: set(sent[20:]) <= set(again.payloads), "the unacknowledged messages")
     again.close()
     station.close()
 
@@ -262,7 +170,7 @@ def test_shared_subscription_divides_the_work(port: int) -> None:
     for number in range(40):
         station.publish(EVENTS, b"%d" % number)
     wait_until(lambda: sum(len(replica.messages) for replica in replicas) >= 40, "40 messages")
-    assert sorted(payloads(replicas[0]) + payloads(replicas[1]), key=int) == [b"%d" % number for number in range(40)]
+    assert sorted(replicas[0].payloads + replicas[1].payloads, key=int) == [b"%d" % number for number in range(40)]
     for client in (*replicas, station):
         client.close()
 
@@ -277,7 +185,7 @@ def test_an_oversize_publish_ends_the_connection_unacknowledged(port: int) -> No
     other = Client(port, "dock-8")
     other.publish("custodock/1/dock-8/events", b"after")
     wait_until(lambda: len(hub.messages) == 2, "the message of another station")
-    assert [len(payload) for payload in payloads(hub)] == [200 * 1024, 5]
+    assert [len(payload) for payload in hub.payloads] == [200 * 1024, 5]
     hub.close()
     other.close()
 
