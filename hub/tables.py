@@ -265,8 +265,8 @@ segment = Table(
     Index("ix_segment_station_docking_entry", "station", "docking", "entry"),
 )
 
-# Full text of a segment's path as character bigrams. SQLite: the FTS5 table `segment_text` (rowid = log_index), made in
-# the migration because SQLAlchemy has no virtual tables. PostgreSQL: this table. Both are asked by search.matching().
+# Full text of a segment's path, see hub/search.py. SQLite: the FTS5 table `segment_text` (search.FTS5_TABLE), made in
+# the migration because SQLAlchemy has no virtual tables. PostgreSQL: this table. Both are asked by search.find().
 segment_bigrams = Table(
     "segment_bigrams",
     metadata,
