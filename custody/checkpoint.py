@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -23,14 +24,14 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")  # lone surrogate
 _DASH = "\u2014 "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VerifyKey:
     """A named Ed25519 public key. `key_id` is 4 bytes that select, never authenticate."""
 
     name: str
     public: Ed25519PublicKey
 
-    @property
+    @cached_property
     def key_id(self) -> bytes:
         """First 4 bytes of ``SHA-256(name || 0x0A || 0x01 || public key)``."""
         return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public.public_bytes_raw()).digest()[:4]
@@ -41,7 +42,7 @@ class VerifyKey:
         raw = base64.b64encode(ED25519 + self.public.public_bytes_raw()).decode()
         return f"{self.name}+{self.key_id.hex()}+{raw}"
 
-    @property
+    @cached_property
     def label(self) -> str:
         """``name+hash``: how envelopes and pages name this key."""
         return f"{self.name}+{self.key_id.hex()}"
@@ -54,14 +55,14 @@ class VerifyKey:
             raise SignatureInvalid(f"not signed by {self.label}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SigningKey:
     """A named Ed25519 private key."""
 
     name: str
     private: Ed25519PrivateKey
 
-    @property
+    @cached_property
     def verify_key(self) -> VerifyKey:
         """The public half under the same name."""
         return VerifyKey(self.name, self.private.public_key())

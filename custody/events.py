@@ -15,7 +15,7 @@ from custody.checkpoint import SigningKey
 from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, seal
 from custody.errors import FormatError, UnknownType
 from custody.fields import Sha256Hex as Sha256Hex  # noqa: PLC0414  the type belongs to the events for whoever makes them
-from custody.fields import dump_json, load_object, plain, read_fields
+from custody.fields import dump_json, load_object, read_fields, write_fields
 
 Clock = Literal["synchronised", "unsynchronised", "unknown"]
 NO_PREVIOUS = Sha256Hex("0" * 64)
@@ -209,8 +209,13 @@ class ChainHead:
 
 
 def encode_event(event: Event) -> tuple[str, bytes]:
-    """Payload type and exact payload bytes of an event. Raises FormatError for text that is not Unicode."""
-    body = plain(event) | {"type": event.TYPE}
+    """Payload type and exact payload bytes of an event.
+
+    Raises FormatError for any value that `decode_event` would refuse: what is signed enters the chain and can never be
+    left out, so an event that no reader takes would block its source's outbox for good. It is refused here, while its
+    source can still say it otherwise.
+    """
+    body = write_fields(event) | {"type": event.TYPE}
     if not isinstance(event, SegmentSealed):
         return EVENT_TYPE, dump_json(body)
     subject = {"name": body.pop("vault_path"), "digest": {"sha256": body.pop("sha256")}}
@@ -224,14 +229,8 @@ def encode_event(event: Event) -> tuple[str, bytes]:
 
 
 def seal_event(event: Event, key: SigningKey) -> bytes:
-    """The signed envelope of an event. Raises FormatError when it is too long or no reader would take it.
-
-    What is signed enters the chain and can never be left out: an event that `decode_event` refuses would block its
-    source's outbox for good, so it is refused here, while its source can still say it otherwise.
-    """
+    """The signed envelope of an event. Raises FormatError when it is too long or no reader would take it."""
     payload_type, payload = encode_event(event)
-    if decode_event(payload_type, payload) != event:
-        raise FormatError(f"{event.TYPE} would be read back as something else")
     return seal(payload_type, payload, key)
 
 

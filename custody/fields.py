@@ -21,6 +21,8 @@ Sha256Hex = NewType("Sha256Hex", str)
 MAX_TEXT = 32_768
 T_ = TypeVar("T_")
 Reader = Callable[[Any, str], Any]
+Writer = Callable[[Any, str], Any]
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 
@@ -50,20 +52,9 @@ def dump_json(value: object) -> bytes:
         raise FormatError("text with lone surrogates") from None
 
 
-def plain(value: Any) -> Any:
-    """A field's value as JSON holds it: dataclasses as objects, tuples as lists, times in UTC."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, tuple):
-        return [plain(v) for v in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in _names(cast(Hashable, type(value)))}
-    return value
-
-
-@cache
-def _names(cls: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(cls))  # without class variables
+def write_fields(value: object) -> dict[str, Any]:
+    """A dataclass as the JSON object that `read_fields` takes back. Raises FormatError for a value it would refuse."""
+    return {name: writer(getattr(value, name), name) for name, writer in _writers(cast(Hashable, type(value)))}
 
 
 def read_fields(cls: type[T_], body: Any, where: str) -> T_:
@@ -85,27 +76,47 @@ def _readers(cls: Any) -> tuple[tuple[str, Reader, bool], ...]:
     return tuple((f.name, _reader(hints[f.name]), f.default is MISSING) for f in fields(cls))
 
 
+@cache
+def _writers(cls: Any) -> tuple[tuple[str, Writer], ...]:
+    hints = get_type_hints(cls)
+    return tuple((f.name, _writer(hints[f.name])) for f in fields(cls))  # without class variables
+
+
 def _reader(hint: Any) -> Reader:
     """The function that checks one JSON value against a field's type."""
-    simple: dict[Any, Reader] = {
-        str: _check_str,
-        int: _check_int,
-        bool: _check_bool,
-        datetime: _check_datetime,
-        Sha256Hex: _check_sha256,
-    }
+    if hint is datetime:
+        return _check_datetime
+    return _checker(hint, _reader, tuple, lambda value, where: read_fields(cast(type, hint), value, where))
+
+
+def _writer(hint: Any) -> Writer:
+    """The function that checks one value against its field's type and gives it as JSON holds it."""
+    if hint is datetime:
+        return _write_datetime
+
+    def write_object(value: Any, where: str) -> Any:
+        if type(value) is not hint:
+            raise FormatError(f"{where}: {hint.__name__} expected")
+        return write_fields(value)
+
+    return _checker(hint, _writer, list, write_object)
+
+
+def _checker(hint: Any, inside: Callable[[Any], Reader], sequence: type, of_object: Reader) -> Reader:
+    """What reading and writing share: the simple types, and types made of others."""
+    simple: dict[Any, Reader] = {str: _check_str, int: _check_int, bool: _check_bool, Sha256Hex: _check_sha256}
     if hint in simple:
         return simple[hint]
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        inner = _reader(next(a for a in args if a is not type(None)))
+        inner = inside(next(a for a in args if a is not type(None)))
         return lambda value, where: None if value is None else inner(value, where)
     if origin is Literal:
         return lambda value, where: _check_literal(value, where, args)
     if origin is tuple:
-        item = _reader(args[0])
-        return lambda value, where: tuple(item(v, where) for v in _check_list(value, where))
-    return lambda value, where: read_fields(cast(type, hint), value, where)
+        item = inside(args[0])
+        return lambda value, where: sequence(item(v, where) for v in _check_list(value, where))
+    return of_object
 
 
 def _check_str(value: Any, where: str) -> str:
@@ -140,8 +151,14 @@ def _check_datetime(value: Any, where: str) -> datetime:
         raise FormatError(f"{where}: no such time") from None
 
 
+def _write_datetime(value: Any, where: str) -> str:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise FormatError(f"{where}: an aware time expected")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def _check_sha256(value: Any, where: str) -> str:
-    if not isinstance(value, str) or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise FormatError(f"{where}: not a SHA-256 in lower-case hex")
     return value
 
@@ -152,7 +169,7 @@ def _check_literal(value: Any, where: str, allowed: tuple[Any, ...]) -> Any:
     return value
 
 
-def _check_list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
+def _check_list(value: Any, where: str) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
         raise FormatError(f"{where}: a list expected")
     return value

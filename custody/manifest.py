@@ -18,7 +18,7 @@ from typing import BinaryIO, ClassVar, Literal
 from custody.envelope import MAX_ENVELOPE_BYTES
 from custody.errors import FormatError
 from custody.events import Counts, Gap
-from custody.fields import Sha256Hex, dump_json, load_object, plain, read_fields
+from custody.fields import Sha256Hex, dump_json, load_object, read_fields, write_fields
 
 MAX_LINE_BYTES = 1 << 20  # holds the longest envelope, path and list of gaps, and bounds what a reader needs
 GAPS_PER_LINE = 1000
@@ -156,7 +156,7 @@ class Tally:
 
 def header_line(header: Header) -> bytes:
     """The first line."""
-    return _line(plain(header))
+    return _line(write_fields(header))
 
 
 def copied_line(entry: int, envelope: bytes) -> bytes:
@@ -169,12 +169,12 @@ def copied_line(entry: int, envelope: bytes) -> bytes:
 
 def entry_line(entry: AlreadySaved | Failed) -> bytes:
     """An entry that was saved before, or could not be saved."""
-    return _line({"entry": entry.entry, "state": entry.STATE} | plain(entry))
+    return _line({"entry": entry.entry, "state": entry.STATE} | write_fields(entry))
 
 
 def finding_line(met: Met) -> bytes:
     """Something met that is no file to copy."""
-    return _line(plain(met))
+    return _line(write_fields(met))
 
 
 def gap_lines(entry: int, gaps: Sequence[Gap]) -> Iterator[bytes]:
@@ -186,7 +186,7 @@ def gap_lines(entry: int, gaps: Sequence[Gap]) -> Iterator[bytes]:
 
 def counts_line(counts: Counts) -> bytes:
     """The last line."""
-    return _line({"counts": plain(counts)})
+    return _line({"counts": write_fields(counts)})
 
 
 def raw_path(path: Iterable[bytes]) -> tuple[str, ...]:

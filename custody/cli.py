@@ -1,0 +1,186 @@
+"""The `custody` command: verify, digest, show. Parses, calls, prints, exits; results on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from custody.checkpoint import VerifyKey, parse_key_line
+from custody.digest import CHUNK_BYTES
+from custody.disk import Hasher, NotRegular, open_regular, reason
+from custody.errors import KeyInvalid
+from custody.examine import examine
+from custody.finding import Exit
+from custody.report import Lang, as_json, inert, render
+from custody.show import show
+
+_VERIFY_HELP = """\
+Verifies a vault, one docking in it, or anything that holds dockings: that every file is there and is bit for bit what
+the station sealed, that nothing was added, and that seals, manifest and SHA256SUMS agree. Needs no server and no
+network.
+
+Which key? Get the station's key line from the station ("dock-agent status") or the hub, not from beside the footage:
+whoever alters footage can replace the key next to it. Without --key everything is checked, but not who signed it.
+
+exit codes
+  0  verified: everything is as sealed
+  1  altered or incomplete; every finding is listed with file, chunks and kind
+  2  wrong usage
+  3  something could not be read; whatever could be is as sealed
+  4  nothing to verify: no docking at this path
+
+examples
+  custody verify /srv/vault --key station.vkey
+  custody verify /media/disc/cam-7/2026/03/01/0195f0 --key 'dock-1+c506c070+AQOhB7…' --lang zh
+  custody verify /srv/vault --json | jq '.findings[] | .kind, .path'
+"""
+_SHOW_HELP = """\
+Prints an envelope, receipt, signed note, checkpoint, key line, manifest or leaves file in readable form. With --key it
+says whether that key signed it; without, nothing shown is proved.
+
+exit codes: 0 shown, and with --key proved; 1 not signed by the key; 2 wrong usage; 3 unreadable or of no known form
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `custody … | head` ends quietly
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        return 130
+    except NotRegular:
+        return _unreadable("not a regular file")
+    except OSError as error:
+        return _unreadable(f"{inert(os.fsencode(error.filename or ''))}: {reason(error)}")
+
+
+def _unreadable(message: str) -> int:
+    print(f"custody: {message}", file=sys.stderr)
+    return Exit.UNREADABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="custody", description="Verify footage of body-worn cameras without trusting anybody's server."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    verify = commands.add_parser(
+        "verify", help="verify a vault or a docking", description=_VERIFY_HELP, formatter_class=raw
+    )
+    verify.add_argument("path", metavar="PATH", help="a vault, a docking folder, or anything above or inside one")
+    verify.set_defaults(run=_verify)
+    digest = commands.add_parser("digest", help="SHA-256 and tree root of a file")
+    digest.add_argument("path", metavar="FILE")
+    digest.set_defaults(run=_digest)
+    shown = commands.add_parser("show", help="print an evidence file", description=_SHOW_HELP, formatter_class=raw)
+    shown.add_argument("path", metavar="FILE")
+    shown.set_defaults(run=_show)
+    for command in (verify, shown):
+        key_help = "a trusted key line, or a file with key lines; may be given several times"
+        command.add_argument("--key", metavar="FILE|KEYLINE", action="append", type=_keys, default=[], help=key_help)
+        command.add_argument("--lang", choices=("zh", "en"), default=_system_language(), help="language of the output")
+    for command in (verify, digest):
+        command.add_argument("--json", action="store_true", help="print one JSON object instead")
+    return parser
+
+
+def _keys(value: str) -> list[VerifyKey]:
+    try:
+        lines = Path(value).read_text().splitlines() if os.path.exists(value) else [value]
+        keys = [parse_key_line(line) for line in lines if line.strip() and not line.startswith("#")]
+    except (KeyInvalid, OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{inert(value)} is neither a key line nor a file of key lines: {error}"
+        ) from None
+    if not keys:
+        raise argparse.ArgumentTypeError(f"{inert(value)} holds no key line")
+    return keys
+
+
+def _system_language() -> Lang:
+    language = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "zh" if language.startswith("zh") else "en"
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    keys = [key for group in arguments.key for key in group]
+    progress = Progress(sys.stderr.isatty())
+    with Hasher(progress.add) as hasher:
+        report = examine(os.fsencode(arguments.path), keys, progress.start, hasher)
+    progress.end()
+    if arguments.json:
+        print(json.dumps(as_json(report), indent=1))
+    else:
+        print("\n".join(render(report, arguments.lang)))
+    return report.exit
+
+
+def _digest(arguments: argparse.Namespace) -> int:
+    with open_regular(os.fsencode(arguments.path)) as descriptor, Hasher() as hasher:
+        size = os.fstat(descriptor).st_size
+        digests = hasher.digest(descriptor, size, lambda _: None)
+    count = -(-digests.read_bytes // CHUNK_BYTES)
+    facts = {
+        "sha256": digests.sha256.hex(),
+        "tree_root": digests.tree_root.hex(),
+        "chunk_bytes": CHUNK_BYTES,
+        "chunk_count": count,
+        "size_bytes": digests.read_bytes,
+    }
+    print(json.dumps(facts) if arguments.json else "\n".join(f"{name:<12} {value}" for name, value in facts.items()))
+    return Exit.VERIFIED
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    keys = [key for group in arguments.key for key in group]
+    with open_regular(os.fsencode(arguments.path)) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+        code, lines = show(stream, keys, arguments.lang)
+        for line in lines:
+            print(line)
+    return code
+
+
+class Progress:
+    """Bytes done and time left on a terminal's stderr, at most four times a second; silent elsewhere."""
+
+    def __init__(self, shown: bool) -> None:
+        """Begin; nothing is printed unless `shown`."""
+        self._shown = shown
+        self._total = self._done = 0
+        self._began = self._last = time.monotonic()
+
+    def start(self, total_bytes: int) -> None:
+        """How many bytes there will be."""
+        self._total = total_bytes
+
+    def add(self, count: int) -> None:
+        """So many more bytes are done."""
+        self._done += count
+        now = time.monotonic()
+        if not self._shown or now - self._last < 0.25:
+            return
+        self._last = now
+        rate = self._done / max(now - self._began, 0.001)
+        left = max(self._total - self._done, 0) / rate
+        share = min(100 * self._done // max(self._total, 1), 100)
+        print(f"\r{share:3d} %  {rate / 1e6:.0f} MB/s  {left:.0f} s ", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

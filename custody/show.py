@@ -1,0 +1,130 @@
+"""`custody show`: one evidence file in readable form, and whether a given key signed it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import BinaryIO
+
+from custody.checkpoint import MAX_NOTE_BYTES, VerifyKey, open_note, parse_checkpoint, parse_key_line
+from custody.digest import HASH_BYTES, tree_root
+from custody.envelope import Envelope, parse_envelope
+from custody.errors import CustodyError, FormatError, SignatureInvalid
+from custody.fields import load_object
+from custody.finding import Exit
+from custody.manifest import Copied, ManifestReader
+from custody.report import Lang, inert
+
+_WORDS = {
+    "proved": ("signed by {}: verified", "由 {} 签名：已验证"),
+    "refused": ("NOT VERIFIED: {}", "未通过验证：{}"),
+    "unproved": ("NOT VERIFIED: no --key was given", "未验证：未给出 --key"),
+    "unsigned": ("carries no signature of its own", "此文件本身不带签名"),
+    "unknown": (
+        "neither envelope, note, key line, manifest nor leaves",
+        "既非信封、签名文本、密钥行、清单，也非分块哈希",
+    ),
+}
+
+
+def show(stream: BinaryIO, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit, Iterator[str]]:
+    """The exit code and the lines to print; the lines are made while `stream` is open."""
+    head = stream.read(MAX_NOTE_BYTES + 1)
+    stream.seek(0)
+    if head.startswith(b'{"manifest":'):
+        return Exit.VERIFIED, _manifest(stream, lang)
+    try:
+        return _envelope(parse_envelope(head), keys, lang)
+    except FormatError:
+        pass  # then it may be a note
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        return _leaves(stream, lang)
+    if "\n\n\u2014 " in text:
+        return _note(text, keys, lang)
+    try:
+        key = parse_key_line(text)
+    except CustodyError:
+        return _leaves(stream, lang)
+    lines = [f"key line of {inert(key.name)}", f"  label       {inert(key.label)}", "  algorithm   Ed25519"]
+    return Exit.VERIFIED, iter([*lines, f"  public key  {key.public.public_bytes_raw().hex()}"])
+
+
+def _say(lang: Lang, word: str, *facts: object) -> str:
+    return _WORDS[word][lang == "zh"].format(*(inert(str(f)) for f in facts))
+
+
+def _envelope(envelope: Envelope, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit, Iterator[str]]:
+    code, proof = Exit.VERIFIED, _say(lang, "unproved")
+    if keys:
+        key = next((k for k in keys if k.label == envelope.key_label), keys[0])
+        try:
+            envelope.verify(key)
+            proof = _say(lang, "proved", key.label)
+        except SignatureInvalid as error:
+            code, proof = Exit.ALTERED, _say(lang, "refused", error)
+    try:
+        body = json.dumps(load_object(envelope.payload), ensure_ascii=False, indent=2)
+    except FormatError:
+        body = f"payload: {len(envelope.payload)} bytes that are not JSON"
+    lines = [
+        f"envelope {envelope.payload_type}",
+        f"  SHA-256  {envelope.hash.hex()}",
+        f"  key id   {inert(envelope.key_label)}",
+        f"  {proof}",
+        *(inert(line) for line in body.split("\n")),
+    ]
+    return code, iter(lines)
+
+
+def _note(text: str, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit, Iterator[str]]:
+    lines, code = [inert(line) for line in text.split("\n")], Exit.VERIFIED
+    proofs = [] if keys else [_say(lang, "unproved")]
+    for key in keys:
+        try:
+            open_note(text, key)
+            proofs.append(_say(lang, "proved", key.label))
+        except CustodyError as error:
+            code = Exit.ALTERED
+            proofs.append(_say(lang, "refused", error))
+    try:
+        checkpoint = parse_checkpoint(text.partition("\n\n")[0] + "\n")
+        lines.append(f"checkpoint of {inert(checkpoint.origin)}: {checkpoint.size} entries, {checkpoint.root.hex()}")
+    except FormatError:
+        lines.append("note")
+    return code, iter([*lines, *proofs])
+
+
+def _manifest(stream: BinaryIO, lang: Lang) -> Iterator[str]:
+    reader = ManifestReader(stream)
+    try:
+        for item in reader:
+            if isinstance(item, Copied):
+                envelope = parse_envelope(item.envelope)
+                statement = load_object(envelope.payload)
+                yield inert(f"{item.entry} copied {json.dumps(statement, ensure_ascii=False)}")
+            else:
+                yield inert(str(item))
+    except FormatError as error:
+        yield _say(lang, "refused", error)
+    yield f"SHA-256 {reader.sha256}, {reader.size_bytes} bytes, {_say(lang, 'unsigned')}"
+
+
+def _leaves(stream: BinaryIO, lang: Lang) -> tuple[Exit, Iterator[str]]:
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    if not size or size % HASH_BYTES or size // HASH_BYTES < 2:
+        return Exit.UNREADABLE, iter([_say(lang, "unknown")])
+    leaves = iter(lambda: stream.read(HASH_BYTES), b"")
+    first = list(islice(leaves, 1000))
+
+    def lines() -> Iterator[str]:
+        yield f"{size // HASH_BYTES} leaves of 1 MiB chunks, {_say(lang, 'unsigned')}"
+        for number, leaf in enumerate(first):
+            yield f"  {number:6d} {leaf.hex()}"
+        stream.seek(0)
+        yield f"tree root {tree_root(iter(lambda: stream.read(HASH_BYTES), b'')).hex()}"
+
+    return Exit.VERIFIED, lines()

@@ -1,0 +1,313 @@
+"""What proves one docking, decided purely: bytes and listings in, findings out. See ``custody/spec/verify.md``.
+
+`examine.py` reads the disk and feeds a `DockingCheck` in this order; the numbers stand in the code again.
+
+ 1. Station key: the key line beside the docking is whole; a trusted key, where given, comes before it.
+ 2. Closing: the envelope of docking.closed.v1 is signed by that key.
+ 3. Manifest: every line reads; its digest and length are those the closing names.
+ 4. Seals: each is signed, names its entry, docking, camera, bay and station, and no file is sealed twice.
+ 5. Footage: each sealed file is there, a regular file, of the sealed size, SHA-256 and tree root; if not, its leaves
+    name the chunks.
+ 6. SHA256SUMS: exactly one line for each sealed file.
+ 7. Entries are numbered from 1 without gap, and counts, manifest and closing agree.
+ 8. Nothing else lies in the docking's folder.
+
+Nothing of an envelope is believed before its signature. The one exception is stated by a finding: when no usable key is
+left, seals are read unproved, so that files can still be told apart from altered ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+from custody.checkpoint import VerifyKey
+from custody.digest import CHUNK_BYTES
+from custody.errors import CustodyError, FormatError, KeyInvalid
+from custody.events import Counts, DockingClosed, SegmentSealed
+from custody.finding import Finding, Kind
+from custody.footage import Sealed
+from custody.manifest import AlreadySaved, Copied, Header, Item, Met, MoreGaps, Tally, parse_line
+from custody.signers import Signers, Statement
+from custody.sums import checksum_line, checksum_path
+
+CLOSING = b".custody/completed.dsse.json"
+MANIFEST = b".custody/manifest.jsonl"
+KEY_FILE = b".custody/station.vkey"
+SUMS = b"SHA256SUMS"
+LEAVES = b".custody/leaves"
+TAKEN = "taken"  # in place of the type of what is accounted for
+PREFIX_PARTS = 5  # camera, year, month, day, docking id
+
+
+class DockingCheck:
+    """Checks one docking. `entries` is the listing of its folder; whatever is accounted for is taken out of it."""
+
+    def __init__(self, folder: bytes, entries: Mapping[bytes, str], trusted: Sequence[VerifyKey]) -> None:
+        """Begin; `trusted` are the keys whose holder the caller knows, none for a check without authorship."""
+        self.folder = folder
+        self.findings: list[Finding] = []
+        self.closed: DockingClosed | None = None
+        self.header: Header | None = None
+        self.signers = Signers(trusted, self._complain)
+        self.references: list[AlreadySaved] = []
+        self.files = 0
+        self.bytes_sealed = 0
+        self._left = dict(entries)
+        self._prefix: str | None = None
+        self._manifest_damaged = False
+        self._said_damaged = False
+        self._last_entry = 0
+        self._entry_fault: str | None = None
+        self._tally = Tally()
+        self._counts: Counts | None = None
+        self._gaps_open: dict[int, list[int]] = {}  # entry -> gaps and bytes that the seal does not hold
+        self._sums: set[bytes] | None = None
+        self._sums_named: set[bytes] = set()
+        for name in (CLOSING, MANIFEST, KEY_FILE, SUMS):
+            if self._left.get(name) == "file":
+                self._take_out(name)
+        if self._left.get(LEAVES) == "folder":
+            self._left[LEAVES] = TAKEN
+
+    def find(self, kind: Kind, path: bytes | None = None, **facts: object) -> None:
+        """Note a finding about `path` of this docking."""
+        self.findings.append(Finding(kind, self.folder, path, **facts))  # type: ignore[arg-type]
+
+    def _complain(self, kind: Kind, wanted: str, beside: str | None) -> None:
+        self.find(kind, KEY_FILE if kind is Kind.KEY_FILE_OTHER else None, expected=wanted, actual=beside)
+
+    # --- 1, 2: key and closing -----------------------------------------------------------------------------------
+
+    def read_key_file(self, raw: bytes | None) -> None:
+        """1. The key line that lies beside the docking; None when it is missing."""
+        if raw is None:
+            self.find(Kind.KEY_FILE_MISSING, KEY_FILE)
+            return
+        try:
+            self.signers.take_key_file(raw)
+        except KeyInvalid as error:
+            self.find(Kind.KEY_FILE_ALTERED, KEY_FILE, detail=str(error))
+
+    def read_closing(self, raw: bytes | None) -> Statement | None:
+        """2. The closing envelope; None when it is missing."""
+        if raw is None:
+            self.find(Kind.CLOSING_MISSING, CLOSING)
+            return None
+        try:
+            statement = self.signers.open(raw)
+        except CustodyError as error:
+            self.find(Kind.CLOSING_ALTERED, CLOSING, detail=str(error))
+            return None
+        if not isinstance(statement.event, DockingClosed):
+            self.find(Kind.CLOSING_ALTERED, CLOSING, detail=f"it is a {statement.event.TYPE}")
+            return None
+        self.closed = statement.event
+        if not statement.event.complete:
+            self.find(Kind.INCOMPLETE_OFFLOAD, None, detail=statement.event.reason)
+        return statement
+
+    # --- 3, 4: manifest and seals --------------------------------------------------------------------------------
+
+    def read_line(self, number: int, line: bytes) -> tuple[Sealed, Statement] | None:
+        """3. and 4. One line of the manifest; a sealed file to look at when it holds an accepted seal."""
+        try:
+            item = parse_line(line)
+        except FormatError as error:
+            self._damaged(f"line {number}: {error}")
+            return None
+        if self._counts is not None or (number == 1) != isinstance(item, Header):
+            self._damaged(f"line {number}: a line out of order")
+        return self._take(item)
+
+    def _take(self, item: Item) -> tuple[Sealed, Statement] | None:
+        match item:
+            case Header():
+                self.header = item
+                self._agree(item.docking_id, item.camera_id, item.bay, item.station)
+            case Counts():
+                self._counts = item
+            case MoreGaps(entry, gaps):
+                rest = self._gaps_open.get(entry, [0, 0])
+                rest[0] -= len(gaps)
+                rest[1] -= sum(gap.length_bytes for gap in gaps)
+                self._gaps_open[entry] = rest
+            case Met():
+                self._tally.add(item)
+            case Copied():
+                self._count_entry(item.entry)
+                return self._take_seal(item)
+            case _:
+                self._count_entry(item.entry)
+                self._tally.add(item)
+                if isinstance(item, AlreadySaved):
+                    self.references.append(item)
+        return None
+
+    def _count_entry(self, entry: int) -> None:
+        self._last_entry += 1
+        if entry != self._last_entry and self._entry_fault is None:
+            self._entry_fault = f"entry {entry} where {self._last_entry} is due"
+        self._last_entry = entry
+
+    def _agree(self, docking_id: str, camera_id: str, bay: str, station: str) -> None:
+        closed = self.closed
+        if closed is not None and (docking_id, camera_id, bay, station) != (
+            closed.docking_id,
+            closed.camera_id,
+            closed.bay,
+            closed.source,
+        ):
+            self.find(Kind.MANIFEST_WRONG, MANIFEST, detail="header and closing name different dockings")
+
+    def _take_seal(self, copied: Copied) -> tuple[Sealed, Statement] | None:
+        try:
+            statement = self.signers.open(copied.envelope)
+        except CustodyError as error:
+            self.find(Kind.SEAL_ALTERED, MANIFEST, actual=copied.entry, detail=f"entry {copied.entry}: {error}")
+            self._manifest_damaged = True  # what this seal covered cannot be told from what was added
+            return None
+        event = statement.event
+        if not isinstance(event, SegmentSealed):
+            self._seal_wrong(copied.entry, f"it is a {event.TYPE}")
+            return None
+        self._tally.add(copied, event.size_bytes)
+        fault = self._seal_fault(copied.entry, event)
+        if fault is not None:
+            self._seal_wrong(copied.entry, fault)
+            return None
+        if event.gap_count:
+            self.find(Kind.GAPS, _relative(event), expected=event.gap_count, actual=event.gap_bytes)
+        rest = [event.gap_count - len(event.gaps), event.gap_bytes - sum(g.length_bytes for g in event.gaps)]
+        if rest != [0, 0]:
+            self._gaps_open[copied.entry] = rest
+        self.files += 1
+        self.bytes_sealed += event.size_bytes
+        return self._claim(event), statement
+
+    def _seal_wrong(self, entry: int, fault: str) -> None:
+        self.find(Kind.SEAL_WRONG, MANIFEST, actual=entry, detail=f"entry {entry}: {fault}")
+
+    def _seal_fault(self, entry: int, event: SegmentSealed) -> str | None:
+        """4. Why a seal with a good signature does not belong here; None when it does."""
+        header = self.header
+        parts = event.vault_path.split("/")
+        if header is not None and (event.docking_id, event.camera_id, event.bay, event.source) != (
+            header.docking_id,
+            header.camera_id,
+            header.bay,
+            header.station,
+        ):
+            return f"it is of docking {event.docking_id}, camera {event.camera_id}, bay {event.bay}, {event.source}"
+        if event.entry != entry:
+            return f"it is of entry {event.entry}"
+        if len(parts) <= PREFIX_PARTS or any(part in ("", ".", "..") or "\0" in part for part in parts):
+            return "its path in the vault is none"
+        prefix = "/".join(parts[:PREFIX_PARTS])
+        self._prefix = self._prefix or prefix
+        if prefix != self._prefix:
+            return f"it lies in {prefix}, others in {self._prefix}"
+        if event.chunk_bytes != CHUNK_BYTES or event.chunk_count != -(-event.size_bytes // CHUNK_BYTES):
+            return "its number of chunks does not fit its size"
+        return None
+
+    def _claim(self, event: SegmentSealed) -> Sealed:
+        """4. and 8. Take file and leaves out of what is left."""
+        path = _relative(event)
+        leaves = LEAVES + b"/" + path + b".leaves"
+        if self._left.get(path) == TAKEN:
+            self._seal_wrong(event.entry, "its file is sealed twice")
+        return Sealed(event, path, self._take_out(path), leaves if self._take_out(leaves) == "file" else None)
+
+    def _take_out(self, path: bytes) -> str | None:
+        found = self._left.get(path)
+        if found is not None:
+            self._left[path] = TAKEN
+        folder = path.rpartition(b"/")[0]
+        while folder and self._left.get(folder) == "folder":
+            self._left[folder] = TAKEN
+            folder = folder.rpartition(b"/")[0]
+        return found
+
+    def _damaged(self, detail: str) -> None:
+        self._manifest_damaged = True
+        if not self._said_damaged:  # one finding, however many lines
+            self._said_damaged = True
+            self.find(Kind.MANIFEST_ALTERED, MANIFEST, detail=detail)
+
+    # --- 6: SHA256SUMS -------------------------------------------------------------------------------------------
+
+    def begin_sums(self) -> None:
+        """6. SHA256SUMS is there; its lines come before the manifest's."""
+        self._sums = set()
+
+    def read_sums_line(self, line: bytes) -> None:
+        """6. One line of SHA256SUMS."""
+        if self._sums is None:
+            raise ValueError("begin_sums comes first")
+        mark = _mark(line)
+        if mark in self._sums:
+            self.find(Kind.SUMS_ALTERED, SUMS, detail="a line stands twice")
+        self._sums.add(mark)
+
+    def expect_sums_line(self, sealed: Sealed) -> None:
+        """6. The line of a sealed file must be there."""
+        mark = _mark(checksum_line(sealed.event.sha256, sealed.path))
+        if self._sums is None:
+            return
+        if mark in self._sums:
+            self._sums.discard(mark)
+        else:
+            self._sums_named.add(sealed.path)
+            self.find(Kind.SUMS_ALTERED, sealed.path, detail="line missing or different")
+
+    def unexpected_sums_line(self, line: bytes) -> None:
+        """6. Called again for every line after the manifest: whatever no seal supported is named."""
+        if self._sums and _mark(line) in self._sums and not self._manifest_damaged:
+            path = checksum_path(line)
+            if path is None or path not in self._sums_named:
+                self.find(Kind.SUMS_ALTERED, path or SUMS, detail="a line that no seal supports")
+
+    @property
+    def sums_unsettled(self) -> bool:
+        """Whether SHA256SUMS holds lines that no seal supported."""
+        return bool(self._sums)
+
+    # --- 3, 7, 8: the end ----------------------------------------------------------------------------------------
+
+    def finish(self, manifest: tuple[str, int] | None) -> None:
+        """3., 7. and 8., with the manifest's SHA-256 and length as read; None when there is none."""
+        if manifest is None:
+            self._manifest_damaged = True
+        else:
+            self._finish_manifest(*manifest)
+        for path, kind in sorted(self._left.items()):
+            if kind != TAKEN:
+                unsealed = self._manifest_damaged and kind == "file" and not path.startswith(b".custody/")
+                self.find(Kind.UNSEALED if unsealed else Kind.ADDED, path, actual=kind)
+
+    def _finish_manifest(self, sha256: str, size: int) -> None:
+        closed = self.closed
+        if closed is not None and (sha256, size) != (closed.manifest_sha256, closed.manifest_bytes):
+            self._damaged("not the manifest that the closing names")
+        if self._counts is None:
+            self._damaged("it ends before its counts")
+        if self._manifest_damaged:
+            return  # the numbers of a damaged manifest say nothing new
+        if self._entry_fault is not None:
+            self.find(Kind.ENTRIES_WRONG, MANIFEST, detail=self._entry_fault)
+        if self._counts != self._tally.counts:
+            self.find(Kind.COUNTS_WRONG, MANIFEST, expected=str(self._tally.counts), actual=str(self._counts))
+        if closed is not None and closed.counts != self._counts:
+            self.find(Kind.COUNTS_WRONG, CLOSING, expected=str(self._counts), actual=str(closed.counts))
+        for entry, rest in self._gaps_open.items():
+            if rest != [0, 0]:
+                self.find(Kind.COUNTS_WRONG, MANIFEST, actual=entry, detail=f"entry {entry}: gaps do not add up")
+
+
+def _relative(event: SegmentSealed) -> bytes:
+    return "/".join(event.vault_path.split("/")[PREFIX_PARTS:]).encode()
+
+
+def _mark(line: bytes) -> bytes:
+    return blake2b(line, digest_size=16).digest()
