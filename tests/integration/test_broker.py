@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from mqtt_peer import WAIT_SECONDS, Client, answers, free_port, wait_until
 
 from hub import broker
+from tests.integration.mqtt_peer import WAIT_SECONDS, Client, answers, free_port, wait_until
 
 EVENTS = "custodock/1/dock-7/events"
 ALL_EVENTS = "custodock/1/+/events"

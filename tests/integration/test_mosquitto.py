@@ -12,9 +12,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from mqtt_peer import Client, answers, free_port, wait_until
 
 from custody.topics import TOPICS, Topic
+from tests.integration.mqtt_peer import Client, answers, free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "mosquitto"
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
@@ -162,10 +162,10 @@ def exchange(secure: ssl.SSLSocket) -> bytes:
 def test_no_certificate_no_connection(site: Site) -> None:
     context = ssl.create_default_context(cafile=str(site.directory / "ca.pem"))
     plain = socket.create_connection(("127.0.0.1", site.port))
-    with plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as secure:
-        # in TLS 1.3 the handshake ends for the client before the broker looks at the missing certificate
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            exchange(secure)
+    secure = context.wrap_socket(plain, server_hostname="127.0.0.1")
+    # in TLS 1.3 the handshake ends for the client before the broker looks at the missing certificate
+    with secure, pytest.raises((ssl.SSLError, ConnectionError)):
+        exchange(secure)
 
 
 def test_keeps_events_for_an_absent_hub_through_a_clean_restart(site: Site) -> None:
