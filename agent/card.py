@@ -47,16 +47,17 @@ class _Part:
     volume: Volume
 
 
-def open_source(path: str | bytes | os.PathLike[str]) -> Source:
+def open_source(path: str | bytes | os.PathLike[str], settle_ns: int = 0) -> Source:
     """Open a folder, card image or block device for reading.
 
+    Files of a folder that were modified less than `settle_ns` ago are findings, not entries.
     Raises SourceUnreadable, NotAFileSystem, SourceGone. A source without any file opens; its `entries` are empty.
     """
     raw = os.fsencode(path)
     try:
         mode = os.stat(raw).st_mode
         if stat.S_ISDIR(mode):
-            return FolderSource(raw)
+            return FolderSource(raw, settle_ns)
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
             raise SourceUnreadable(
                 f"{os.fsdecode(raw)} is neither a folder, nor a card image, nor a disk. Nothing was changed.",

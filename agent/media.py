@@ -1,0 +1,147 @@
+"""What a copied file says of itself (container, duration, codecs, cut or whole), found by a separate, limited process.
+
+Media parsers are large and their input is hostile, so the parser (media_probe.py) gets one open file at a time and no
+path, and this side believes nothing but the types it expects. A file that crashes or stalls it is `unreadable`: its
+copy stays, its facts are unknown.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from agent.errors import VaultUnwritable
+from custody.events import Media
+
+TIMEOUT_SECONDS = 10.0
+ANSWER_BYTES_MAX = 64 * 1024
+TEXT_MAX = 64
+NUMBER_MAX = 2**53 - 1  # what JSON readers elsewhere keep exactly
+UNREADABLE = Media(container="unreadable")
+EMPTY = Media(playable=False)
+MEDIA_EXTENSIONS = frozenset(
+    b"264 265 3gp aac amr asf avi flv h264 heic hevc jpeg jpg lrv m2ts m4a mkv mov mp3 mp4 mpeg mpg mts png ts wav "
+    b"wmv".split()
+)
+
+
+def is_media(path: bytes) -> bool:
+    """Whether a file is named like footage, a still or sound."""
+    return path.rpartition(b"/")[2].rpartition(b".")[2].lower() in MEDIA_EXTENSIONS and b"." in path
+
+
+class MediaProbe:
+    """Owns the parser process: starts it at the first file, kills it when it stalls, starts it anew for the next."""
+
+    def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()  # one file at a time; any thread may ask
+        self._child: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def facts(self, path: bytes) -> Media:
+        """The facts of one file of the vault. Raises VaultUnwritable when the vault cannot give it."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise VaultUnwritable(f"a file just saved cannot be opened ({error.strerror})") from error
+        try:
+            if os.fstat(fd).st_size == 0:
+                return EMPTY
+            with self._lock:
+                return self._ask(fd)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """End the parser; closing twice does nothing."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, fd: int) -> Media:
+        try:
+            answer = self._exchange(fd)
+            return _media(json.loads(answer))
+        except (OSError, ValueError):  # stalled, crashed, or answered nonsense: not to be trusted with the next file
+            self._end()
+            return UNREADABLE
+
+    def _exchange(self, fd: int) -> bytes:
+        """Raises OSError, ValueError."""
+        if self._child is None or self._child.poll() is not None or self._socket is None:
+            self._end()
+            self._start()
+        assert self._socket is not None  # noqa: S101 - `_start` made it
+        deadline = time.monotonic() + self._timeout_seconds
+        self._socket.settimeout(self._timeout_seconds)
+        socket.send_fds(self._socket, [b"\n"], [fd])
+        answer = b""
+        while not answer.endswith(b"\n"):
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            piece = self._socket.recv(ANSWER_BYTES_MAX)
+            answer += piece
+            if not piece or len(answer) > ANSWER_BYTES_MAX:
+                raise ValueError("the media parser broke off")
+        return answer
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "agent.media_probe", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env={"LC_ALL": "C.UTF-8"},  # nothing of ours: settings may name secrets
+            )
+        self._socket = ours
+
+    def _end(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                self._child.kill()
+            self._child.wait()
+            self._child = None
+
+
+def _media(answer: Any) -> Media:
+    """Facts from the parser's answer, each of the type and size we expect. Raises ValueError."""
+    if not isinstance(answer, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - one reaction to any nonsense
+    return Media(
+        container=_text(answer.get("container")),
+        duration_ms=_number(answer.get("duration_ms")),
+        started_at=_text(answer.get("started_at")),
+        video_codec=_text(answer.get("video_codec")),
+        audio_codec=_text(answer.get("audio_codec")),
+        width=_number(answer.get("width")),
+        height=_number(answer.get("height")),
+        truncated=_flag(answer.get("truncated")),
+        playable=_flag(answer.get("playable")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return None
+    return "".join(c for c in value if c.isprintable())[:TEXT_MAX] or None
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= NUMBER_MAX else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
