@@ -96,7 +96,10 @@ def _sqlite_engine(url: str, *, begin: str) -> Engine:
     return engine
 
 
-def insert_rows(tx: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+Row = tuple[Any, ...]
+
+
+def insert_rows(tx: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
     """Insert many rows at once, values in the order of `columns`.
 
     Straight to the driver's executemany: SQLAlchemy's per-row parameter processing would double the cost of ingest.
@@ -105,7 +108,23 @@ def insert_rows(tx: Connection, table: Table, columns: tuple[str, ...], rows: Se
         tx.exec_driver_sql(_insert_sql(table.name, columns, tx.dialect.paramstyle), list(rows))
 
 
+def upsert_rows(
+    tx: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[Row],
+    keep: tuple[str, ...] = (),
+) -> None:
+    """Insert rows or, where the primary key is taken, replace the given columns except those in `keep`."""
+    if rows:
+        keys = tuple(c.name for c in table.primary_key)
+        changed = ", ".join(f"{c} = excluded.{c}" for c in columns if c not in keys and c not in keep)
+        sql = _insert_sql(table.name, columns, tx.dialect.paramstyle)
+        tx.exec_driver_sql(f"{sql} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}", list(rows))
+
+
 @cache
 def _insert_sql(table: str, columns: tuple[str, ...], paramstyle: str) -> str:
     mark = "?" if paramstyle == "qmark" else "%s"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join([mark] * len(columns))})"  # noqa: S608 (our names)
+    names = ", ".join(columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join([mark] * len(columns))})"  # noqa: S608 (our names)

@@ -150,7 +150,7 @@ sign_in_failure = Table(
 refused = Table(
     "refused",
     metadata,
-    # one row per minute, topic and reason; the oldest go when there are more than intake.MAX_REFUSED_ROWS
+    # one row per minute, topic and reason; the oldest go when there are more than refusals.MAX_ROWS
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("minute", Text, nullable=False),  # YYYY-MM-DDTHH:MM, UTC
     Column("topic", Text, nullable=False),  # as received, cut to 200 characters
@@ -158,9 +158,10 @@ refused = Table(
     Column("count", BigInteger, nullable=False),
     Column("first_at", Text, nullable=False),
     Column("last_at", Text, nullable=False),
-    Column("sample", LargeBinary, nullable=False),  # first bytes of the first message, at most 4 KiB
+    Column("sample", LargeBinary, nullable=False),  # first bytes of the first message, at most refusals.SAMPLE_BYTES
     Column("sample_sha256", Text, nullable=False),  # of the whole message
     Column("sample_bytes", BigInteger, nullable=False),
+    Column("log_index", BigInteger),  # of the hub event that states it; null until the minute is over
     UniqueConstraint("minute", "topic", "reason"),
 )
 

@@ -1,0 +1,191 @@
+"""Index rows out of events: what intake writes beside the log and ``dock-hub reindex`` writes again.
+
+`Projection.add` is pure; `write` puts the collected rows down in the caller's transaction. Rows are never authoritative:
+the log is.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import assert_never, cast
+
+from sqlalchemy import Connection, bindparam, update
+
+from custody.events import (
+    AccountCreated,
+    DockingClosed,
+    DockingStarted,
+    EnvelopeRefused,
+    Event,
+    SegmentSealed,
+    StationEnrolled,
+    StationFrozen,
+    StationStarted,
+)
+from hub.db import Row, insert_rows, upsert_rows
+from hub.search import fts5_document, tsvector_document
+from hub.tables import camera, docking, segment, station, unprojected
+from hub.times import to_text
+
+StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed
+HubEvent = StationEnrolled | StationFrozen | EnvelopeRefused | AccountCreated
+
+SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
+_STARTED_COLUMNS = (
+    "station", "id", "camera", "bay", "source_kind", "started_at", "new_files", "new_bytes", "started_index",
+    "first_index",
+)  # fmt: skip
+_CLOSED_COLUMNS = (
+    "station", "id", "camera", "bay", "closed_at", "complete", "reason", "listed", "copied", "already_saved", "failed",
+    "skipped", "deleted_seen", "unreadable", "bytes_copied", "manifest_sha256", "manifest_bytes", "closed_index",
+    "first_index",
+)  # fmt: skip
+_CAMERA_COLUMNS = ("id", "first_seen_at", "last_seen_at", "last_station")
+_UNPROJECTED_COLUMNS = tuple(c.name for c in unprojected.columns)
+
+
+class Projection:
+    """The rows of a run of log entries, in log order."""
+
+    def __init__(self, utc_offset_minutes: int) -> None:
+        """`utc_offset_minutes`: local time of the stations, for times that a source gives in UTC."""
+        self._offset = timedelta(minutes=utc_offset_minutes)
+        self._segments: list[Row] = []
+        self._dockings: list[tuple[tuple[str, ...], Row]] = []
+        self._cameras: dict[str, Row] = {}
+        self._software: dict[str, str] = {}
+        self._unprojected: list[Row] = []
+
+    def add(self, log_index: int, event: Event, received_at: str) -> None:
+        """Collect the rows of one event of a station."""
+        known = cast(StationEvent | HubEvent, event)
+        match known:
+            case SegmentSealed():
+                self._segments.append(self._segment(log_index, known))
+                self._meet(known.camera_id, known.source, received_at)
+            case DockingStarted():
+                self._dockings.append((_STARTED_COLUMNS, _started(log_index, known)))
+                self._meet(known.camera_id, known.source, received_at)
+            case DockingClosed():
+                self._dockings.append((_CLOSED_COLUMNS, _closed(log_index, known)))
+                self._meet(known.camera_id, known.source, received_at)
+            case StationStarted():
+                self._software[known.source] = _text(known.software)
+            case StationEnrolled() | StationFrozen() | EnvelopeRefused() | AccountCreated():
+                # true or not, it is not for a station to say; the hub writes its own rows when it acts
+                self.set_aside(log_index, known.source, known.TYPE, "not_for_stations", received_at)
+            case _:
+                assert_never(known)
+
+    def set_aside(self, log_index: int, source: str, event_type: str, reason: str, received_at: str) -> None:
+        """Keep an authentic entry visible that gives no index rows."""
+        self._unprojected.append((log_index, source, event_type, reason, received_at))
+
+    def write(self, tx: Connection) -> None:
+        """Put down everything collected."""
+        insert_rows(tx, segment, SEGMENT_COLUMNS, self._segments)
+        _index_text(tx, self._segments)
+        for columns, row in self._dockings:
+            upsert_rows(tx, docking, columns, [row], keep=("first_index",))
+        upsert_rows(tx, camera, _CAMERA_COLUMNS, list(self._cameras.values()), keep=("first_seen_at",))
+        insert_rows(tx, unprojected, _UNPROJECTED_COLUMNS, self._unprojected)
+        if self._software:
+            tx.execute(
+                update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
+                [{"key": key, "said": said} for key, said in self._software.items()],
+            )
+
+    def _meet(self, camera_id: str, source: str, received_at: str) -> None:
+        key = _text(camera_id)
+        first = self._cameras[key][1] if key in self._cameras else received_at
+        self._cameras[key] = (key, first, received_at, source)
+
+    def _segment(self, log_index: int, e: SegmentSealed) -> Row:
+        """Values in the order of `SEGMENT_COLUMNS`."""
+        path, media = _text(e.path), e.media
+        recorded_at = self._recorded_at(e)
+        return (
+            log_index,
+            e.source,
+            _text(e.camera_id),
+            _text(e.bay),
+            _text(e.docking_id),
+            e.entry,
+            path,
+            path.rpartition("/")[2],
+            e.version,
+            _text(e.vault_path),
+            e.size_bytes,
+            e.sha256,
+            e.tree_root,
+            e.chunk_count,
+            recorded_at,
+            recorded_at[:10] if recorded_at else None,
+            to_text(e.at),
+            media.duration_ms if media else None,
+            _text(media.container) if media and media.container else None,
+            _text(media.video_codec) if media and media.video_codec else None,
+            labels_of(e),
+            e.gap_count,
+            e.gap_bytes,
+        )
+
+    def _recorded_at(self, e: SegmentSealed) -> str | None:
+        """Local time without zone: the medium's own start, else the file's time; None when neither can be read."""
+        started = self._local(e.media.started_at if e.media else None, zone_missing_means_utc=False)
+        return started or self._local(e.modified_at, zone_missing_means_utc=e.time_basis == "utc")
+
+    def _local(self, text: str | None, *, zone_missing_means_utc: bool) -> str | None:
+        try:
+            at = datetime.fromisoformat(text or "")
+            if at.tzinfo is None and zone_missing_means_utc:
+                at = at.replace(tzinfo=UTC)
+            if at.tzinfo is not None:
+                at = at.astimezone(UTC).replace(tzinfo=None) + self._offset
+        except (ValueError, OverflowError):  # what a camera writes there is not ours to trust
+            return None
+        return at.isoformat(timespec="seconds")
+
+
+def labels_of(e: SegmentSealed) -> str:
+    """What is not well with a segment, as a JSON list of stable words."""
+    if e.size_bytes and not e.gap_count and not e.changed_while_copied and (e.media is None or e.media.playable):
+        return "[]" if e.media is None or not e.media.truncated else '["truncated"]'
+    found = {
+        "zero_length": e.size_bytes == 0,
+        "truncated": e.media is not None and e.media.truncated is True,
+        "unplayable": e.media is not None and e.media.playable is False,
+        "gaps": e.gap_count > 0,
+        "changed": e.changed_while_copied,
+    }
+    return "[" + ", ".join(f'"{label}"' for label, holds in found.items() if holds) + "]"
+
+
+def _started(log_index: int, e: DockingStarted) -> Row:
+    """Values in the order of `_STARTED_COLUMNS`."""
+    key = (e.source, _text(e.docking_id), _text(e.camera_id), _text(e.bay))
+    return (*key, e.source_kind, to_text(e.at), e.new_files, e.new_bytes, log_index, log_index)
+
+
+def _closed(log_index: int, e: DockingClosed) -> Row:
+    """Values in the order of `_CLOSED_COLUMNS`."""
+    key, c = (e.source, _text(e.docking_id), _text(e.camera_id), _text(e.bay)), e.counts
+    counts = (c.listed, c.copied, c.already_saved, c.failed, c.skipped, c.deleted_seen, c.unreadable, c.bytes_copied)
+    outcome = (to_text(e.at), e.complete, _text(e.reason))
+    return (*key, *outcome, *counts, e.manifest_sha256, e.manifest_bytes, log_index, log_index)
+
+
+def _index_text(tx: Connection, segments: list[Row]) -> None:
+    path_at = SEGMENT_COLUMNS.index("path")
+    if not segments:
+        return
+    if tx.dialect.name == "sqlite":
+        sql, document = "INSERT INTO segment_text (rowid, bigrams) VALUES (?, ?)", fts5_document
+    else:
+        sql, document = "INSERT INTO segment_bigrams (log_index, bigrams) VALUES (%s, %s::tsvector)", tsvector_document
+    tx.exec_driver_sql(sql, [(row[0], document(row[path_at])) for row in segments])
+
+
+def _text(value: str) -> str:
+    """A station's text as PostgreSQL can hold it: without NUL."""
+    return value.replace("\x00", "\ufffd")
