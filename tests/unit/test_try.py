@@ -1,0 +1,99 @@
+"""What deploy/try shows, and what it refuses to touch."""
+
+import io
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.programs import TrialError, free_port
+from deploy.showing import bay_line, changes, progress_lines, size_text, sums_compared
+from deploy.trial import MARKER, READY, Place, claimed, clear, confirm_fresh
+
+
+def bay(**values: Any) -> dict[str, Any]:
+    empty = {"bay": "1", "camera": None, "state": "empty", "files_done": 0, "files_total": 0}
+    return empty | {"bytes_done": 0, "bytes_total": 0, "seconds_left": None, "reason": None} | values
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_610_000_000, "2.6 GB"), (5 * 10**12, "5.0 TB")]
+)
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_a_copying_bay_shows_files_bytes_and_time() -> None:
+    line = bay_line(
+        bay(
+            state="copying",
+            camera="A012345",
+            files_done=3,
+            files_total=8,
+            bytes_done=500,
+            bytes_total=2000,
+            seconds_left=4,
+        )
+    )
+    assert "A012345   3/8 个文件 / files   5 B / 20 B   剩余 / left 4 s" in line
+
+
+def test_an_unknown_state_is_shown_as_it_is() -> None:
+    assert "levitating" in bay_line(bay(state="levitating"))
+
+
+def test_only_changes_are_printed() -> None:
+    status = {"bays": [bay()], "outbox": {"unreceipted": 2}}
+    first = progress_lines(status)
+    assert changes([], first) == first
+    assert changes(first, progress_lines(status | {"outbox": {"unreceipted": 1}})) == [
+        "等待回执 / waiting for the hub's receipt: 1"
+    ]
+
+
+def test_sums_compared_names_what_differs() -> None:
+    expected = "aa  DCIM/1.MP4\nbb  DCIM/2.MP4\n"
+    assert sums_compared(expected, "bb  DCIM/2.MP4\ncc  DCIM/1.MP4\ndd  extra\n") == (1, ["DCIM/1.MP4"])
+
+
+def test_refuses_a_directory_that_holds_other_things(tmp_path: Path) -> None:
+    (tmp_path / "thesis.odt").write_text("x")
+    with pytest.raises(TrialError, match="holds other things"), claimed(Place(tmp_path)):
+        pass
+
+
+def test_two_trials_do_not_share_a_directory(tmp_path: Path) -> None:
+    with claimed(Place(tmp_path)), pytest.raises(TrialError, match="already runs"), claimed(Place(tmp_path)):
+        pass
+
+
+def test_clear_keeps_the_claim(tmp_path: Path) -> None:
+    place = Place(tmp_path / "new")
+    with claimed(place):
+        place.vault.mkdir()
+        (place.vault / "x").touch()
+        (place.root / READY).touch()
+        clear(place)
+        assert [entry.name for entry in place.root.iterdir()] == [MARKER]
+
+
+@pytest.mark.parametrize(("typed", "deleted"), [("yes\n", True), ("no\n", False), ("", False)])
+def test_fresh_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, deleted: bool) -> None:
+
+    (tmp_path / READY).touch()
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    if deleted:
+        confirm_fresh(Place(tmp_path))
+    else:
+        with pytest.raises(TrialError, match="Nothing was deleted"):
+            confirm_fresh(Place(tmp_path))
+
+
+def test_a_taken_port_is_replaced() -> None:
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        assert free_port(number) not in (0, number)
