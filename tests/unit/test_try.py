@@ -31,8 +31,8 @@ def test_a_copying_bay_shows_files_bytes_and_time() -> None:
             camera="A012345",
             files_done=3,
             files_total=8,
-            bytes_done=500,
-            bytes_total=2000,
+            bytes_done=5,
+            bytes_total=20,
             seconds_left=4,
         )
     )
