@@ -39,13 +39,15 @@ class Closed:
     gap_files: int
 
 
-def recover(store: Store, vault: Path, station: Station) -> list[Closed]:
-    """Close whatever a stop of the agent left open; call it before anything new is docked.
+def recover(store: Store, vault: Path, station: Station, active: frozenset[str] = frozenset()) -> list[Closed]:
+    """Close what a stop of the agent or a full disk left open, except dockings in `active`; call it before docking.
 
     A docking that was closed in the store but whose envelope file did not reach the vault gets it written again.
     """
     closed = []
     for docking in store.open_dockings():
+        if docking.id in active:
+            continue
         if docking.announced:
             closed.append(close_docking(store, vault, station, docking.id, "agent_stopped"))
         else:
@@ -185,7 +187,7 @@ def _entry_line(store: Store, row: EntryRow) -> bytes:
                 size_bytes=size,
                 saved_in=row.known_in,
                 sha256=Sha256Hex(row.sha256.hex()),
-            )  # fmt: skip
+            )
         )
     code, _, detail = (row.detail or NOT_COPIED).partition(": ")
     return manifest.entry_line(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 
 from agent.source import Entry
 from agent.store import EntryRow, Saved
@@ -21,9 +20,8 @@ SPACE_MARGIN_BYTES = 256 << 20  # manifest, database and a working margin that a
 class DockingPlan:
     """What all entries of one docking share."""
 
-    docking_id: str
     camera: str
-    day: date
+    folder: bytes  # relative to the vault
 
 
 def path_key(path_text: str) -> bytes:
@@ -45,7 +43,6 @@ def plan_entry(plan: DockingPlan, n: int, entry: Entry, saved: Sequence[Saved], 
     earlier = same[-1] if same else None
     version = len(saved) + twins + 1
     long_file = entry.size_bytes > CHUNK_BYTES
-    place = (plan.camera, plan.day, plan.docking_id, entry.path, version)
     known = earlier is not None and entry.size_bytes == 0  # nothing to compare in an empty file
     return EntryRow(
         n=n,
@@ -56,8 +53,8 @@ def plan_entry(plan: DockingPlan, n: int, entry: Entry, saved: Sequence[Saved], 
         handle=entry.handle,
         version=version,
         part_key=part_key(plan.camera, text, entry, version),
-        target=segment_path(*place),
-        leaves_target=leaves_path(*place) if long_file else None,
+        target=segment_path(plan.folder, entry.path, version),
+        leaves_target=leaves_path(plan.folder, entry.path, version) if long_file else None,
         known_leaf=earlier.first_leaf if earlier and entry.size_bytes else None,
         known_in=earlier.docking if earlier else None,
         state="known" if known else "planned",

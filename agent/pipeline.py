@@ -29,7 +29,7 @@ from agent.store_thread import StoreThread
 from agent.transfer import Copied
 from agent.vault import docking_path
 from agent.worker_process import WorkerProcess
-from custody.events import DockingStarted, Event
+from custody.events import DockingStarted, Event, Media
 
 ROUNDS_MAX = 3  # a file that still changes after this many copies is left as it is, and said to be so
 STILL_WRITTEN = "still_being_written"
@@ -163,8 +163,7 @@ class _Run:
         """Plan what the worker lists (only paths in `again`, where given); the entry numbers added."""
         await worker.send({"t": "list"})
         first = n = await self.dock.store.call(Store.last_entry, self.docking.id)
-        day = self.docking.started_at.astimezone().date()
-        plan = DockingPlan(self.docking.id, self.docking.camera, day)
+        plan = DockingPlan(self.docking.camera, self.docking.folder)
         twins: dict[int, int] = {}
         while (frame := await worker.receive())["t"] != "listed":
             if frame["t"] == "facts":
@@ -242,23 +241,21 @@ class _Run:
         await worker.send({"t": "end"})
 
     async def _save(self, results: list[wire.Result]) -> None:
-        outcomes = [await self._outcome(result) for result in results]
         assert self.facts is not None  # noqa: S101 - as above
         dock = self.dock
-        rows = await dock.store.call(save_outcomes, dock.station, self.docking, self.facts.time_basis, outcomes)
-        for row, result in zip(rows, results, strict=True):
-            if isinstance(result, Copied) and result.changed:
-                self.changed.add(row.path_key)
-            self.meter.saved(row.n, row.size_bytes)
+        rows = await dock.store.call(Store.entries_numbered, self.docking.id, [result.n for result in results])
+        outcomes = [Outcome(rows[r.n], r, await self._media(rows[r.n], r)) for r in results]
+        await dock.store.call(save_outcomes, dock.station, self.docking, self.facts.time_basis, outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome.result, Copied) and outcome.result.changed:
+                self.changed.add(outcome.row.path_key)
+            self.meter.saved(outcome.row.n, outcome.row.size_bytes)
+        self.meter.report()
 
-    async def _outcome(self, result: wire.Result) -> Outcome:
-        if not isinstance(result, Copied):
-            return Outcome(result)
-        row = await self.dock.store.call(Store.entry, self.docking.id, result.n)
-        if not is_media(row.target):
-            return Outcome(result)
-        path = os.path.join(os.fsencode(self.dock.vault), row.target)
-        return Outcome(result, await asyncio.to_thread(self.dock.probe.facts, path))
+    async def _media(self, row: EntryRow, result: wire.Result) -> Media | None:
+        if not isinstance(result, Copied) or not is_media(row.target):
+            return None
+        return await asyncio.to_thread(self.dock.probe.facts, os.path.join(os.fsencode(self.dock.vault), row.target))
 
 
 def _add_listing(

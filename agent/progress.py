@@ -40,19 +40,18 @@ class ProgressMeter:
     def copying(self, files: int, size_bytes: int) -> None:
         """So much is to be copied."""
         self._files_total, self._bytes_total = files, size_bytes
-        self._report()
+        self.report()
 
     def partial(self, bytes_by_item: dict[int, int]) -> None:
         """How far items under way are."""
         self._partial.update(bytes_by_item)
-        self._report()
+        self.report()
 
     def saved(self, item: int, size_bytes: int) -> None:
-        """One item is in the vault, sealed (or was there before)."""
+        """One item is in the vault, sealed (or was there before); `report` follows a batch of these."""
         self._partial.pop(item, None)
         self._files_done += 1
         self._bytes_saved += size_bytes
-        self._report()
 
     def ended(self, *, complete: bool, reason: str) -> None:
         """The offload is over."""
@@ -64,7 +63,8 @@ class ProgressMeter:
             )
         )  # fmt: skip
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Tell the listener how far everything is."""
         done = min(self._bytes_saved + sum(self._partial.values()), self._bytes_total)
         self._listener(
             Progress(

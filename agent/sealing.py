@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.source import TimeBasis
 from agent.station import EventMaker, Station, sign_events
-from agent.store import DockingRow, EntryRow, Store
+from agent.store import DockingRow, EntryRow, FinishedRow, Store
 from agent.transfer import Copied, Failed, Known
 from agent.vault import display_path
 from agent.wire import path_from_text
@@ -22,53 +22,48 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One entry's result with the media facts of its copy."""
+    """One planned entry, its result, and the media facts of its copy."""
 
+    row: EntryRow
     result: Copied | Known | Failed
     media: Media | None = None
 
 
 def save_outcomes(
     store: Store, station: Station, docking: DockingRow, basis: TimeBasis, outcomes: Sequence[Outcome]
-) -> list[EntryRow]:
-    """Commit a batch: seals into chain and outbox, rows into the store. What this returned is saved.
+) -> None:
+    """Commit a batch: seals into chain and outbox, rows into the store. What this returned from is saved.
 
     Crash window before the commit: the files stand under their final names without a seal; `closing.recover` takes
     them back to staging.
     """
     with store.begin():
-        finished: list[EntryRow] = []
-        makers: list[EventMaker] = []
-        sealed: list[int] = []  # positions in `finished` that wait for their seal's seq
+        copies = [(o.row, o.result, o.media) for o in outcomes if isinstance(o.result, Copied)]
+        seqs = iter(sign_events(store, station, [_seal_maker(docking, basis, *copy) for copy in copies]))
+        finished: list[FinishedRow] = []
         for outcome in outcomes:
-            row = store.entry(docking.id, outcome.result.n)
+            row = outcome.row
             match outcome.result:
                 case Known():
-                    finished.append(replace(row, state="known"))
+                    finished.append(FinishedRow(row.n, "known", row.known_in, row.sha256))
                 case Failed(code=code, detail=detail):
-                    finished.append(
-                        replace(row, state="failed", known_in=None, sha256=None, detail=f"{code}: {detail}")
-                    )
+                    finished.append(FinishedRow(row.n, "failed", detail=f"{code}: {detail}"))
                 case Copied() as copied:
-                    store.add_gaps(docking.id, row.n, [(g.offset_bytes, g.length_bytes) for g in copied.gaps])
-                    sealed.append(len(finished))
-                    finished.append(_sealed_row(row, copied))
-                    makers.append(_seal_maker(docking, basis, row, copied, outcome.media))
-        for position, seq in zip(sealed, sign_events(store, station, makers), strict=True):
-            finished[position] = replace(finished[position], seal_seq=seq)
+                    if copied.gaps:
+                        store.add_gaps(docking.id, row.n, [(g.offset_bytes, g.length_bytes) for g in copied.gaps])
+                    finished.append(_finished(row.n, copied, next(seqs)))
         store.finish_entries(docking.id, finished)
-    return finished
 
 
-def _sealed_row(row: EntryRow, copied: Copied) -> EntryRow:
-    return replace(
-        row,
-        state="changed" if copied.changed else "sealed",
-        known_in=None,
+def _finished(n: int, copied: Copied, seal_seq: int) -> FinishedRow:
+    return FinishedRow(
+        n,
+        "changed" if copied.changed else "sealed",
         sha256=copied.sha256,
         first_leaf=copied.first_leaf,
         saved_bytes=copied.size_bytes,
         gap_count=len(copied.gaps),
+        seal_seq=seal_seq,
     )
 
 

@@ -62,6 +62,21 @@ class EntryRow:
     detail: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedRow:
+    """What became of entry `n`: the columns that change after planning."""
+
+    n: int
+    state: str
+    known_in: str | None = None
+    sha256: bytes | None = None
+    first_leaf: bytes | None = None
+    saved_bytes: int | None = None
+    gap_count: int = 0
+    seal_seq: int | None = None
+    detail: str | None = None
+
+
 _ENTRY_COLUMNS = (
     "n, path, path_key, size_bytes, modified_ns, handle, version, part_key, target, leaves_target, known_leaf, "
     "known_in, state, sha256, first_leaf, saved_bytes, gap_count, seal_seq, detail"
@@ -234,15 +249,22 @@ class Store:
             yield from page
             after = page[-1].n
 
-    def entry(self, docking: str, n: int) -> EntryRow:
-        """One entry. Raises KeyError when there is none."""
-        rows = self.entries(docking, after=n - 1, limit=1)
-        if not rows or rows[0].n != n:
-            raise KeyError((docking, n))
-        return rows[0]
+    def entries_numbered(self, docking: str, numbers: Sequence[int]) -> dict[int, EntryRow]:
+        """Entries by number. Raises KeyError when one is not there."""
+        found: dict[int, EntryRow] = {}
+        for i in range(0, len(numbers), 400):
+            some = numbers[i : i + 400]
+            rows = self._db.execute(
+                f"SELECT {_ENTRY_COLUMNS} FROM entry WHERE docking = ? AND n IN ({','.join('?' * len(some))})",  # noqa: S608
+                (docking, *some),
+            )
+            found.update((row[0], EntryRow(*row)) for row in rows)
+        if missing := set(numbers) - found.keys():
+            raise KeyError((docking, min(missing)))
+        return found
 
-    def finish_entries(self, docking: str, rows: Iterable[EntryRow]) -> None:
-        """Write what became of entries: the columns that change after planning."""
+    def finish_entries(self, docking: str, rows: Iterable[FinishedRow]) -> None:
+        """Write what became of entries."""
         self._db.executemany(
             "UPDATE entry SET state=?, known_in=?, sha256=?, first_leaf=?, saved_bytes=?, gap_count=?, seal_seq=?, "
             "detail=? WHERE docking=? AND n=?",

@@ -30,6 +30,7 @@ LEAVES_SUFFIX = b".leaves"
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _ESCAPE = re.compile(rb"%([0-9A-F]{2})")
+_HARMLESS = re.compile(rb"(?!\.)[ -$&-.0-~]{1,%d}" % COMPONENT_BYTES_MAX)  # printable ASCII but % and /
 _OURS = re.compile(rb"%[a-z]")
 
 
@@ -41,6 +42,8 @@ def is_inert(char: str) -> bool:
 
 def encode_component(raw: bytes) -> bytes:
     """One file or folder name as it lies in the vault: valid UTF-8, 1 to 218 bytes, never '.', '..' or holding '/'."""
+    if _HARMLESS.fullmatch(raw) and not raw.endswith(LEAVES_SUFFIX):  # nearly every name there is
+        return raw
     if not raw:
         return b"%e"
     if raw in (b".", b".."):
@@ -87,14 +90,14 @@ def relative_path(path: Sequence[bytes], version: int = 1) -> bytes:
     return b"%p" + folders.encode() + b"/" + parts[-1]
 
 
-def segment_path(camera: str, day: date, docking_id: str, path: Sequence[bytes], version: int = 1) -> bytes:
+def segment_path(docking_folder: bytes, path: Sequence[bytes], version: int = 1) -> bytes:
     """Where a file of a camera lies, relative to the vault; `path` holds its raw components as the source gave them."""
-    return docking_path(camera, day, docking_id) + b"/" + relative_path(path, version)
+    return docking_folder + b"/" + relative_path(path, version)
 
 
-def leaves_path(camera: str, day: date, docking_id: str, path: Sequence[bytes], version: int = 1) -> bytes:
+def leaves_path(docking_folder: bytes, path: Sequence[bytes], version: int = 1) -> bytes:
     """Where the chunk leaves of that file lie, relative to the vault."""
-    return docking_path(camera, day, docking_id) + b"/.custody/leaves/" + relative_path(path, version) + LEAVES_SUFFIX
+    return docking_folder + b"/.custody/leaves/" + relative_path(path, version) + LEAVES_SUFFIX
 
 
 def checksum_line(sha256_hex: str, path: bytes) -> bytes:
@@ -109,6 +112,8 @@ def display_path(path: Sequence[bytes]) -> str:
 
 
 def _display(raw: bytes) -> str:
+    if _HARMLESS.fullmatch(raw):
+        return raw.decode()
     for encoding in ("utf-8", "gbk"):
         try:
             text = raw.decode(encoding)

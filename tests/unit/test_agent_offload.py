@@ -1,14 +1,12 @@
 """The plan: what is copied, what is known, which version and which name."""
 
-from datetime import date
-
 from agent.offload import DockingPlan, copy_item, plan_entry, space_needed
 from agent.sealing import time_text
 from agent.source import Entry, TimeBasis
 from agent.store import Saved
 from agent.wire import path_from_text, path_to_text
 
-PLAN = DockingPlan("D2", "CAM", date(2026, 11, 23))
+PLAN = DockingPlan("CAM", b"CAM/2026/11/23/D2")
 CLIP = Entry((b"DCIM", b"A.MP4"), 3 << 20, 1_000_000_000, "h1")
 SAVED = Saved("D1", 3 << 20, 1_000_000_000, b"L" * 32, b"S" * 32, "sealed")
 
@@ -53,7 +51,7 @@ def test_twins_of_a_damaged_directory_get_different_names_and_parts() -> None:
 
 
 def test_an_unfinished_part_is_found_again_by_the_next_docking() -> None:
-    later = DockingPlan("D9", "CAM", date(2026, 12, 1))
+    later = DockingPlan("CAM", b"CAM/2026/12/01/D9")
     assert plan_entry(PLAN, 1, CLIP, [], 0).part_key == plan_entry(later, 7, CLIP, [], 0).part_key
 
 

@@ -13,6 +13,7 @@ from agent.vault import (
     checksum_line,
     decode_component,
     display_path,
+    docking_path,
     encode_component,
     leaves_path,
     relative_path,
@@ -67,9 +68,12 @@ def test_a_long_name_is_cut_between_characters_and_keeps_its_extension() -> None
 
 def test_segment_and_leaves_paths() -> None:
     path = (b"DCIM", b"VID.MP4")
-    assert segment_path("7E00001", DAY, "d1", path) == b"7E00001/2026/03/01/d1/DCIM/VID.MP4"
-    assert segment_path("7E00001", DAY, "d1", path, 2) == b"7E00001/2026/03/01/d1/DCIM/VID%v2.MP4"
-    assert leaves_path("7E00001", DAY, "d1", path) == b"7E00001/2026/03/01/d1/.custody/leaves/DCIM/VID.MP4.leaves"
+    assert segment_path(docking_path("7E00001", DAY, "d1"), path) == b"7E00001/2026/03/01/d1/DCIM/VID.MP4"
+    assert segment_path(docking_path("7E00001", DAY, "d1"), path, 2) == b"7E00001/2026/03/01/d1/DCIM/VID%v2.MP4"
+    assert (
+        leaves_path(docking_path("7E00001", DAY, "d1"), path)
+        == b"7E00001/2026/03/01/d1/.custody/leaves/DCIM/VID.MP4.leaves"
+    )
     assert relative_path((b".hidden",), 3) == b".hidden%v3"
 
 
@@ -77,8 +81,8 @@ def test_our_own_names_cannot_come_from_a_camera() -> None:
     assert relative_path((b"SHA256SUMS",)) == b"%53HA256SUMS"
     assert relative_path((b".custody", b"manifest.jsonl")) == b"%2Ecustody/manifest.jsonl"
     assert relative_path((b"DCIM", b"SHA256SUMS")) == b"DCIM/SHA256SUMS"
-    assert segment_path(".staging", DAY, "d", (b"a",)).startswith(b"%2Estaging/")
-    assert segment_path("../../etc", DAY, "..", (b"a",)) == b"%2E.%2F..%2Fetc/2026/03/01/%2E%2E/a"
+    assert segment_path(docking_path(".staging", DAY, "d"), (b"a",)).startswith(b"%2Estaging/")
+    assert segment_path(docking_path("../../etc", DAY, ".."), (b"a",)) == b"%2E.%2F..%2Fetc/2026/03/01/%2E%2E/a"
 
 
 def test_a_path_that_is_too_deep_becomes_short_and_stays_distinct() -> None:
@@ -102,7 +106,10 @@ def test_round_trip(raw: bytes) -> None:
 
 @given(paths, st.integers(1, 120))
 def test_a_vault_path_is_always_safe(path: tuple[bytes, ...], version: int) -> None:
-    for place in (segment_path("cam", DAY, "d", path, version), leaves_path("cam", DAY, "d", path, version)):
+    for place in (
+        segment_path(docking_path("cam", DAY, "d"), path, version),
+        leaves_path(docking_path("cam", DAY, "d"), path, version),
+    ):
         place.decode("utf-8")
         assert len(place) < 4000
         for part in place.split(b"/"):
@@ -119,8 +126,8 @@ def test_a_vault_path_is_always_safe(path: tuple[bytes, ...], version: int) -> N
 def test_different_files_never_meet(a: tuple[bytes, ...], b: tuple[bytes, ...], v: int, w: int) -> None:
     if (a, v) == (b, w) or a == b[: len(a)] or b == a[: len(b)]:
         return
-    mine = [segment_path("c", DAY, "d", a, v), leaves_path("c", DAY, "d", a, v)]
-    yours = [segment_path("c", DAY, "d", b, w), leaves_path("c", DAY, "d", b, w)]
+    mine = [segment_path(docking_path("c", DAY, "d"), a, v), leaves_path(docking_path("c", DAY, "d"), a, v)]
+    yours = [segment_path(docking_path("c", DAY, "d"), b, w), leaves_path(docking_path("c", DAY, "d"), b, w)]
     for one in mine:
         for other in yours:
             assert one != other
