@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.copies import CopyItem
 from agent.source import Entry
 from agent.store import EntryRow, Saved
-from agent.transfer import CopyItem
 from agent.vault import leaves_path, segment_path
 from agent.wire import path_from_text, path_to_text
 from custody.digest import CHUNK_BYTES

@@ -17,6 +17,8 @@ from typing import Any
 
 from agent import wire
 from agent.closing import Closed, close_docking, recover
+from agent.copies import Copied
+from agent.copies import Result as CopyResult
 from agent.errors import AgentError, SourceEmpty, VaultFull
 from agent.media import MediaProbe, is_media
 from agent.offload import DockingPlan, copy_item, path_key, plan_entry, space_needed
@@ -26,7 +28,6 @@ from agent.source import Entry, SourceFacts
 from agent.station import Station, sign_events
 from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
 from agent.store_thread import StoreThread
-from agent.transfer import Copied
 from agent.vault import docking_path
 from agent.worker_process import WorkerProcess
 from custody.events import DockingStarted, Event, Media
@@ -240,7 +241,7 @@ class _Run:
             after = rows[-1].n
         await worker.send({"t": "end"})
 
-    async def _save(self, results: list[wire.Result]) -> None:
+    async def _save(self, results: list[CopyResult]) -> None:
         assert self.facts is not None  # noqa: S101 - as above
         dock = self.dock
         rows = await dock.store.call(Store.entries_numbered, self.docking.id, [result.n for result in results])
@@ -252,7 +253,7 @@ class _Run:
             self.meter.saved(outcome.row.n, outcome.row.size_bytes)
         self.meter.report()
 
-    async def _media(self, row: EntryRow, result: wire.Result) -> Media | None:
+    async def _media(self, row: EntryRow, result: CopyResult) -> Media | None:
         if not isinstance(result, Copied) or not is_media(row.target):
             return None
         return await asyncio.to_thread(self.dock.probe.facts, os.path.join(os.fsencode(self.dock.vault), row.target))

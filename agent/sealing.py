@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent.copies import Copied, Failed, Known
 from agent.source import TimeBasis
 from agent.station import EventMaker, Station, sign_events
 from agent.store import DockingRow, EntryRow, FinishedRow, Store
-from agent.transfer import Copied, Failed, Known
 from agent.vault import display_path
 from agent.wire import path_from_text
 from custody.digest import CHUNK_BYTES

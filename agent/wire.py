@@ -10,15 +10,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from agent.copies import Copied, CopyItem, Failed, Gap, Known, Result
 from agent.errors import AgentError, SourceUnreadable
 from agent.source import Entry, Finding, FindingKind, SourceFacts, SourceKind, TimeBasis
-from agent.transfer import Copied, CopyItem, Failed, Gap, Known
 
 FRAME_BYTES_MAX = 64 << 20
 BATCH = 500
 
 Frame = dict[str, Any]
-Result = Copied | Known | Failed
 
 
 def encode_frame(frame: Frame) -> bytes:

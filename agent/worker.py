@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.card import open_source
+from agent.copies import CopyItem, Result
 from agent.errors import AgentError
 from agent.source import Entry, Source
-from agent.transfer import CopyItem, copy_items
+from agent.transfer import copy_items
 from agent.wire import (
     BATCH,
     Frame,
-    Result,
     decode_frame,
     encode_frame,
     entry_to_json,
