@@ -133,12 +133,19 @@ def set_up(place: Place) -> None:
     sign_in = place.root / "sign-in.txt"
     sign_in.touch(mode=0o600)
     sign_in.write_text(f"{USER}\n{password}\n", encoding="utf-8")
-    (place.root / READY).write_text(json.dumps({"broker_port": broker_port}), encoding="utf-8")
+    (place.root / READY).write_text(
+        json.dumps({"broker_port": broker_port, "station_key": station["key"]}), encoding="utf-8"
+    )
+
+
+def kept(place: Place, name: str) -> Any:
+    """What the set-up wrote down: `broker_port`, `station_key`."""
+    return json.loads((place.root / READY).read_text(encoding="utf-8"))[name]
 
 
 def start_all(place: Place, programs: Programs, port: int) -> str:
     """Start broker, hub, agent, each when the one before answers. Returns the hub's address. Raises TrialError."""
-    broker_port = json.loads((place.root / READY).read_text(encoding="utf-8"))["broker_port"]
+    broker_port = kept(place, "broker_port")
     if listens(broker_port):
         raise TrialError(
             f"Port {broker_port}, where this trial's station looks for its broker, is taken. Free it, or use --dir."
@@ -198,12 +205,10 @@ def conclude(place: Place, docking: dict[str, Any]) -> None:
     agreeing, missing = sums_compared(
         (SAMPLE / "card.sha256").read_text(encoding="utf-8"), (folder / "SHA256SUMS").read_text(encoding="utf-8")
     )
-    verified = subprocess.run(tool("custody", "verify", folder), capture_output=True, text=True, check=False)
-    verdict = (
-        "0: 已验证 / verified"
-        if verified.returncode == 0
-        else f"{verified.returncode}: {verified.stdout}{verified.stderr}"
-    )
+    verify = tool("custody", "verify", folder, "--key", kept(place, "station_key"))
+    verified = subprocess.run(verify, cwd=ROOT, capture_output=True, text=True, check=False)
+    words = "已验证 / verified" if verified.returncode == 0 else f"{verified.stdout}{verified.stderr}"
+    verdict = f"{verified.returncode}: {words}"
     print(summary(docking, str(folder), agreeing, missing, verdict), flush=True)
     if missing or verified.returncode != 0:
         raise TrialError("The docked sample is not what it should be: see above.")
