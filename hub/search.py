@@ -23,6 +23,7 @@ FTS5_TABLE = (
     "fts5(grams, content='', columnsize=0, tokenize='unicode61 remove_diacritics 0')"
 )
 MAX_TEXT_CHARACTERS = 100
+ANY_LABEL = "any"  # as a filter's label: has at least one
 _MAX_PATH_CHARACTERS = 4_000  # longer ones are searchable by their beginning
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2107, 12, 31)  # the last one a FAT entry can hold
 
@@ -41,7 +42,7 @@ def document(path: str, filters: Filters, recorded_day: str | None) -> list[str]
     """The tokens of one segment; `recorded_day` is YYYY-MM-DD."""
     tokens = _filter_tokens(filters)
     if filters.labels:
-        tokens.append("lany")
+        tokens.append("l" + ANY_LABEL)
     if recorded_day is not None:
         year, month, day = recorded_day.split("-")
         tokens += ["d" + year, "d" + year + month, "d" + year + month + day]

@@ -1,0 +1,61 @@
+"""The gate before every route: who is asking, may they, and does a form come from this session."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Form, Request
+
+from hub.access import Action, Actor, may
+from hub.accounts.service import form_token, resume_session
+from hub.problems import FormExpired, NotAllowed, NotSignedIn, PasswordChangeDue
+from hub.site import FORM_COOKIE, SESSION_COOKIE, site_of
+from hub.times import now_utc
+
+POLL_HEADER = "hx-request"
+
+
+def signed_in(request: Request) -> Actor:
+    """The person of this request's session. Raises NotSignedIn.
+
+    A page's own polling does not count as use: an unattended screen still signs itself out.
+    """
+    token = request.cookies.get(SESSION_COOKIE)
+    if not token:
+        raise NotSignedIn
+    actor = resume_session(site_of(request).db, token, now_utc(), touch=POLL_HEADER not in request.headers)
+    request.state.actor = actor
+    return actor
+
+
+def allowed(action: Action) -> Callable[[Actor], Actor]:
+    """A dependency: the signed-in person, who may do `action`. Raises NotSignedIn, PasswordChangeDue, NotAllowed."""
+
+    def check(actor: Annotated[Actor, Depends(signed_in)]) -> Actor:
+        if actor.must_change_password:
+            raise PasswordChangeDue
+        if not may(actor, action):
+            raise NotAllowed
+        return actor
+
+    return check
+
+
+def signed_in_or_local(request: Request) -> None:
+    """Figures for a monitor on this machine, or for a signed-in person. Raises NotSignedIn.
+
+    A proxy on this machine also connects from loopback, but says for whom.
+    """
+    peer = request.client.host if request.client else ""
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "via"))
+    if peer not in ("127.0.0.1", "::1") or forwarded:
+        signed_in(request)
+
+
+def checked_form(request: Request, form_token_given: Annotated[str, Form(alias="form_token")] = "") -> None:
+    """Raise FormExpired unless the form carries the token of this browser's session (or of its sign-in page)."""
+    cookie = request.cookies.get(SESSION_COOKIE) or request.cookies.get(FORM_COOKIE)
+    if not cookie or not hmac.compare_digest(form_token(cookie), form_token_given):
+        raise FormExpired

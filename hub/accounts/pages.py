@@ -1,0 +1,121 @@
+"""Sign in, sign out, change the password."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from hub.access import Actor
+from hub.accounts import service
+from hub.accounts.gate import checked_form, signed_in
+from hub.language import mark
+from hub.problems import TooManyAttempts
+from hub.site import FORM_COOKIE, SESSION_COOKIE, render, set_cookie, site_of, words_of
+from hub.times import now_utc
+
+router = APIRouter(include_in_schema=False)
+open_router = APIRouter(include_in_schema=False)
+
+WRONG = mark("The name or the password is not right.")
+WRONG_OLD = mark("The present password is not right.")
+BLOCKED = mark("Too many failed attempts. Try again in %(wait)s.")
+
+
+@dataclass(frozen=True, slots=True)
+class SignInView:
+    """The sign-in form; `fault` is already in the reader's language."""
+
+    name: str
+    goes_to: str
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordView:
+    """The form for a new password; `due` when it is the account's first."""
+
+    due: bool
+    fault: str | None
+
+
+@open_router.get("/sign-in")
+def show_sign_in(request: Request, goes_to: str = "/") -> Response:
+    return render(request, "sign_in.html", SignInView("", local_path(goes_to), None))
+
+
+@open_router.post("/sign-in", dependencies=[Depends(checked_form)])
+def sign_in(
+    request: Request,
+    name: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    goes_to: Annotated[str, Form()] = "/",
+) -> Response:
+    site, words = site_of(request), words_of(request)
+    try:
+        token = service.sign_in(site.db, name, password, _address(request), now_utc())
+    except service.WrongPassword:
+        return render(request, "sign_in.html", SignInView(name, local_path(goes_to), words.say(WRONG)), 401)
+    except TooManyAttempts as problem:
+        fault = words.say(BLOCKED, wait=words.duration(problem.retry_after_seconds))
+        return render(request, "sign_in.html", SignInView(name, local_path(goes_to), fault), 429)
+    response = RedirectResponse(local_path(goes_to), 303)
+    set_cookie(response, SESSION_COOKIE, token, site)
+    response.delete_cookie(FORM_COOKIE, path="/")
+    return response
+
+
+@router.post("/sign-out", dependencies=[Depends(checked_form), Depends(signed_in)])
+def sign_out(request: Request) -> Response:
+    service.sign_out(site_of(request).db, request.cookies[SESSION_COOKIE])
+    response = RedirectResponse("/sign-in", 303)
+    response.delete_cookie(SESSION_COOKIE, path="/")
+    return response
+
+
+@router.get("/password")
+def show_password(request: Request, actor: Annotated[Actor, Depends(signed_in)]) -> Response:
+    return render(request, "password.html", PasswordView(actor.must_change_password, None))
+
+
+@router.post("/password", dependencies=[Depends(checked_form)])
+def change_password(
+    request: Request,
+    actor: Annotated[Actor, Depends(signed_in)],
+    old: Annotated[str, Form()] = "",
+    new: Annotated[str, Form()] = "",
+    repeated: Annotated[str, Form()] = "",
+) -> Response:
+    site, words = site_of(request), words_of(request)
+    try:
+        token = service.change_password(site.db, actor, old, new, repeated, _address(request), now_utc())
+    except service.PasswordRefused as refused:
+        fault = words.say(refused.message)
+    except service.WrongPassword:
+        fault = words.say(WRONG_OLD)
+    except TooManyAttempts as problem:
+        fault = words.say(BLOCKED, wait=words.duration(problem.retry_after_seconds))
+    else:
+        response = RedirectResponse("/", 303)
+        set_cookie(response, SESSION_COOKIE, token, site)
+        return response
+    return render(request, "password.html", PasswordView(actor.must_change_password, fault), 422)
+
+
+def sign_in_href(path_and_query: str) -> str:
+    """The sign-in page that leads back to a path."""
+    return "/sign-in" if path_and_query == "/" else f"/sign-in?goes_to={quote(path_and_query, safe='')}"
+
+
+def local_path(target: str) -> str:
+    """`target` when it is a path on this site, else the overview: a link must not lead people elsewhere."""
+    if not target.startswith("/") or target[1:2] in ("/", "\\") or not target.isprintable():
+        return "/"
+    return target
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"

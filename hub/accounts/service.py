@@ -1,0 +1,204 @@
+"""Accounts and sessions: each function is one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from datetime import datetime, timedelta
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from sqlalchemy import Connection, delete, insert, select, update
+
+from custody.events import AccountCreated
+from hub import log
+from hub.access import Actor, Role
+from hub.accounts import policy
+from hub.db import Database
+from hub.errors import Conflict, Invalid
+from hub.keys import HubKeys
+from hub.problems import NotSignedIn, TooManyAttempts
+from hub.tables import account, session, sign_in_failure
+from hub.times import now_utc, to_text
+
+_HASHER = PasswordHasher()  # RFC 9106 low-memory profile: argon2id, 64 MiB, 3 passes
+_HASHING = threading.BoundedSemaphore(2)  # 64 MiB each: a burst of sign-ins must not exhaust a small computer
+_FORGET_FAILURES_AFTER = timedelta(hours=1)
+_TOUCH_EVERY = timedelta(minutes=1)
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads alike on paper
+
+
+class WrongPassword(Exception):
+    """Name and password do not fit together, or the account is closed; which of these is not told."""
+
+
+class PasswordRefused(Exception):
+    """The new password cannot be taken; the argument is a marked message."""
+
+    def __init__(self, message: str) -> None:
+        """`message`: one of the policy's."""
+        super().__init__(message)
+        self.message = message
+
+
+def create_account(db: Database, keys: HubKeys, name: str, role: str) -> str:
+    """Add an account, say so in the log, and return its first password, to be changed at the first sign-in.
+
+    Raises Invalid for a bad name or an unknown role, Conflict for a name that is taken.
+    """
+    if not policy.is_account_name(name):
+        raise Invalid("an account name is 1 to 64 letters, digits or . _ @ -")
+    if role not in tuple(Role):
+        raise Invalid(f"unknown role {role!r}; known are {', '.join(Role)}")
+    password = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(4))
+    password_hash, now = _hash(password), now_utc()
+    row = {"name": name, "role": role, "password_hash": password_hash, "must_change_password": True}
+    with db.begin() as tx, log.appending(tx, keys, now) as appender:
+        if tx.execute(select(account.c.name).where(account.c.name == name)).first():
+            raise Conflict(f"there is an account {name!r} already")
+        tx.execute(insert(account).values(**row, created_at=to_text(now)))
+        appender.record(AccountCreated, account=name, role=role)
+    return password
+
+
+def sign_in(db: Database, name: str, password: str, address: str, now: datetime) -> str:
+    """Start a session and return its token.
+
+    Raises WrongPassword, or TooManyAttempts while the name or the address is blocked. The password is checked outside
+    any transaction: argon2 takes a tenth of a second and the database has a single writer.
+    """
+    subjects = {
+        f"name:{name[:64]}": policy.FREE_FAILURES_PER_NAME,
+        f"address:{address}": policy.FREE_FAILURES_PER_ADDRESS,
+    }
+    with db.read() as connection:
+        _refuse_blocked(connection, list(subjects), now)
+        row = connection.execute(
+            select(account.c.password_hash).where(account.c.name == name, account.c.disabled_at.is_(None))
+        ).one_or_none()
+    if not _fits(row.password_hash if row else _nobody_hash(), password) or row is None:
+        with db.begin() as tx:
+            for subject, free in subjects.items():
+                _count_failure(tx, subject, free, now)
+        raise WrongPassword
+    with db.begin() as tx:
+        # the address keeps its count: one known password must not buy unlimited guesses at other names
+        tx.execute(delete(sign_in_failure).where(sign_in_failure.c.subject == f"name:{name}"))
+        return _start_session(tx, name, now)
+
+
+def resume_session(db: Database, token: str, now: datetime, *, touch: bool) -> Actor:
+    """The person of a session; `touch` restarts its idle time (at most one write a minute). Raises NotSignedIn."""
+    key = _token_key(token)
+    with db.read() as connection:
+        row = connection.execute(
+            select(session, account.c.role, account.c.must_change_password)
+            .join(account, account.c.name == session.c.account)
+            .where(session.c.token_sha256 == key, account.c.disabled_at.is_(None))
+        ).one_or_none()
+    if row is None:
+        raise NotSignedIn
+    last_seen = datetime.fromisoformat(row.last_seen_at)
+    if policy.session_over(datetime.fromisoformat(row.created_at), last_seen, now):
+        raise NotSignedIn
+    if touch and now - last_seen >= _TOUCH_EVERY:
+        with db.begin() as tx:
+            tx.execute(update(session).where(session.c.token_sha256 == key).values(last_seen_at=to_text(now)))
+    return Actor(row.account, Role(row.role), row.must_change_password)
+
+
+def sign_out(db: Database, token: str) -> None:
+    """End a session; ending one that is over does nothing."""
+    with db.begin() as tx:
+        tx.execute(delete(session).where(session.c.token_sha256 == _token_key(token)))
+
+
+def change_password(db: Database, actor: Actor, old: str, new: str, repeated: str, address: str, now: datetime) -> str:
+    """Replace the password, end every session of this account and return the token of a new one.
+
+    Raises PasswordRefused, WrongPassword (`old` is not the present one), TooManyAttempts.
+    """
+    fault = policy.password_fault(actor.name, old, new, repeated)
+    if fault:
+        raise PasswordRefused(fault)
+    own_token = sign_in(db, actor.name, old, address, now)  # counts failures exactly as the sign-in page does
+    password_hash = _hash(new)
+    with db.begin() as tx:
+        tx.execute(
+            update(account)
+            .where(account.c.name == actor.name)
+            .values(password_hash=password_hash, must_change_password=False)
+        )
+        tx.execute(
+            delete(session).where(session.c.account == actor.name, session.c.token_sha256 != _token_key(own_token))
+        )
+    return own_token
+
+
+def form_token(cookie: str) -> str:
+    """The token that every form of this session must carry: bound to the cookie, useless for making it."""
+    return hashlib.sha256(b"custodock form\n" + cookie.encode()).hexdigest()
+
+
+def new_cookie() -> str:
+    """256 random bits for a cookie."""
+    return secrets.token_urlsafe(32)
+
+
+def _token_key(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+
+
+def _start_session(tx: Connection, name: str, now: datetime) -> str:
+    token = new_cookie()
+    oldest = to_text(now - policy.SESSION_LONGEST)
+    tx.execute(delete(session).where(session.c.created_at < oldest))
+    at = to_text(now)
+    tx.execute(insert(session).values(token_sha256=_token_key(token), account=name, created_at=at, last_seen_at=at))
+    return token
+
+
+def _refuse_blocked(connection: Connection, subjects: list[str], now: datetime) -> None:
+    until = connection.execute(
+        select(sign_in_failure.c.blocked_until)
+        .where(sign_in_failure.c.subject.in_(subjects), sign_in_failure.c.blocked_until > to_text(now))
+        .order_by(sign_in_failure.c.blocked_until.desc())
+    ).scalars()
+    latest = next(iter(until), None)
+    if latest is not None:
+        raise TooManyAttempts(int((datetime.fromisoformat(latest) - now).total_seconds()) + 1)
+
+
+def _count_failure(tx: Connection, subject: str, free: int, now: datetime) -> None:
+    """One more failure in a row; rows whose block ended an hour ago are forgotten, so the table stays small."""
+    forgotten = to_text(now - _FORGET_FAILURES_AFTER)
+    tx.execute(delete(sign_in_failure).where(sign_in_failure.c.blocked_until < forgotten))
+    count = tx.execute(select(sign_in_failure.c.count).where(sign_in_failure.c.subject == subject)).scalar_one_or_none()
+    values = {"count": (count or 0) + 1, "blocked_until": to_text(now + policy.block_after((count or 0) + 1, free))}
+    if count is None:
+        tx.execute(insert(sign_in_failure).values(subject=subject, **values))
+    else:
+        tx.execute(update(sign_in_failure).where(sign_in_failure.c.subject == subject).values(**values))
+
+
+@cache
+def _nobody_hash() -> str:
+    """Verified when a name is unknown, so that both answers take equally long."""
+    return _hash(new_cookie())
+
+
+def _hash(password: str) -> str:
+    with _HASHING:
+        return _HASHER.hash(password)
+
+
+def _fits(stored: str, password: str) -> bool:
+    if len(password) > policy.MAX_PASSWORD_CHARACTERS:
+        return False
+    try:
+        with _HASHING:
+            return _HASHER.verify(stored, password)
+    except (VerifyMismatchError, InvalidHashError):
+        return False

@@ -1,0 +1,188 @@
+"""The log as people see it: newest checkpoint, entries, one entry with its proof."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, func, select
+
+from custody.checkpoint import parse_checkpoint, parse_key_line
+from custody.digest import leaf_hash
+from custody.envelope import parse_envelope
+from custody.errors import CustodyError
+from custody.merkle import verify_inclusion
+from hub import log
+from hub.db import Database
+from hub.problems import NotFound
+from hub.tables import checkpoint, log_entry, station
+
+PAGE_ROWS = 50
+MAX_PAGE_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One entry of the log in a list."""
+
+    index: int
+    source: str
+    seq: int
+    event_type: str
+    envelope_sha256: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """One page of entries, newest first; `next_cursor` is None on the last one."""
+
+    rows: tuple[EntryRow, ...]
+    next_cursor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointNow:
+    """The newest checkpoint. `note` is the signed text to compare with what others hold."""
+
+    origin: str
+    size: int
+    root: str  # hex
+    note: str
+    signed_at: datetime
+
+    @property
+    def note_lines(self) -> list[str]:
+        """The note line by line."""
+        return self.note.split("\n")[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryProof:
+    """One entry and the proof that it is in the log; `holds` was computed from the stored bytes just now."""
+
+    entry: EntryRow
+    envelope: bytes
+    signed_by: str  # label of the key whose signature fits the bytes; "" when none does
+    path: tuple[str, ...]  # hex hashes from the leaf's sibling upwards
+    checkpoint: CheckpointNow
+    covered_at: datetime  # when the first checkpoint that includes it was signed
+    holds: bool
+
+    @property
+    def proof_text(self) -> str:
+        """The proof as C2SP tlog-proof: to hand out with the envelope."""
+        hashes = "".join(base64.b64encode(bytes.fromhex(h)).decode() + "\n" for h in self.path)
+        return f"c2sp.org/tlog-proof@v1\nindex {self.entry.index}\n{hashes}\n{self.checkpoint.note}"
+
+
+def load_checkpoint(db: Database) -> CheckpointNow:
+    """The newest checkpoint; that of size 0 when nothing was logged yet."""
+    with db.read() as connection:
+        return newest_checkpoint(connection)
+
+
+def load_entries(
+    db: Database,
+    source: str | None = None,
+    event_type: str | None = None,
+    before: int | None = None,
+    rows: int = PAGE_ROWS,
+) -> EntryPage:
+    """Entries below index `before`, newest first."""
+    query = select(*(log_entry.c[name] for name in _COLUMNS)).order_by(log_entry.c.idx.desc()).limit(rows + 1)
+    if source:
+        query = query.where(log_entry.c.source == source)
+    if event_type:
+        query = query.where(log_entry.c.event_type == event_type)
+    if before is not None:
+        query = query.where(log_entry.c.idx < before)
+    with db.read() as connection:
+        found = [_entry(row) for row in connection.execute(query).mappings()]
+    return EntryPage(tuple(found[:rows]), found[rows - 1].index if len(found) > rows else None)
+
+
+def load_sources(db: Database) -> tuple[str, ...]:
+    """Whose entries the log can hold: the hub and every enrolled station."""
+    with db.read() as connection:
+        return (log.HUB_SOURCE, *connection.execute(select(station.c.id).order_by(station.c.id)).scalars())
+
+
+def load_proof(db: Database, index: int, hub_key_line: str) -> EntryProof:
+    """One entry with its proof. Raises NotFound."""
+    with db.read() as connection:
+        return prove_entry(connection, index, hub_key_line)
+
+
+def prove_entry(connection: Connection, index: int, hub_key_line: str) -> EntryProof:
+    """One entry with its proof against the newest checkpoint. Raises NotFound.
+
+    1. Read the stored bytes. 2. Try the signature of its source's key over them. 3. Hash them into a leaf and follow
+    the path to the checkpoint's root. Nothing here is taken from the index.
+    """
+    row = connection.execute(select(log_entry).where(log_entry.c.idx == index)).mappings().one_or_none()  # 1
+    if row is None:
+        raise NotFound
+    envelope, now = bytes(row["envelope"]), newest_checkpoint(connection)
+    path = log.prove_inclusion(connection, index, now.size)
+    covered_at = connection.execute(
+        select(checkpoint.c.signed_at).where(checkpoint.c.size > index).order_by(checkpoint.c.size).limit(1)
+    ).scalar_one()
+    try:
+        verify_inclusion(leaf_hash(envelope), index, now.size, path, bytes.fromhex(now.root))  # 3
+        holds = True
+    except CustodyError:
+        holds = False
+    return EntryProof(
+        entry=_entry(row),
+        envelope=envelope,
+        signed_by=_signer(envelope, _key_line(connection, row["source"], hub_key_line)),  # 2
+        path=tuple(h.hex() for h in path),
+        checkpoint=now,
+        covered_at=datetime.fromisoformat(covered_at),
+        holds=holds,
+    )
+
+
+def newest_checkpoint(connection: Connection) -> CheckpointNow:
+    """The checkpoint that the last commit signed."""
+    row = connection.execute(select(checkpoint).order_by(checkpoint.c.size.desc()).limit(1)).one()
+    body = parse_checkpoint(row.note.rpartition("\n\n")[0] + "\n")
+    return CheckpointNow(body.origin, body.size, body.root.hex(), row.note, datetime.fromisoformat(row.signed_at))
+
+
+def count_entries(connection: Connection) -> int:
+    """Entries in the log, from its newest checkpoint."""
+    return int(connection.execute(select(func.max(checkpoint.c.size))).scalar_one() or 0)
+
+
+def _key_line(connection: Connection, source: str, hub_key_line: str) -> str | None:
+    if source == log.HUB_SOURCE:
+        return hub_key_line
+    return connection.execute(select(station.c.key_line).where(station.c.id == source)).scalar_one_or_none()
+
+
+def _signer(raw: bytes, key_line: str | None) -> str:
+    if key_line is None:
+        return ""
+    key = parse_key_line(key_line)
+    try:
+        parse_envelope(raw).verify(key)
+    except CustodyError:
+        return ""
+    return key.label
+
+
+_COLUMNS = ("idx", "source", "seq", "event_type", "envelope_sha256", "received_at")
+
+
+def _entry(row: RowMapping) -> EntryRow:
+    return EntryRow(
+        index=row["idx"],
+        source=row["source"],
+        seq=row["seq"],
+        event_type=row["event_type"],
+        envelope_sha256=row["envelope_sha256"],
+        received_at=datetime.fromisoformat(row["received_at"]),
+    )

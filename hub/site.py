@@ -1,0 +1,177 @@
+"""What every page shares: the database, the languages, the templates and the frame around a view."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from hub import wording
+from hub.access import Action, Actor, may
+from hub.accounts.service import form_token, new_cookie
+from hub.db import Database
+from hub.language import COOKIE as LANGUAGE_COOKIE
+from hub.language import Language, choose_language, load_translations, mark
+from hub.times import now_utc
+from hub.wording import Wording
+
+TEMPLATE_DIR = Path(__file__).parent / "templates"
+STATIC_DIR = Path(__file__).parent / "static"
+SESSION_COOKIE = "custodock_session"
+FORM_COOKIE = "custodock_form"
+_YEAR_SECONDS = 365 * 86400
+
+_SECTIONS = (
+    ("/", mark("Overview"), Action.SEE_STATIONS),
+    ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
+    ("/log", mark("Audit log"), Action.SEE_LOG),
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Built once by `create_app`; found in ``app.state.site``."""
+
+    db: Database
+    https: bool  # whether browsers reach us by HTTPS: cookies then are Secure
+    software: str
+    key_lines: tuple[tuple[str, str], ...]  # (use, key line): log, receipts, hub; for people to pin
+
+    @cached_property
+    def wordings(self) -> Mapping[Language, Wording]:
+        """The words of each language."""
+        return {language: Wording(language, found) for language, found in load_translations().items()}
+
+    @cached_property
+    def environments(self) -> Mapping[Language, Environment]:
+        """One template environment per language, so that filters know their language."""
+        return {language: _environment(words) for language, words in self.wordings.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One entry of the main navigation."""
+
+    href: str
+    title: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What surrounds every view: who, where, in which language."""
+
+    language: Language
+    actor: Actor | None
+    sections: tuple[Section, ...]
+    form_token: str
+    other_language_href: str
+    software: str
+    at: str
+
+
+def site_of(request: Request) -> Site:
+    """The site this request came to."""
+    return cast(Site, request.app.state.site)
+
+
+def language_of(request: Request) -> Language:
+    """The language of the answer: asked for by ``?lang=``, else chosen before, else the browser's."""
+    asked = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
+    return choose_language(asked, request.headers.get("accept-language"))
+
+
+def words_of(request: Request) -> Wording:
+    """The words this request is answered in."""
+    return site_of(request).wordings[language_of(request)]
+
+
+def render(request: Request, template: str, view: object, status: int = 200) -> HTMLResponse:
+    """A page: `template` gets `view` and the frame. Keeps the language a person has switched to."""
+    site, language = site_of(request), language_of(request)
+    cookie = request.cookies.get(SESSION_COOKIE) or request.cookies.get(FORM_COOKIE)
+    fresh = None if cookie else new_cookie()
+    frame = _frame(request, language, form_token(cookie or fresh or ""))
+    html = site.environments[language].get_template(template).render(view=view, frame=frame)
+    response = HTMLResponse(html, status)
+    if fresh:
+        set_cookie(response, FORM_COOKIE, fresh, site)
+    if request.query_params.get("lang") in tuple(Language):
+        set_cookie(response, LANGUAGE_COOKIE, language.value, site, max_age_seconds=_YEAR_SECONDS)
+    return response
+
+
+def set_cookie(
+    response: HTMLResponse | Any, name: str, value: str, site: Site, max_age_seconds: int | None = None
+) -> None:
+    """Set one of our cookies: out of reach of scripts, never sent by other sites' forms, Secure under HTTPS."""
+    response.set_cookie(
+        name, value, max_age=max_age_seconds, path="/", secure=site.https, httponly=True, samesite="lax"
+    )
+
+
+def _frame(request: Request, language: Language, token: str) -> Frame:
+    site, actor, path = site_of(request), getattr(request.state, "actor", None), request.url.path
+    words = site.wordings[language]
+    sections = tuple(
+        Section(href, words.say(title), path == href or (href != "/" and path.startswith(href + "/")))
+        for href, title, action in _SECTIONS
+        if actor and may(actor, action)
+    )
+    other = Language.EN if language is Language.ZH else Language.ZH
+    kept = [(k, v) for k, v in request.query_params.multi_items() if k != "lang"]
+    # a page shown in answer to a form has no address of its own to come back to: every form's GET is the same path
+    href = "?" + urlencode([*kept, ("lang", other.value)])
+    return Frame(language, actor, sections, token, href, site.software, words.moment(now_utc()))
+
+
+def _environment(words: Wording) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE_DIR),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_inert,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(words.translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters |= {
+        "size": wording.size,
+        "whole": wording.whole,
+        "digest_groups": wording.digest_groups,
+        "moment": words.moment,
+        "local_moment": words.local_moment,
+        "day": words.day,
+        "duration": words.duration,
+        "ago": words.ago,
+        "bay_state": words.bay_state,
+        "reason": words.reason,
+        "entry_type": words.entry_type,
+        "clock": words.clock,
+        "role": words.role,
+        "label": words.label,
+        "label_explanation": words.label_explanation,
+        "say": words.say,
+    }
+    environment.globals["static"] = static_href
+    return environment
+
+
+def _inert(value: object) -> object:
+    """Applied to every value a template prints: whatever a camera or station named something, it stays text."""
+    return wording.visible(value) if type(value) is str else value
+
+
+@cache
+def static_href(path: str) -> str:
+    """Address of a static file with its hash, so that browsers may keep it for ever and still see every change."""
+    return f"/static/{path}?v={hashlib.sha256((STATIC_DIR / path).read_bytes()).hexdigest()[:16]}"

@@ -1,0 +1,97 @@
+"""Codes that people see, each with its English words; the .po file holds the Chinese. Pure data.
+
+A code of an agent or of the log that is missing here is shown as it came, so a newer station never breaks a page.
+"""
+
+from __future__ import annotations
+
+from hub.language import mark
+
+BAY_STATES = {
+    "empty": mark("Free"),
+    "listing": mark("Reading the card"),
+    "copying": mark("Copying"),
+    "safe": mark("Saved, safe to remove"),
+    "attention": mark("Needs attention"),
+    "failed": mark("Failed, needs attention"),
+    "unknown": mark("State unknown"),
+}
+
+LABELS = {
+    "zero_length": mark("Empty file"),
+    "truncated": mark("Cut off"),
+    "unplayable": mark("Not playable"),
+    "gaps": mark("Unreadable parts"),
+    "changed": mark("Changed while copied"),
+}
+
+LABEL_EXPLANATIONS = {
+    "zero_length": mark("The camera lists this file with a length of zero. It is kept as found."),
+    "truncated": mark("The recording breaks off: its container ends before its content does."),
+    "unplayable": mark("No player can open this file. It is kept as found."),
+    "gaps": mark("The card could not be read everywhere. The copy holds zeros there; the places are recorded."),
+    "changed": mark("The file changed on the camera while it was copied."),
+}
+
+REASONS = {
+    "complete": mark("Complete"),
+    "incomplete": mark("Not every file could be saved"),
+    "interrupted": mark("Copying was interrupted"),
+    "gaps": mark("Parts of the card cannot be read"),
+    "read_fault": mark("Parts of the card cannot be read"),
+    "unreadable": mark("Folders or files of the card cannot be read"),
+    "unreadable_directory": mark("A folder of the card cannot be read"),
+    "unreadable_entry": mark("A file of the card cannot be read"),
+    "changed": mark("Files changed while they were copied"),
+    "changed_while_copied": mark("Files changed while they were copied"),
+    "failed": mark("Files could not be saved"),
+    "source_unreadable": mark("The card cannot be read"),
+    "not_a_file_system": mark("No known file system on the card"),
+    "source_empty": mark("No file on the card"),
+    "source_gone": mark("The camera was taken out while copying"),
+    "camera_unknown": mark("This camera is not known"),
+    "vault_full": mark("The station's disk is full"),
+    "vault_read_only": mark("The station's disk is read-only"),
+    "vault_unwritable": mark("The station's disk fails"),
+    "vault_locked": mark("Another program uses the station's disk"),
+    "readback_mismatch": mark("The station's disk returns wrong data"),
+    "store_untrusted": mark("The station's database is damaged"),
+    "key_unreadable": mark("The station's key cannot be read"),
+    "worker_died": mark("The copying program stopped"),
+    # why the hub did not take a message in, or froze a station
+    "bad_format": mark("Not in a valid format"),
+    "bad_signature": mark("The signature is not valid"),
+    "unknown_station": mark("The station is not enrolled"),
+    "unknown_type": mark("An event of a newer version"),
+    "station_frozen": mark("The station is frozen"),
+    "not_for_stations": mark("A statement that is not for stations to make"),
+    "fork": mark("Two different histories of one station"),
+}
+
+ENTRY_TYPES = {
+    "station.started.v1": mark("Station started"),
+    "docking.started.v1": mark("Offload started"),
+    "segment.sealed.v1": mark("Recording sealed"),
+    "docking.closed.v1": mark("Offload finished"),
+    "station.enrolled.v1": mark("Station enrolled"),
+    "station.frozen.v1": mark("Station frozen"),
+    "envelope.refused.v1": mark("Message refused"),
+    "account.created.v1": mark("Account created"),
+}
+
+CLOCKS = {
+    "synchronised": mark("Clock synchronised"),
+    "unsynchronised": mark("Clock not synchronised"),
+    "unknown": mark("Clock quality unknown"),
+}
+
+ROLES = {
+    "officer": mark("Enforcement officer"),
+    "custodian": mark("Custodian"),
+    "section_head": mark("Section head"),
+    "equipment_office": mark("Equipment office"),
+    "approving_leader": mark("Approving leader"),
+    "records_custodian": mark("Records custodian"),
+    "auditor": mark("Auditor"),
+    "administrator": mark("Administrator"),
+}
