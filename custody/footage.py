@@ -70,7 +70,7 @@ def judge(folder: bytes, sealed: Sealed, seen: Observed) -> list[Finding]:
     leaves_good = leaves is not None and seen.leaves_whole and leaves.root().hex() == event.tree_root
     kind = _kind(sealed, seen)
     if kind is not None:
-        ranges, more = _differing(sealed, leaves if leaves_good else None)
+        ranges, more = ([], False) if as_sealed else _differing(sealed, leaves if leaves_good else None)
         findings.append(
             Finding(
                 kind,
