@@ -38,7 +38,36 @@ class Recording:
     raw_path: tuple[str, ...]  # each component of the original path, as printable_bytes writes it
 
     @property
-    def printable_bytes(raw: bytes) -> str:
+    def sums_line(self) -> str:
+        """What ``sha256sum -c`` checks, for a person standing in the vault's folder."""
+        return checksum_line(self.sealed.sha256, self.sealed.vault_path.encode()).decode()
+
+    @property
+    def gaps_not_listed(self) -> int:
+        """Gaps that only the manifest lists: an envelope holds the first hundred."""
+        return self.sealed.gap_count - len(self.sealed.gaps)
+
+
+def load_recording(db: Database, log_index: int, hub_key_line: str) -> Recording:
+    """Everything about the segment at this log index. Raises NotFound."""
+    with db.read() as connection:
+        row = load_row(connection, log_index)
+        if row is None:
+            raise NotFound
+        proof = prove_entry(connection, log_index, hub_key_line)
+        found = connection.execute(
+            select(docking).where(docking.c.station == row.station, docking.c.id == row.docking)
+        ).mappings()
+        links = [DockingLinks(read_docking(d), d["started_index"], d["closed_index"]) for d in found]
+    envelope = parse_envelope(proof.envelope)
+    sealed = decode_event(envelope.payload_type, envelope.payload)
+    if not isinstance(sealed, SegmentSealed):  # the index points at an entry of another type: it is to be rebuilt
+        raise NotFound
+    raw_path = tuple(printable_bytes(base64.b64decode(part)) for part in sealed.path_raw)
+    return Recording(row, sealed, proof, links[0] if links else None, raw_path)
+
+
+def printable_bytes(raw: bytes) -> str:
     """Bytes as a person can read and retype them: UTF-8 where it is printable, every other byte as ``\\xNN``."""
     text = raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     return "".join(ch if ch.isprintable() else "".join(f"\\x{b:02x}" for b in ch.encode()) for ch in text)
