@@ -1,8 +1,8 @@
 """From a message's bytes to an authentic link of a station's chain, or a reason to refuse it. Pure.
 
-1. The topic is one that a station writes. 2. The station is enrolled. 3. The bytes are one envelope. 4. The key enrolled
-for this station signed it. 5. Its event names this station, a seq from 1 and a previous hash. What comes after that
-(type, fields) is the station's word and is logged as it is.
+1. The topic is one that a station writes. 2. The station is enrolled. 3. The bytes are one envelope. 4. The key that
+was enrolled for this station signed it. 5. Its event names this station, a seq from 1 and a previous hash. What comes
+after that (type, fields) is the station's word and is logged as it is.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Index rows out of events: what intake writes beside the log and ``dock-hub reindex`` writes again.
 
-`Projection.add` is pure; `write` puts the collected rows down in the caller's transaction. Rows are never authoritative:
-the log is.
+`Projection.add` is pure; `write` puts the collected rows down in the caller's transaction. Rows are never
+authoritative: the log is.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import assert_never, cast
 
@@ -23,7 +24,7 @@ from custody.events import (
     StationStarted,
 )
 from hub.db import Row, insert_rows, upsert_rows
-from hub.search import fts5_document, tsvector_document
+from hub.search import Filters, document, fts5_document, tsvector_document
 from hub.tables import camera, docking, segment, station, unprojected
 from hub.times import to_text
 
@@ -31,6 +32,7 @@ StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed
 HubEvent = StationEnrolled | StationFrozen | EnvelopeRefused | AccountCreated
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
+_AT = {name: place for place, name in enumerate(SEGMENT_COLUMNS)}
 _STARTED_COLUMNS = (
     "station", "id", "camera", "bay", "source_kind", "started_at", "new_files", "new_bytes", "started_index",
     "first_index",
@@ -176,14 +178,25 @@ def _closed(log_index: int, e: DockingClosed) -> Row:
 
 
 def _index_text(tx: Connection, segments: list[Row]) -> None:
-    path_at = SEGMENT_COLUMNS.index("path")
     if not segments:
         return
+    documents = ((row[_AT["log_index"]], _document(row)) for row in segments)
     if tx.dialect.name == "sqlite":
-        sql, document = "INSERT INTO segment_text (rowid, bigrams) VALUES (?, ?)", fts5_document
+        sql, rows = (
+            "INSERT INTO segment_text (rowid, grams) VALUES (?, ?)",
+            [(i, fts5_document(d)) for i, d in documents],
+        )
     else:
-        sql, document = "INSERT INTO segment_bigrams (log_index, bigrams) VALUES (%s, %s::tsvector)", tsvector_document
-    tx.exec_driver_sql(sql, [(row[0], document(row[path_at])) for row in segments])
+        sql = "INSERT INTO segment_bigrams (log_index, bigrams) VALUES (%s, %s::tsvector)"
+        rows = [(i, tsvector_document(d)) for i, d in documents]
+    tx.exec_driver_sql(sql, rows)
+
+
+def _document(row: Row) -> list[str]:
+    filters = Filters(
+        row[_AT["camera"]], row[_AT["station"]], row[_AT["docking"]], tuple(json.loads(row[_AT["labels"]]))
+    )
+    return document(row[_AT["path"]], filters, row[_AT["recorded_day"]])
 
 
 def _text(value: str) -> str:

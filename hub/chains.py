@@ -1,0 +1,99 @@
+"""A station's chain: where it ends, and what an authentic envelope is to it.
+
+`judge` is pure; the rest reads and moves the ends in the caller's transaction, under the log's lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from hub.opening import Link
+from hub.tables import log_entry, station
+from hub.times import to_text
+
+_PARAMETERS = 400  # values in one IN list
+
+
+class Verdict(Enum):
+    """What becomes of an authentic envelope."""
+
+    ACCEPT = "accept"
+    DUPLICATE = "duplicate"  # the same bytes are in the log: no effect, but the receipt again
+    GAP = "gap"  # what comes before is missing: ask for it
+    FORK = "fork"  # the station's history was told in two ways
+    FROZEN = "frozen"
+
+
+@dataclass(slots=True)
+class ChainEnd:
+    """Where a station's chain stands, this batch included."""
+
+    seq: int
+    sha256: str
+    frozen: bool
+
+
+def judge(end: ChainEnd, link: Link, logged_sha256: str | None) -> Verdict:
+    """Decide on one envelope; `logged_sha256` is the digest of the logged one with this seq, if there is one."""
+    if end.frozen:
+        return Verdict.FROZEN
+    if link.seq <= end.seq:
+        return Verdict.DUPLICATE if link.sha256 == logged_sha256 else Verdict.FORK
+    if link.seq > end.seq + 1:
+        return Verdict.GAP
+    return Verdict.ACCEPT if link.previous == end.sha256 else Verdict.FORK
+
+
+def chain_ends(tx: Connection, names: set[str]) -> dict[str, ChainEnd]:
+    """Where each station's chain stands."""
+    columns = (station.c.id, station.c.last_seq, station.c.last_hash, station.c.frozen_at)
+    wanted, ends = sorted(names), {}
+    for i in range(0, len(wanted), _PARAMETERS):
+        for row in tx.execute(select(*columns).where(station.c.id.in_(wanted[i : i + _PARAMETERS]))):
+            ends[row.id] = ChainEnd(row.last_seq, row.last_hash, row.frozen_at is not None)
+    return ends
+
+
+def logged_entries(tx: Connection, wanted: list[tuple[str, int]]) -> dict[tuple[str, int], tuple[str | None, int]]:
+    """Digest and index of logged entries by station and seq."""
+    by_station: dict[str, list[int]] = {}
+    for name, seq in wanted:
+        by_station.setdefault(name, []).append(seq)
+    found: dict[tuple[str, int], tuple[str | None, int]] = {}
+    for name, seqs in by_station.items():
+        for i in range(0, len(seqs), _PARAMETERS):
+            rows = tx.execute(
+                select(log_entry.c.seq, log_entry.c.envelope_sha256, log_entry.c.idx).where(
+                    log_entry.c.source == name, log_entry.c.seq.in_(seqs[i : i + _PARAMETERS])
+                )
+            )
+            found |= {(name, row.seq): (row.envelope_sha256, row.idx) for row in rows}
+    return found
+
+
+def move_heads(tx: Connection, moved: dict[str, Link], received_at: str) -> None:
+    """Make these links the ends of their stations' chains."""
+    if not moved:
+        return
+    tx.execute(
+        update(station)
+        .where(station.c.id == bindparam("key"))
+        .values(
+            last_seq=bindparam("seq"),
+            last_hash=bindparam("hash"),
+            last_event_at=bindparam("event_at"),
+            last_received_at=received_at,
+        ),
+        [
+            {
+                "key": key,
+                "seq": link.seq,
+                "hash": link.sha256,
+                "event_at": to_text(link.event.at) if link.event else None,
+            }
+            for key, link in moved.items()
+        ],
+    )

@@ -1,0 +1,319 @@
+"""Intake: a batch of messages becomes log entries, index rows and receipts, in one commit.
+
+For each message: 1. open it (`hub.opening`: authentic, or refused). 2. Under the log's lock, judge its place in the
+station's chain. 3. Append, project, move the chain's head. 4. Commit. 5. Only then seal receipts. A failure of ours
+before the commit leaves nothing behind and is raised, so that nobody acknowledges; a message that itself cannot be
+handled is found by halving the batch and set aside, so that it never stops the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
+
+from custody.checkpoint import VerifyKey, parse_key_line
+from custody.errors import FormatError
+from custody.events import StationFrozen
+from custody.receipt import MAX_RECEIPT_ENTRIES, Receipt, ReceiptEntry, ResendRequest, seal_receipt
+from custody.topics import parse_station_topic
+from hub import log
+from hub.chains import ChainEnd, Verdict, chain_ends, judge, logged_entries, move_heads
+from hub.db import Database
+from hub.errors import HubError
+from hub.keys import HubKeys
+from hub.opening import Link, Message, Refused, open_message
+from hub.projections import Projection
+from hub.refusals import count_refused, minute_of, state_refused
+from hub.states import State, keep_states, read_state
+from hub.tables import station
+from hub.times import now_utc, to_text
+
+logger = logging.getLogger("hub.intake")
+
+MAX_BATCH = 500
+RESEND_EVERY = timedelta(seconds=2)
+_OPEN_AT_ONCE = 32  # fewer are opened without a second thread
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Signed bytes for one station's receipts topic."""
+
+    station: str
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Counters:
+    """Messages by what became of them since the start, and commits."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+    refused: int = 0
+    forks: int = 0
+    commits: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction did."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    gaps: dict[str, int] = field(default_factory=dict)  # station: seq to ask for
+    receipts: dict[str, dict[int, ReceiptEntry]] = field(default_factory=dict)
+    forks: list[Link] = field(default_factory=list)
+    note: str = ""
+
+
+class Intake:
+    """One per process; MQTT and HTTP share it and wait for each other."""
+
+    def __init__(self, db: Database, keys: HubKeys, utc_offset_minutes: int, threads: int = 2) -> None:
+        """`threads` open envelopes side by side: checking a signature releases the interpreter lock."""
+        self.counters = Counters()
+        self._one_at_a_time = threading.Lock()
+        self._db, self._keys, self._offset = db, keys, utc_offset_minutes
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="open")
+        self._threads = threads
+        self._stations: dict[str, VerifyKey] = {}
+        self._asked_at: dict[str, datetime] = {}
+        self._stated_minute = ""
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown()
+
+    def take(self, messages: Sequence[Message]) -> list[Answer]:
+        """Handle up to `MAX_BATCH` messages of any kind; when this returns, all is committed.
+
+        Raises SQLAlchemy's errors when the database fails and HubError when the log is untrusted: then nothing of the
+        batch that failed was committed, and it may be given again.
+        """
+        with self._one_at_a_time:
+            self._learn_stations(messages)
+            links, states, refused = self._sort(messages)
+            return self._commit(links, states, refused, project=True)
+
+    def tick(self) -> None:
+        """Call about once a second: states refused messages in the log once their minute is over."""
+        now = now_utc()
+        if minute_of(now) == self._stated_minute:
+            return
+        with self._db.begin() as tx, log.appending(tx, self._keys, now) as entries:
+            state_refused(tx, entries, now)
+        self._stated_minute = minute_of(now)
+
+    # --- opening: no database, no lock ---
+
+    def _learn_stations(self, messages: Sequence[Message]) -> None:
+        """Read the enrolled keys again when somebody unknown speaks: they may have been enrolled just now."""
+        if all(m.station in self._stations for m in messages):
+            return
+        with self._db.read() as connection:
+            rows = connection.execute(select(station.c.id, station.c.key_line)).all()
+        self._stations = {row.id: _key(row.key_line) for row in rows}
+
+    def _sort(self, messages: Sequence[Message]) -> tuple[list[Link], list[State], list[Refused]]:
+        envelopes: list[Message] = []
+        states: list[State] = []
+        refused: list[Refused] = []
+        for message in messages:
+            match self._channel(message):
+                case Message():
+                    envelopes.append(message)
+                case State() as state:
+                    states.append(state)
+                case Refused() as refusal:
+                    refused.append(refusal)
+        links = []
+        for opened in self._open(envelopes):
+            if isinstance(opened, Link):
+                links.append(opened)
+            else:
+                refused.append(opened)
+        links.sort(key=lambda link: (link.station, link.seq))  # shared subscriptions may swap neighbours
+        return links, states, refused
+
+    def _channel(self, message: Message) -> Message | State | Refused:
+        if message.station is None and not message.topic.startswith("custodock/"):
+            return message  # over HTTP
+        try:
+            name, channel, bay = parse_station_topic(message.topic)
+        except FormatError:
+            return Refused(message, "bad_topic")
+        if channel == "events":
+            return message
+        if name not in self._stations:
+            return Refused(message, "unknown_station")
+        try:
+            return read_state(name, bay, message.raw)
+        except FormatError:
+            return Refused(message, "bad_format")
+
+    def _open(self, messages: list[Message]) -> Iterable[Link | Refused]:
+        if len(messages) < _OPEN_AT_ONCE:
+            return _open_all(messages, self._stations)
+        share = -(-len(messages) // self._threads)
+        parts = [messages[i : i + share] for i in range(0, len(messages), share)]
+        done = [self._pool.submit(_open_all, part, self._stations) for part in parts]
+        return [opened for part in done for opened in part.result()]
+
+    # --- one transaction ---
+
+    def _commit(self, links: list[Link], states: list[State], refused: list[Refused], *, project: bool) -> list[Answer]:
+        now = now_utc()
+        batch = _Batch(refused=list(refused))
+        try:
+            with self._db.begin() as tx:
+                with log.appending(tx, self._keys, now) as entries:
+                    self._append(tx, entries, links, batch, now, project=project)
+                    keep_states(tx, states, now)
+                    count_refused(tx, batch.refused, now)
+                batch.note = entries.note
+        except HubError:
+            raise
+        except Exception as error:
+            if _is_ours(error):
+                raise
+            return self._set_aside(links, states, refused, error, project=project)
+        self._count(batch)
+        return self._answers(batch, now)
+
+    def _set_aside(
+        self, links: list[Link], states: list[State], refused: list[Refused], error: Exception, *, project: bool
+    ) -> list[Answer]:
+        """Halve the batch until the message that breaks it stands alone; log it without index rows, or refuse it."""
+        if len(links) + len(states) > 1:
+            half, half_states = len(links) // 2, len(states) // 2
+            first = self._commit(links[:half], states[:half_states], refused, project=project)
+            return first + self._commit(links[half:], states[half_states:], [], project=project)
+        if not links and not states:
+            raise error
+        logger.error("message_set_aside error=%r project=%s", error, project)
+        if links and project:
+            return self._commit(links, [], refused, project=False)
+        unprocessable = [Refused(link.message, "unprocessable") for link in links]
+        return self._commit([], [], refused + unprocessable, project=False)
+
+    def _append(
+        self,
+        tx: Connection,
+        entries: log.Appender,
+        links: list[Link],
+        batch: _Batch,
+        now: datetime,
+        *,
+        project: bool,
+    ) -> None:
+        ends = chain_ends(tx, {link.station for link in links})
+        logged = logged_entries(
+            tx, [(x.station, x.seq) for x in links if x.station in ends and x.seq <= ends[x.station].seq]
+        )
+        projection, received_at = Projection(self._offset), to_text(now)
+        moved: dict[str, Link] = {}
+        for link in links:
+            key, end = (link.station, link.seq), ends[link.station]
+            sha256, index = logged.get(key, (None, -1))
+            verdict = judge(end, link, sha256)
+            if verdict is Verdict.ACCEPT:
+                index = entries.add(link.station, link.seq, link.message.raw, link.sha256, link.event_type)
+                end.seq, end.sha256, logged[key] = link.seq, link.sha256, (link.sha256, index)
+                moved[link.station] = link
+                if link.event is None or not project:
+                    reason = link.unread or "projection_failed"
+                    projection.set_aside(index, link.station, link.event_type, reason, received_at)
+                else:
+                    projection.add(index, link.event, received_at)
+                batch.accepted += 1
+            elif verdict is Verdict.DUPLICATE:
+                batch.duplicates += 1
+            elif verdict is Verdict.GAP:
+                batch.gaps[link.station] = end.seq + 1
+                continue
+            else:
+                self._refuse(tx, entries, link, end, batch, verdict, received_at)
+                continue
+            batch.receipts.setdefault(link.station, {})[link.seq] = ReceiptEntry(link.seq, link.sha256, index)
+        move_heads(tx, moved, received_at)
+        projection.write(tx)
+
+    def _refuse(
+        self,
+        tx: Connection,
+        entries: log.Appender,
+        link: Link,
+        end: ChainEnd,
+        batch: _Batch,
+        verdict: Verdict,
+        received_at: str,
+    ) -> None:
+        """Refuse an authentic envelope; a fork freezes its station, which a hub event states."""
+        if verdict is Verdict.FROZEN:
+            batch.refused.append(Refused(link.message, "station_frozen"))
+            return
+        end.frozen = True
+        batch.refused.append(Refused(link.message, "fork"))
+        batch.forks.append(link)
+        told = f"seq {link.seq} was told twice" if link.seq <= end.seq else f"seq {link.seq} does not follow {end.seq}"
+        entries.record(
+            StationFrozen, station=link.station, reason=told, station_seq=link.seq, envelope_sha256=link.sha256
+        )
+        tx.execute(
+            update(station).where(station.c.id == link.station).values(frozen_at=received_at, frozen_reason=told)
+        )
+
+    # --- after the commit ---
+
+    def _count(self, batch: _Batch) -> None:
+        self.counters.commits += 1
+        self.counters.accepted += batch.accepted
+        self.counters.duplicates += batch.duplicates
+        self.counters.gaps += len(batch.gaps)
+        self.counters.refused += len(batch.refused)
+        self.counters.forks += len(batch.forks)
+        for link in batch.forks:
+            logger.critical("station_frozen station=%s seq=%d sha256=%s", link.station, link.seq, link.sha256)
+
+    def _answers(self, batch: _Batch, now: datetime) -> list[Answer]:
+        answers = []
+        forked = {link.station for link in batch.forks}
+        for name, by_seq in batch.receipts.items():
+            if name in forked:
+                continue
+            entries = [by_seq[seq] for seq in sorted(by_seq)]
+            for i in range(0, len(entries), MAX_RECEIPT_ENTRIES):
+                receipt = Receipt(name, tuple(entries[i : i + MAX_RECEIPT_ENTRIES]), batch.note)
+                answers.append(Answer(name, seal_receipt(receipt, self._keys.receipts)))
+        for name, from_seq in batch.gaps.items():
+            if name not in self._asked_at or now - self._asked_at[name] >= RESEND_EVERY:
+                self._asked_at[name] = now
+                logger.warning("gap station=%s from_seq=%d", name, from_seq)
+                answers.append(Answer(name, seal_receipt(ResendRequest(name, from_seq), self._keys.receipts)))
+        return answers
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the database failed us (disk full, locked, gone): retry. Everything else is the message's own doing."""
+    if isinstance(error, IntegrityError | DataError | ProgrammingError):
+        return False
+    return isinstance(error, DatabaseError | InterfaceError | OSError | MemoryError)
+
+
+def _open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> list[Link | Refused]:
+    return [open_message(message, keys) for message in messages]
+
+
+@lru_cache(maxsize=4096)
+def _key(key_line: str) -> VerifyKey:
+    return parse_key_line(key_line)
