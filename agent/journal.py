@@ -5,20 +5,30 @@ gaps file only before any leaf that covers it. So whatever a crash leaves behind
 chunk that its leaf does not prove, and no gap ever turns into silent zeros.
 """
 
+import errno
 import os
 import stat
 
 from agent.copies import Gap
 from agent.disk import BLOCK_BYTES, Vault, allocate, rename_new, start_writeback
+from agent.errors import ReadbackMismatch
 from custody.digest import CHUNK_BYTES, HASH_BYTES, leaf_hash
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class SyncFailed(Exception):
+    """An fsync failed: what of the file reached the disk is unknown, and a second fsync would claim success."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class Part:
     """One part and its journal, open. `write` from any thread, everything else from one thread at a time.
 
-    `leaves` holds what the journal holds. Every method raises OSError for the vault's disk.
+    `leaves` and `gaps` hold what the journal holds. Methods raise OSError and SyncFailed for the vault's disk.
     """
 
     def __init__(self, vault: Vault, key: str, size_bytes: int) -> None:
@@ -30,10 +40,11 @@ class Part:
         self.size_bytes = size_bytes
         self.leaves = bytearray()
         self.gaps: list[Gap] = []
+        self._sealed = False
         self._fds: list[int] = []
         try:
             self._open()
-            allocate(self._fd, size_bytes)
+            self._reserve()
         except OSError:
             self.close()
             raise
@@ -50,6 +61,16 @@ class Part:
         self._leaves_fd = self._keep(os.open(self._leaves_name, _NEW, 0o600, dir_fd=staging))
         self._gaps_fd = -1
         self._entered = not fresh  # whether the names are durable in the staging folder
+
+    def _reserve(self) -> None:
+        try:
+            allocate(self._fd, self.size_bytes)
+        except OSError:  # it may have taken what was left of the disk: give that back, keep what is proven
+            journalled_bytes = os.fstat(self._leaves_fd).st_size // HASH_BYTES * CHUNK_BYTES
+            os.ftruncate(self._fd, min(journalled_bytes, os.fstat(self._fd).st_size))
+            if not journalled_bytes:
+                self.discard()
+            raise
 
     def _keep(self, fd: int) -> int:
         self._fds.append(fd)
@@ -87,7 +108,7 @@ class Part:
             # The chunk of a forgotten gap is read again and may be whole now: the old line must not outlive its leaf.
             self._open_gaps()
             os.ftruncate(self._gaps_fd, len(_gap_lines(self.gaps)))
-            os.fdatasync(self._gaps_fd)
+            _sync(self._gaps_fd)
 
     # --- copy ---
 
@@ -108,41 +129,41 @@ class Part:
 
         1. data  2. gaps  3. leaves. A crash after 1 or 2 leaves chunks unproven: they are copied again.
         """
-        os.fdatasync(self._fd)  # 1
+        _sync(self._fd, whole=self._sealed)  # 1
         if gaps:  # 2
             self._open_gaps()
             _append(self._gaps_fd, len(_gap_lines(self.gaps)), _gap_lines(gaps))
-            os.fdatasync(self._gaps_fd)
+            _sync(self._gaps_fd)
             self.gaps += gaps
         _append(self._leaves_fd, len(self.leaves), leaves)  # 3
-        os.fdatasync(self._leaves_fd)
+        _sync(self._leaves_fd, whole=self._sealed)
         self.leaves += leaves
         if not self._entered:
-            os.fsync(self._vault.staging_fd)
+            _sync(self._vault.staging_fd)
             self._entered = True
 
     def _open_gaps(self) -> None:
         if self._gaps_fd < 0:
             self._gaps_fd = self._keep(os.open(self._gaps_name, _NEW, 0o600, dir_fd=self._vault.staging_fd))
-            os.fsync(self._vault.staging_fd)
+            _sync(self._vault.staging_fd)
 
     # --- finish ---
 
     def seal(self, length_bytes: int, modified_ns: int | None) -> None:
-        """Cut to the true length, take over the source's time, drop the right to write; all durable."""
+        """Cut to the true length, take over the source's time, drop the right to write; the last `commit` follows."""
         self.size_bytes = length_bytes
         os.ftruncate(self._fd, length_bytes)
         if modified_ns is not None:
             os.utime(self._fd, ns=(modified_ns, modified_ns))
         for fd in (self._fd, self._leaves_fd):
             os.fchmod(fd, 0o400)
-        os.fsync(self._fd)
-        os.fsync(self._leaves_fd)
+        self._sealed = True
 
-    def leaves_on_disk(self) -> bytes:
-        """The leaves file as the disk gives it back."""
+    def check_leaves(self) -> None:
+        """Read the leaves file back. Raises ReadbackMismatch."""
         os.posix_fadvise(self._leaves_fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        return _read_all(self._leaves_fd)
+        if _read_all(self._leaves_fd) != self.leaves:
+            raise ReadbackMismatch(0)
 
     def mend(self, index: int, buffer: memoryview, length: int) -> None:
         """Write a chunk anew that read back wrong, durably, at the same time stamp."""
@@ -150,7 +171,7 @@ class Part:
         self.write(buffer, length, index * CHUNK_BYTES)
         os.ftruncate(self._fd, self.size_bytes)
         os.utime(self._fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-        os.fsync(self._fd)
+        _sync(self._fd, whole=True)
 
     def publish(self, target: bytes, leaves_target: bytes | None) -> None:
         """Move leaves and copy under their final names and make that durable. Raises FileExistsError.
@@ -158,6 +179,8 @@ class Part:
         The gaps file stays: should the agent stop before the seal is committed, the copy comes back to staging and its
         gaps must still be known. It goes when the same key begins anew.
         """
+        if self._vault.taken(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
         folders = self._vault.folders
         if leaves_target is not None:
             folders.prepare(leaves_target)
@@ -186,7 +209,12 @@ class Part:
 def prove(part: Part, leaves: bytes, index: int, buffer: memoryview) -> memoryview | None:
     """Chunk `index` of the part if its journalled leaf proves it whole, else None."""
     expected = min(CHUNK_BYTES, part.size_bytes - index * CHUNK_BYTES)
-    chunk = part.read_chunk(index, buffer)
+    try:
+        chunk = part.read_chunk(index, buffer)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None  # the disk lost it: copied again, and refused if writing fails too
     if len(chunk) != expected or leaf_hash(chunk) != leaves[index * HASH_BYTES : (index + 1) * HASH_BYTES]:
         return None
     return chunk
@@ -201,6 +229,17 @@ def _make_writable(dir_fd: int, name: bytes) -> bool:
     if stat.S_ISREG(mode) and not mode & stat.S_IWUSR:
         os.chmod(name, 0o600, dir_fd=dir_fd)
     return False
+
+
+def _sync(fd: int, *, whole: bool = False) -> None:
+    """fdatasync; `whole`: with times and mode. Raises SyncFailed."""
+    try:
+        if whole:
+            os.fsync(fd)
+        else:
+            os.fdatasync(fd)
+    except OSError as error:
+        raise SyncFailed(error) from error
 
 
 def _gap_lines(gaps: list[Gap]) -> bytes:

@@ -1,0 +1,101 @@
+"""What all copies of one `copy_items` share: source, vault, buffers, lanes, and the way back to the caller.
+
+Work flows downstream only: source lane, then whole, leaf and write lanes, then commit lane, then check lane.
+"""
+
+import queue
+import threading
+from dataclasses import dataclass
+
+from agent.aio import ReadRing
+from agent.copies import CopyItem, Result
+from agent.disk import BufferPool, Vault
+from agent.errors import AgentError
+from agent.lanes import Lane
+from agent.source import Source
+
+POOL_CHUNKS = 12
+CHECK_CHUNKS = 4
+RING_DEPTH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Bytes of item `n` that are read."""
+
+    n: int
+    bytes_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The vault's disk failed this copy and nothing of it was kept: copy the item anew, or raise `error`."""
+
+    item: CopyItem
+    error: AgentError
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of some items of a job; `over`: the job has no more to say."""
+
+    outcomes: list[Result | Again]
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """`Run.failure` was set."""
+
+
+Event = Progress | Done | Halted
+
+
+class Run:
+    """One call of `copy_items` under way."""
+
+    def __init__(self, source: Source, vault: Vault) -> None:
+        self.source = source
+        self.source_lock = threading.Lock()  # the source lane reads on while the check lane mends a chunk
+        self.vault = vault
+        self.pool = BufferPool(POOL_CHUNKS)
+        self.check_buffers = BufferPool(CHECK_CHUNKS)
+        self.ring = ReadRing(RING_DEPTH)  # the check lane's
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.failure: BaseException | None = None
+        self.abandoned = False  # nobody waits for results any more: stop at the next chunk, keep what is durable
+        self.source_lane = Lane("source", self.fail)
+        self.whole_lane = Lane("whole", self.fail)
+        self.leaf_lane = Lane("leaf", self.fail)
+        self.write_lanes = (Lane("write-a", self.fail), Lane("write-b", self.fail))
+        self.commit_lane = Lane("commit", self.fail)
+        self.check_lane = Lane("check", self.fail)
+
+    @property
+    def halted(self) -> bool:
+        """Whether to read nothing more; what was read is still made durable, checked and reported."""
+        return self.abandoned or self.failure is not None
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with this error, unless one came before; from any thread."""
+        if self.failure is None:
+            self.failure = error
+        self.events.put(Halted())
+
+    def done(self, *outcomes: Result | Again, over: bool = True) -> None:
+        """Report; from any thread."""
+        self.events.put(Done(list(outcomes), over))
+
+    def finish(self) -> None:
+        """Let every lane end its work, upstream first, so that nothing under way is lost."""
+        lanes = (
+            self.source_lane,
+            self.whole_lane,
+            self.leaf_lane,
+            *self.write_lanes,
+            self.commit_lane,
+            self.check_lane,
+        )
+        for lane in lanes:
+            lane.close()
+        self.ring.close()
