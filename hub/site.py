@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from hub import wording
 from hub.access import Action, Actor, may
@@ -41,9 +41,8 @@ class Site:
     """Built once by `create_app`; found in ``app.state.site``."""
 
     db: Database
-    https: bool  # whether browsers reach us by HTTPS: cookies then are Secure
     software: str
-    key_lines: tuple[tuple[str, str], ...]  # (use, key line): log, receipts, hub; for people to pin
+    key_lines: Mapping[str, str]  # by role: log, receipts, events
 
     @cached_property
     def wordings(self) -> Mapping[Language, Wording]:
@@ -103,18 +102,22 @@ def render(request: Request, template: str, view: object, status: int = 200) -> 
     html = site.environments[language].get_template(template).render(view=view, frame=frame)
     response = HTMLResponse(html, status)
     if fresh:
-        set_cookie(response, FORM_COOKIE, fresh, site)
+        set_cookie(request, response, FORM_COOKIE, fresh)
     if request.query_params.get("lang") in tuple(Language):
-        set_cookie(response, LANGUAGE_COOKIE, language.value, site, max_age_seconds=_YEAR_SECONDS)
+        set_cookie(request, response, LANGUAGE_COOKIE, language.value, max_age_seconds=_YEAR_SECONDS)
     return response
 
 
-def set_cookie(
-    response: HTMLResponse | Any, name: str, value: str, site: Site, max_age_seconds: int | None = None
-) -> None:
+def set_cookie(request: Request, response: Response, name: str, value: str, max_age_seconds: int | None = None) -> None:
     """Set one of our cookies: out of reach of scripts, never sent by other sites' forms, Secure under HTTPS."""
-    response.set_cookie(
-        name, value, max_age=max_age_seconds, path="/", secure=site.https, httponly=True, samesite="lax"
+    secure = request.url.scheme == "https"
+    response.set_cookie(name, value, max_age=max_age_seconds, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def attachment(content: bytes, file_name: str, media_type: str) -> Response:
+    """Bytes to save, exactly as they are stored; `file_name` is ours and plain ASCII."""
+    return Response(
+        content, media_type=media_type, headers={"content-disposition": f'attachment; filename="{file_name}"'}
     )
 
 

@@ -63,7 +63,7 @@ def sign_in(
         fault = words.say(BLOCKED, wait=words.duration(problem.retry_after_seconds))
         return render(request, "sign_in.html", SignInView(name, local_path(goes_to), fault), 429)
     response = RedirectResponse(local_path(goes_to), 303)
-    set_cookie(response, SESSION_COOKIE, token, site)
+    set_cookie(request, response, SESSION_COOKIE, token)
     response.delete_cookie(FORM_COOKIE, path="/")
     return response
 
@@ -100,7 +100,7 @@ def change_password(
         fault = words.say(BLOCKED, wait=words.duration(problem.retry_after_seconds))
     else:
         response = RedirectResponse("/", 303)
-        set_cookie(response, SESSION_COOKIE, token, site)
+        set_cookie(request, response, SESSION_COOKIE, token)
         return response
     return render(request, "password.html", PasswordView(actor.must_change_password, fault), 422)
 

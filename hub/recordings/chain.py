@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -63,8 +64,15 @@ def load_recording(db: Database, log_index: int, hub_key_line: str) -> Recording
     sealed = decode_event(envelope.payload_type, envelope.payload)
     if not isinstance(sealed, SegmentSealed):  # the index points at an entry of another type: it is to be rebuilt
         raise NotFound
-    raw_path = tuple(printable_bytes(base64.b64decode(part)) for part in sealed.path_raw)
+    raw_path = tuple(_component(part) for part in sealed.path_raw)
     return Recording(row, sealed, proof, links[0] if links else None, raw_path)
+
+
+def _component(encoded: str) -> str:
+    try:
+        return printable_bytes(base64.b64decode(encoded, validate=True))
+    except binascii.Error:  # signed by a station whose program is wrong: show what it signed
+        return f"base64? {encoded}"
 
 
 def printable_bytes(raw: bytes) -> str:

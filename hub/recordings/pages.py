@@ -1,0 +1,86 @@
+"""Recordings: the list, one recording, and the files to verify it by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Path, Request
+from starlette.responses import Response
+
+from hub.access import Action
+from hub.accounts.gate import allowed
+from hub.recordings.asked import AskedFilter
+from hub.recordings.chain import load_recording
+from hub.recordings.queries import Choices, RecordingFilter, RecordingPage, load_choices, load_recordings
+from hub.search import ANY_LABEL
+from hub.site import attachment, render, site_of
+from hub.vocabulary import LABELS
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(allowed(Action.SEE_RECORDINGS))])
+
+LogIndex = Annotated[int, Path(ge=0, lt=1 << 62)]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingsView:
+    """The list with its filter form; links keep the filter."""
+
+    asked: RecordingFilter
+    choices: Choices
+    labels: tuple[str, ...]
+    page: RecordingPage
+    first_page: bool
+    next_href: str | None
+    newest_href: str
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is filtered."""
+        return self.asked != RecordingFilter()
+
+
+@router.get("/recordings")
+def list_recordings(request: Request, asked: AskedFilter, cursor: str = "") -> Response:
+    db = site_of(request).db
+    page = load_recordings(db, asked, cursor or None)
+    kept = [(name, value) for name, value in _query(asked) if value]
+    view = RecordingsView(
+        asked=asked,
+        choices=load_choices(db),
+        labels=(ANY_LABEL, *LABELS),
+        page=page,
+        first_page=not cursor,
+        next_href="?" + urlencode([*kept, ("cursor", page.next_cursor)]) if page.next_cursor else None,
+        newest_href="?" + urlencode(kept),
+    )
+    return render(request, "recordings.html", view)
+
+
+@router.get("/recordings/{log_index}")
+def show_recording(request: Request, log_index: LogIndex) -> Response:
+    site = site_of(request)
+    return render(request, "recording.html", load_recording(site.db, log_index, site.key_lines["events"]))
+
+
+@router.get("/recordings/{log_index}/sha256sums")
+def download_sums(request: Request, log_index: LogIndex) -> Response:
+    site = site_of(request)
+    found = load_recording(site.db, log_index, site.key_lines["events"])
+    return attachment(found.sums_line.encode(), f"recording-{log_index}.sha256", "text/plain; charset=utf-8")
+
+
+def _query(asked: RecordingFilter) -> list[tuple[str, str | None]]:
+    """The filter as parameters of an address."""
+    day_from = asked.day_from.isoformat() if asked.day_from else None
+    day_to = asked.day_to.isoformat() if asked.day_to else None
+    return [
+        ("camera", asked.camera),
+        ("station", asked.station),
+        ("docking", asked.docking),
+        ("from", day_from),
+        ("to", day_to),
+        ("label", asked.label),
+        ("q", asked.text),
+    ]

@@ -1,0 +1,227 @@
+"""The hub's web side: every route in one place, and what happens to a request that cannot be served."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hub.access import Actor
+from hub.accounts import pages as account_pages
+from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
+from hub.audit import api as log_api
+from hub.audit import pages as log_pages
+from hub.audit.queries import count_entries
+from hub.db import Database
+from hub.errors import DomainError
+from hub.overview import api as station_api
+from hub.overview import pages as overview_pages
+from hub.overview.queries import load_overview
+from hub.problems import (
+    BadQuery,
+    Busy,
+    InternalFault,
+    MethodNotAllowed,
+    NotFound,
+    NotSignedIn,
+    PasswordChangeDue,
+    Problem,
+)
+from hub.recordings import api as recording_api
+from hub.recordings import pages as recording_pages
+from hub.site import STATIC_DIR, Site, render, site_of, words_of
+from hub.times import now_utc
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 64 * 1024  # an envelope is below 60 KiB, a form far below
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "object-src 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def create_app(db: Database, key_lines: Mapping[str, str], routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """The application over an opened database.
+
+    `key_lines` are the hub's public keys by role (log, receipts, events); `routers` are those of features that bring
+    their own way of authenticating, such as stations delivering envelopes.
+    """
+    app = FastAPI(
+        title="Custodock",
+        version=version("custodock"),
+        openapi_url=None,  # served by `get_openapi` to the signed-in; the documentation pages would load from a CDN
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=MAX_BODY_BYTES,
+    )
+    app.state.site = Site(db, version("custodock"), dict(key_lines))
+    _ = app.state.site.environments  # a broken template or translation stops the start, not the first visitor
+    for router in (
+        _operations,
+        account_pages.open_router,
+        account_pages.router,
+        overview_pages.router,
+        recording_pages.router,
+        log_pages.open_router,
+        log_pages.router,
+        station_api.router,
+        recording_api.router,
+        log_api.router,
+        *routers,
+    ):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC_DIR))
+    app.add_middleware(_Headers)
+    app.add_exception_handler(DomainError, _on_domain_error)
+    app.add_exception_handler(RequestValidationError, lambda request, _: answer_problem(request, BadQuery()))
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OperationalError, _on_database_away)
+    app.add_exception_handler(PoolTimeout, _on_database_away)
+    app.add_exception_handler(Exception, _on_fault)
+    return app
+
+
+_operations = APIRouter(include_in_schema=False)
+
+
+@_operations.get("/healthz")
+def healthz() -> Response:
+    """The process answers."""
+    return PlainTextResponse("ok\n")
+
+
+@_operations.get("/readyz")
+def readyz(request: Request) -> Response:
+    """The database answers too, and holds a log."""
+    try:
+        with site_of(request).db.read() as connection:
+            count_entries(connection)
+    except (DBAPIError, PoolTimeout):
+        return PlainTextResponse("the database does not answer\n", 503)
+    return PlainTextResponse("ready\n")
+
+
+@_operations.get("/metrics", dependencies=[Depends(signed_in_or_local)])
+def metrics(request: Request) -> Response:
+    """Figures in the Prometheus text format."""
+    db = site_of(request).db
+    found = load_overview(db, now_utc())
+    with db.read() as connection:
+        entries = count_entries(connection)
+    lines = [
+        _metric("log_entries", "Entries in the audit log", entries),
+        _metric("stations", "Enrolled stations", found.totals.stations),
+        _metric("stations_online", "Stations that report being online", found.totals.stations_online),
+        _metric("dockings", "Dockings in the index", found.totals.dockings),
+        _metric("dockings_incomplete", "Dockings that ended incomplete", found.totals.dockings_incomplete),
+        _metric("recordings", "Recordings of finished dockings", found.totals.recordings),
+    ]
+    lines += [
+        f'custodock_outbox_unreceipted{{station="{s.id}"}} {s.outbox_unreceipted}\n'
+        for s in found.stations
+        if s.outbox_unreceipted is not None
+    ]
+    return PlainTextResponse("".join(lines), media_type="text/plain; version=0.0.4")
+
+
+@_operations.get("/api/v1/openapi.json")
+def get_openapi(request: Request, _actor: Annotated[Actor, Depends(signed_in)]) -> Response:
+    """The description of the API."""
+    return JSONResponse(request.app.openapi())
+
+
+def _metric(name: str, help_text: str, value: int) -> str:
+    return f"# HELP custodock_{name} {help_text}\n# TYPE custodock_{name} gauge\ncustodock_{name} {value}\n"
+
+
+def answer_problem(request: Request, problem: Problem) -> Response:
+    """A problem as a page for people, as RFC 9457 for programs, or as the way to where it is solved."""
+    words = words_of(request)
+    headers = {"retry-after": str(problem.retry_after_seconds)} if problem.retry_after_seconds else {}
+    if request.url.path.startswith("/api/"):
+        body = {
+            "type": f"urn:custodock:problem:{problem.code}",
+            "title": words.say(problem.title),
+            "status": problem.http_status,
+            "detail": words.say(problem.advice),
+            "code": problem.code,
+        }
+        return JSONResponse(body, problem.http_status, headers, media_type="application/problem+json")
+    if isinstance(problem, NotSignedIn):
+        query = f"?{request.url.query}" if request.url.query else ""
+        href = account_pages.sign_in_href(request.url.path + query if request.method == "GET" else "/")
+        if POLL_HEADER in request.headers:  # a redirect would put the sign-in form inside the page
+            return Response(status_code=401, headers={"hx-redirect": "/sign-in"})
+        return RedirectResponse(href, 303)
+    if isinstance(problem, PasswordChangeDue) and request.method == "GET":
+        return RedirectResponse("/password", 303)
+    response = render(request, "problem.html", problem, problem.http_status)
+    response.headers.update(headers)
+    return response
+
+
+async def _on_domain_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, Problem):
+        return answer_problem(request, error)
+    status = error.http_status if isinstance(error, DomainError) else 500
+    return answer_problem(request, NotFound() if status == 404 else BadQuery())
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    by_status: dict[int, Problem] = {404: NotFound(), 405: MethodNotAllowed()}
+    return answer_problem(request, by_status.get(status, BadQuery()))
+
+
+async def _on_database_away(request: Request, error: Exception) -> Response:
+    log.warning("database_away", extra={"path": request.url.path, "error": type(error).__name__})
+    return answer_problem(request, Busy())
+
+
+async def _on_fault(request: Request, _error: Exception) -> Response:
+    # the server logs the traceback after this answer; the outermost layer adds no headers, so they are set here
+    response = answer_problem(request, InternalFault())
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+class _Headers:
+    """Adds the security headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if scope["path"].startswith("/static/") and b"v" in parse_qs(scope["query_string"]):
+                    headers.setdefault("cache-control", _FOR_EVER)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
