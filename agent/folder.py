@@ -127,7 +127,8 @@ class FolderSource:
             yield from self._subdirectory(path, name, parent, status)
         elif not stat.S_ISREG(status.st_mode):
             yield Finding(FindingKind.SKIPPED_SPECIAL, path, "a FIFO, socket or device node: not opened")
-        elif self._settle_ns and self._now_ns() - status.st_mtime_ns < self._settle_ns:
+        # ctime: our own kernel's clock. A file's mtime may be any time its camera believed in, the future included.
+        elif 0 <= self._now_ns() - status.st_ctime_ns < self._settle_ns:
             yield Finding(FindingKind.STILL_BEING_WRITTEN, path, "modified a moment ago: taken when it rests")
         else:
             yield Entry(path, status.st_size, status.st_mtime_ns, Identity.of(status).render())
