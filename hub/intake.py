@@ -311,7 +311,15 @@ def _is_ours(error: Exception) -> bool:
 
 
 def _open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> list[Link | Refused]:
-    return [open_message(message, keys) for message in messages]
+    return [_open_safely(message, keys) for message in messages]
+
+
+def _open_safely(message: Message, keys: Mapping[str, VerifyKey]) -> Link | Refused:
+    try:
+        return open_message(message, keys)
+    except Exception:  # a fault of ours in reading one message must not stop the others, for ever and again
+        logger.exception("message_unprocessable bytes=%d", len(message.raw))
+        return Refused(message, "unprocessable")
 
 
 @lru_cache(maxsize=4096)

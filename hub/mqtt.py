@@ -1,0 +1,255 @@
+"""MQTT in and out: one thread owns the connection, the batch and the commit.
+
+Messages are acknowledged to the broker only after their transaction is committed, so whatever was not committed comes
+again; then receipts and the checkpoint go out. There is no queue of our own to overflow: the broker sends no more than
+`RECEIVE_MAXIMUM` unacknowledged messages. While our database fails, nothing is acknowledged and nothing is dropped:
+the batch waits, the connection is kept alive, and it is tried again for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from sqlalchemy.exc import SQLAlchemyError
+
+from custody.errors import FormatError
+from custody.topics import LOG_CHECKPOINT, TOPICS, parse_station_topic, station_topic, subscription
+from hub import log
+from hub.db import Database
+from hub.intake import MAX_BATCH, Answer, Intake
+from hub.opening import Message
+from hub.settings import Settings, broker_address
+
+logger = logging.getLogger("hub.mqtt")
+
+RECEIVE_MAXIMUM = 1000
+SESSION_SECONDS = 7 * 24 * 3600
+KEEPALIVE_SECONDS = 30
+LONGEST_WAIT_SECONDS = 30.0
+_GATHER_SECONDS = 0.003  # how long the line must be quiet before a batch that is not full is committed
+_SLOWEST_GATHER_SECONDS = 0.1
+_TICK_SECONDS = 1.0
+
+
+class BufferedSocket(socket.socket):
+    """A socket that reads ahead: paho asks for each packet in four or more small reads, each a system call.
+
+    paho looks at `pending` before it waits, as it does for TLS, so what was read ahead is never left lying.
+    """
+
+    _ahead: memoryview = memoryview(b"")
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Up to `size` bytes, out of what was read ahead first."""
+        if not self._ahead:
+            self._ahead = memoryview(super().recv(max(size, 256 * 1024), flags))
+        taken, self._ahead = self._ahead[:size], self._ahead[size:]
+        return bytes(taken)
+
+    def pending(self) -> int:
+        """Bytes that were read ahead."""
+        return len(self._ahead)
+
+
+class Client(mqtt.Client):
+    """paho with a buffered socket for plain connections; TLS sockets hold a record each themselves."""
+
+    def _create_socket_connection(self) -> socket.socket:
+        plain = super()._create_socket_connection()
+        if self._ssl:
+            return plain
+        timeout = plain.gettimeout()
+        buffered = BufferedSocket(plain.family, plain.type, plain.proto, plain.detach())
+        buffered.settimeout(timeout)
+        return buffered
+
+
+class HubLine:
+    """The hub's end of the broker connection. `run` belongs to one thread; `stop` may come from any."""
+
+    def __init__(self, settings: Settings, db: Database, intake: Intake) -> None:
+        """Nothing is connected before `run`. Raises OSError for TLS files that cannot be read."""
+        self.connected = False
+        self._settings, self._db, self._intake = settings, db, intake
+        self._stopping = threading.Event()
+        self._batch: list[mqtt.MQTTMessage] = []
+        self._published_note = ""
+        self._client = self._make_client()
+
+    def stop(self) -> None:
+        """Finish the batch in hand and disconnect; `run` then returns."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until stopped: connect, take batches, reconnect for ever. Raises HubError when the log is untrusted."""
+        wait = 0.5
+        while not self._stopping.is_set():
+            try:
+                self._connect()
+                wait = 0.5
+                self._serve()
+            except OSError as error:
+                logger.warning("broker_away error=%r next_try_seconds=%.1f", str(error), wait)
+            self._forget_connection()
+            self._stopping.wait(wait)
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    # --- one connection ---
+
+    def _connect(self) -> None:
+        host, port, _ = broker_address(self._settings.mqtt)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+        properties.SessionExpiryInterval = SESSION_SECONDS
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        self._client.connect(host, port, KEEPALIVE_SECONDS, clean_start=False, properties=properties)
+
+    def _serve(self) -> None:
+        """Until the connection ends or we are stopped."""
+        first_at = next_tick = time.monotonic()
+        while not self._stopping.is_set():
+            held = len(self._batch)
+            if self._client.loop(_GATHER_SECONDS if held else 0.2) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                logger.warning("broker_connection_lost")
+                return
+            now = time.monotonic()
+            if not held:
+                first_at = now
+            quiet = len(self._batch) == held
+            if held and (quiet or len(self._batch) >= MAX_BATCH or now - first_at >= _SLOWEST_GATHER_SECONDS):
+                if not self._take_batch():
+                    return
+                first_at = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + _TICK_SECONDS
+                self._tick()
+        self._client.disconnect()
+
+    def _take_batch(self) -> bool:
+        """Commit, acknowledge, answer. False when the connection was lost while our database failed.
+
+        A crash before the commit: the broker sends all of it again. A crash between commit and acknowledgement: all of
+        it comes again as duplicates, which get their receipts again.
+        """
+        taken = self._batch[:MAX_BATCH]
+        messages = [_message(m) for m in taken]
+        wait = 0.2
+        while True:
+            try:
+                answers = self._intake.take(messages)
+                break
+            except (SQLAlchemyError, OSError):
+                logger.exception("intake_failed messages=%d retry_seconds=%.1f", len(messages), wait)
+            if not self._idle(wait):
+                return False
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+        del self._batch[: len(taken)]
+        for message in taken:
+            if message.qos:
+                self._client.ack(message.mid, message.qos)
+        self._answer(answers)
+        return True
+
+    def _idle(self, seconds: float) -> bool:
+        """Keep the connection alive for a while; False when it was lost or we are stopped."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self._stopping.is_set() or self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return False
+        return True
+
+    def _answer(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            self._client.publish(station_topic(answer.station, "receipts"), answer.raw, qos=1)
+        if answers:
+            self._publish_checkpoint()
+
+    def _tick(self) -> None:
+        try:
+            self._intake.tick()
+            self._publish_checkpoint()
+        except SQLAlchemyError:
+            logger.exception("tick_failed")
+
+    def _publish_checkpoint(self) -> None:
+        with self._db.read() as connection:
+            note = log.newest_note(connection)
+        if note != self._published_note:
+            self._client.publish(LOG_CHECKPOINT, note.encode(), qos=1, retain=True)
+            self._published_note = note
+
+    def _forget_connection(self) -> None:
+        # message ids belong to the connection: an old one must never acknowledge a new message
+        self.connected = False
+        self._batch.clear()
+        self._published_note = ""
+
+    # --- paho's callbacks, all within loop() ---
+
+    def _make_client(self) -> Client:
+        settings = self._settings
+        client = Client(
+            CallbackAPIVersion.VERSION2, client_id=settings.client_id, protocol=mqtt.MQTTv5, manual_ack=True
+        )
+        client.max_inflight_messages_set(200)
+        client.max_queued_messages_set(20_000)  # receipts that the broker does not take: stations ask again
+        if broker_address(settings.mqtt)[2]:
+            context = ssl.create_default_context(cafile=settings.mqtt_ca or None)
+            if settings.mqtt_cert:
+                context.load_cert_chain(
+                    Path(settings.mqtt_cert), Path(settings.mqtt_key) if settings.mqtt_key else None
+                )
+            client.tls_set_context(context)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        return client
+
+    def _on_connect(
+        self, client: mqtt.Client, _data: object, flags: mqtt.ConnectFlags, reason: ReasonCode, _properties: object
+    ) -> None:
+        if reason.is_failure:
+            logger.error("broker_refused reason=%s", reason)
+            return
+        logger.info("broker_connected session_present=%s", flags.session_present)
+        self.connected = True
+        client.subscribe([(topic, 1) for topic in filters(share=self._settings.mqtt_share)])
+
+    def _on_subscribe(
+        self, _client: mqtt.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: object
+    ) -> None:
+        for topic, reason in zip(filters(share=self._settings.mqtt_share), reasons, strict=False):
+            if reason.is_failure:
+                logger.error("subscription_refused topic=%s reason=%s", topic, reason)
+
+    def _on_message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        if message.qos or len(self._batch) < RECEIVE_MAXIMUM:
+            self._batch.append(message)
+        else:  # nobody of ours sends QoS 0: while we wait for our database it must not fill the memory
+            logger.warning("unacknowledgeable_message_dropped topic_bytes=%d", len(message.payload))
+
+
+def filters(*, share: bool) -> list[str]:
+    """What the hub subscribes to. Only envelopes are shared among replicas: shared filters get no retained messages."""
+    found = [subscription(t.pattern) for t in TOPICS if t.writer == "station" and "hub" in t.readers]
+    return [f"$share/hub/{topic}" if share and topic.endswith("/events") else topic for topic in found]
+
+
+def _message(message: mqtt.MQTTMessage) -> Message:
+    try:
+        topic = message.topic
+        station: str | None = parse_station_topic(topic)[0]
+    except UnicodeDecodeError:
+        topic, station = "custodock/ not UTF-8", None
+    except FormatError:
+        station = None
+    return Message(topic, bytes(message.payload), station)

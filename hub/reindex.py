@@ -1,0 +1,52 @@
+"""``dock-hub reindex``: throw the projections away and build them again from the log, in one transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select
+
+from custody.envelope import parse_envelope
+from custody.errors import CustodyError
+from custody.events import decode_event
+from hub import log
+from hub.db import Database
+from hub.projections import Projection
+from hub.tables import camera, docking, log_entry, segment, segment_bigrams, unprojected
+
+_PAGE = 500
+
+
+def reindex(db: Database, utc_offset_minutes: int) -> int:
+    """Rebuild every projection and return how many entries were read. Readers see the old rows until the commit."""
+    with db.begin() as tx:
+        size = log.lock(tx).size  # holds intake back, or its rows would be missing
+        _clear(tx)
+        for start in range(0, size, _PAGE):
+            _project(tx, start, min(size, start + _PAGE), utc_offset_minutes)
+    return size
+
+
+def _clear(tx: Connection) -> None:
+    for table in (segment, docking, camera, unprojected):
+        tx.execute(delete(table))
+    if tx.dialect.name == "sqlite":
+        tx.exec_driver_sql("INSERT INTO segment_text (segment_text) VALUES ('delete-all')")
+    else:
+        tx.execute(delete(segment_bigrams))
+
+
+def _project(tx: Connection, start: int, end: int, utc_offset_minutes: int) -> None:
+    projection = Projection(utc_offset_minutes)
+    rows = tx.execute(
+        select(log_entry)
+        .where(log_entry.c.idx >= start, log_entry.c.idx < end, log_entry.c.source != log.HUB_SOURCE)
+        .order_by(log_entry.c.idx)
+    )
+    for row in rows:
+        envelope = parse_envelope(bytes(row.envelope))
+        try:
+            event = decode_event(envelope.payload_type, envelope.payload)
+        except CustodyError as error:
+            projection.set_aside(row.idx, row.source, row.event_type, error.code, row.received_at)
+        else:
+            projection.add(row.idx, event, row.received_at)
+    projection.write(tx)
