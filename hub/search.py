@@ -18,10 +18,7 @@ from datetime import date, timedelta
 
 from sqlalchemy import Connection, text
 
-FTS5_TABLE = (
-    "CREATE VIRTUAL TABLE segment_text USING "
-    "fts5(grams, content='', columnsize=0, tokenize='unicode61 remove_diacritics 0')"
-)
+FTS5_TABLE = "CREATE VIRTUAL TABLE segment_text USING fts5(grams, content='', columnsize=0)"
 MAX_TEXT_CHARACTERS = 100
 ANY_LABEL = "any"  # as a filter's label: has at least one
 _MAX_PATH_CHARACTERS = 4_000  # longer ones are searchable by their beginning

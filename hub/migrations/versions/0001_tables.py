@@ -225,7 +225,7 @@ def _create_tables() -> None:
 
 def _finish_sqlite() -> None:
     # contentless: the text itself stands in segment.path; rowid is the log index
-    op.execute("CREATE VIRTUAL TABLE segment_text USING fts5(bigrams, content='', columnsize=0, detail=full)")
+    op.execute("CREATE VIRTUAL TABLE segment_text USING fts5(grams, content='', columnsize=0)")
     for change in ("UPDATE", "DELETE"):
         op.execute(
             f"CREATE TRIGGER log_entry_no_{change.lower()} BEFORE {change} ON log_entry "
