@@ -1,4 +1,4 @@
-"""`deploy/try` for real: a fresh clone, its own ports and state, the packages of the environment that runs the tests."""
+"""`deploy/try` for real: a fresh clone, own ports and state, the packages of the environment that runs the tests."""
 
 import os
 import re
