@@ -123,13 +123,13 @@ def set_up(place: Place) -> None:
         directory.mkdir(mode=0o700)
     print("Setting up hub and station / 正在建立中心和采集站", flush=True)
     broker_port = free_port(1883)
-    hub_keys = answer(tool("dock-hub", "init", "--dir", place.hub))
+    hub_keys = answer(tool("dock-hub", "init", "--dir", place.hub, "--json"))
     password = answer(tool("dock-hub", "user", "add", USER, "--admin", "--dir", place.hub, "--json"))["password"]
     (place.station / "agent.toml").write_text(AGENT_SETTINGS, encoding="utf-8")
     keys = ["--hub-receipt-key", hub_keys["receipt_key"], "--hub-log-key", hub_keys["log_key"]]
     link = ["--mqtt", f"mqtt://127.0.0.1:{broker_port}", "--json"]
     station = answer(tool("dock-agent", "enrol", "--dir", place.station, *keys, *link))
-    answer(tool("dock-hub", "station", "add", station["key"], "--dir", place.hub))
+    answer(tool("dock-hub", "station", "add", station["key"], "--dir", place.hub, "--json"))
     sign_in = place.root / "sign-in.txt"
     sign_in.touch(mode=0o600)
     sign_in.write_text(f"{USER}\n{password}\n", encoding="utf-8")

@@ -25,26 +25,17 @@ _MAX_BASE64 = -(-MAX_ENVELOPE_BYTES // 3) * 4
 router = APIRouter(prefix="/api/v1", tags=["stations"])
 
 
-@router.post("/envelopes")
+@router.post("/envelopes", max_body_size=MAX_BODY_BYTES)
 async def post_envelopes(request: Request) -> JSONResponse:
     """Take in up to 500 envelopes: a JSON list, or one JSON string per line (NDJSON), each base64.
 
     Answers ``{"answers": [base64, …]}``: signed receipts and resend requests, exactly as on the receipts topic; an
     envelope that no answer names was not taken in. Needs ``app.state.intake``.
     """
-    messages = _messages(await _body(request))
+    messages = _messages(await request.body())
     intake: Intake = request.app.state.intake
     answers = await run_in_threadpool(intake.take, messages)
     return JSONResponse({"answers": [base64.b64encode(answer.raw).decode() for answer in answers]})
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise Invalid(f"send at most {MAX_BODY_BYTES} bytes at once")
-    return bytes(body)
 
 
 def _messages(body: bytes) -> list[Message]:

@@ -1,0 +1,242 @@
+"""`dock-hub`: the command line. Parse, call, print, exit."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hub import log
+from hub.db import Database, open_database
+from hub.errors import HubError, Invalid, NotFound
+from hub.keys import HubKeys, create_keys, load_keys
+from hub.logcheck import check_log
+from hub.migrations import check_schema, migrate
+from hub.settings import Settings, load_settings, make_settings, write_settings
+from hub.times import now_utc
+
+EXIT_CODES = """exit codes:
+  0  done
+  1  the request cannot be met; nothing was changed
+  2  the command line is wrong
+  3  settings, keys or database cannot be used
+  4  the log cannot be trusted; nothing was signed
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry of `dock-hub`; ends the process with one of `EXIT_CODES`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["broker"]:
+        from hub.broker import main as broker  # noqa: PLC0415 (it parses its own words)
+
+        return broker(words[1:])
+    arguments = _parser().parse_args(words)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        arguments.run(arguments)
+    except HubError as error:
+        if arguments.json:
+            print(json.dumps({"error": error.code, "detail": str(error)}, ensure_ascii=False))
+        print(f"dock-hub: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+# --- commands ---
+
+
+def _init(arguments: argparse.Namespace) -> None:
+    directory: Path = arguments.dir
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hub_id = arguments.id or f"hub-{now_utc():%Y%m%d-%H%M%S}"
+    given = {"hub_id": hub_id, "database": arguments.database}
+    settings = make_settings(directory, {name: value for name, value in given.items() if value})
+    try:
+        # keys first: hub.toml marks a hub that is ready, so a crash in between is repeated, not half used
+        keys = create_keys(settings.keys_directory, hub_id)
+        database = _open(settings)
+        migrate(database)
+        with database.begin() as tx:
+            log.create(tx, keys, now_utc())
+        write_settings(settings)
+    except FileExistsError as error:
+        raise Invalid(f"{error.filename} exists: this directory holds a hub already; choose an empty one") from None
+    answer = {"hub_id": hub_id, "directory": str(directory)}
+    _print(arguments, answer | {f"{role.removesuffix('s')}_key": line for role, line in keys.lines.items()})
+
+
+def _station_add(arguments: argparse.Namespace) -> None:
+    from hub.stations.service import enrol_station  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    _print(arguments, {"station": enrol_station(database, keys, arguments.key)})
+
+
+def _station_list(arguments: argparse.Namespace) -> None:
+    from hub.stations.queries import list_stations  # noqa: PLC0415
+
+    rows = [dataclasses.asdict(row) for row in list_stations(_opened(arguments)[2])]
+    if arguments.json:
+        print(json.dumps(rows, ensure_ascii=False))
+    for row in () if arguments.json else rows:
+        state = f"FROZEN: {row['frozen_reason']}" if row["frozen_at"] else "online" if row["online"] else "offline"
+        print(f"{row['id']}\tseq {row['last_seq']}\t{state}")
+
+
+def _station_show(arguments: argparse.Namespace) -> None:
+    from hub.stations.queries import show_station  # noqa: PLC0415
+
+    _print(arguments, dataclasses.asdict(show_station(_opened(arguments)[2], arguments.station)))
+
+
+def _user_add(arguments: argparse.Namespace) -> None:
+    from hub.accounts.service import create_account  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    role = "administrator" if arguments.admin else arguments.role
+    password = create_account(database, keys, arguments.name, role)
+    _print(arguments, {"account": arguments.name, "role": role, "password": password})
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from hub.service import run  # noqa: PLC0415 (loads the web server)
+
+    run(_settings(arguments))
+
+
+def _log_check(arguments: argparse.Namespace) -> None:
+    _, keys, database = _opened(arguments)
+    with database.read() as connection:
+        report = check_log(connection, keys, full=not arguments.quick)
+    _print(arguments, {"size": report.size, "root": report.root.hex(), "envelopes_checked": report.checked})
+
+
+def _log_show(arguments: argparse.Namespace) -> None:
+    from hub.logqueries import show_entries  # noqa: PLC0415
+
+    with _opened(arguments)[2].read() as connection:
+        for entry in show_entries(connection, arguments.start, arguments.limit):
+            print(json.dumps(dataclasses.asdict(entry), ensure_ascii=False))
+
+
+def _log_proof(arguments: argparse.Namespace) -> None:
+    from hub.logqueries import make_proof  # noqa: PLC0415
+
+    with _opened(arguments)[2].read() as connection:
+        try:
+            proof = make_proof(connection, arguments.index)
+        except ValueError as error:
+            raise NotFound(str(error)) from None
+    if arguments.json:
+        _print(arguments, {"index": proof.index, "hashes": [h.hex() for h in proof.hashes], "checkpoint": proof.note})
+    else:
+        print(proof.text, end="")
+
+
+def _reindex(arguments: argparse.Namespace) -> None:
+    from hub.reindex import reindex  # noqa: PLC0415
+
+    settings, _, database = _opened(arguments)
+    _print(arguments, {"entries": reindex(database, settings.utc_offset_minutes)})
+
+
+# --- what the commands share ---
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    names = ("database", "host", "port", "mqtt", "mqtt_ca", "mqtt_cert", "mqtt_key")
+    return load_settings(arguments.dir, **{name: getattr(arguments, name, None) for name in names})
+
+
+def _opened(arguments: argparse.Namespace) -> tuple[Settings, HubKeys, Database]:
+    """Settings, keys and a database of exactly this version's schema."""
+    settings = _settings(arguments)
+    keys, database = load_keys(settings.keys_directory, settings.hub_id), _open(settings)
+    with database.read() as connection:
+        check_schema(connection)
+    return settings, keys, database
+
+
+def _open(settings: Settings) -> Database:
+    try:
+        return open_database(settings.database_url)
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+
+
+def _print(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
+    if arguments.json:
+        print(json.dumps(answer, ensure_ascii=False))
+    else:
+        for name, value in answer.items():
+            print(f"{name}: {value}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="dock-hub",
+        formatter_class=raw,
+        epilog=EXIT_CODES,
+        description="The hub of Custodock: takes in what stations sign, keeps the audit log, serves the pages.\n"
+        "First `dock-hub init --dir DIR`, then `dock-hub user add NAME --admin --dir DIR`,\nthen `dock-hub run --dir DIR`.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(group: Any, name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = group.add_parser(
+            name, help=text, description=text, formatter_class=raw, epilog=EXIT_CODES
+        )
+        made.add_argument("--dir", type=Path, required=True, help="the hub's directory: hub.toml, keys, database")
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+        made.set_defaults(run=run)
+        return made
+
+    init = command(commands, "init", _init, "Make a new hub: keys, database, settings.")
+    init.add_argument("--database", help="postgresql://…; default: SQLite in DIR")
+    init.add_argument("--id", help="name of this hub within its key names, for ever; default: from the time")
+
+    stations = commands.add_parser("station", help="enrol and list stations").add_subparsers(required=True)
+    add = command(stations, "add", _station_add, "Enrol a station by the key line that `dock-agent enrol` printed.")
+    add.add_argument("key", metavar="KEYLINE", help="name+hash+base64; the name becomes the station's id")
+    command(stations, "list", _station_list, "List the enrolled stations.")
+    show = command(stations, "show", _station_show, "Show one station.")
+    show.add_argument("station", metavar="STATION")
+
+    users = commands.add_parser("user", help="accounts of people").add_subparsers(required=True)
+    user = command(users, "add", _user_add, "Create an account and print its first password, to be changed at once.")
+    user.add_argument("name", metavar="NAME")
+    user.add_argument("--admin", action="store_true", help="an administrator")
+    user.add_argument("--role", default="officer", help="role of the account (default officer)")
+
+    run = command(commands, "run", _run, "Run the hub until SIGTERM. Migrates the database and checks the log first.")
+    run.add_argument("--host", help="address of the pages (default 127.0.0.1; TLS is the reverse proxy's)")
+    run.add_argument("--port", type=int, help="port of the pages (default 8080)")
+    run.add_argument("--database", help="overrides hub.toml")
+    run.add_argument("--mqtt", help="mqtt://host:port or mqtts://host:port of the broker")
+    run.add_argument("--ca", dest="mqtt_ca", help="PEM: the authority of the broker's certificate (mqtts)")
+    run.add_argument("--cert", dest="mqtt_cert", help="PEM: the hub's client certificate (mqtts)")
+    run.add_argument("--key", dest="mqtt_key", help="PEM: its private key (mqtts)")
+
+    logs = commands.add_parser("log", help="check, show and prove log entries").add_subparsers(required=True)
+    check = command(logs, "check", _log_check, "Re-derive the log from its entries and compare. Exit 4: untrusted.")
+    check.add_argument("--quick", action="store_true", help="only what `run` checks at its start")
+    entries = command(logs, "show", _log_show, "Print log entries, one JSON object per line.")
+    entries.add_argument("--start", type=int, default=0, metavar="INDEX")
+    entries.add_argument("--limit", type=int, default=50, metavar="N")
+    proof = command(logs, "proof", _log_proof, "Print a C2SP tlog-proof of one entry, to hand out.")
+    proof.add_argument("index", type=int, metavar="INDEX")
+
+    command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
+    commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
