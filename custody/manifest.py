@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import BinaryIO, ClassVar, Literal
 
@@ -130,25 +130,30 @@ class Tally:
 
     def __init__(self) -> None:
         """Start with nothing."""
-        self.counts = Counts(
-            listed=0, copied=0, already_saved=0, failed=0, skipped=0, deleted_seen=0, unreadable=0, bytes_copied=0
-        )
+        self._sums = dict.fromkeys((f.name for f in fields(Counts)), 0)
+
+    @property
+    def counts(self) -> Counts:
+        """The sums so far."""
+        return Counts(**self._sums)
 
     def add(self, item: Entry | Met, copied_bytes: int = 0) -> None:
         """Count one line; `copied_bytes` is the size of a copied entry, as its seal gives it."""
-        counts = self.counts
         match item:
             case Copied():
-                counts = replace(counts, copied=counts.copied + 1, bytes_copied=counts.bytes_copied + copied_bytes)
+                self._add("copied", 1)
+                self._add("bytes_copied", copied_bytes)
             case AlreadySaved():
-                counts = replace(counts, already_saved=counts.already_saved + 1)
+                self._add("already_saved", 1)
             case Failed():
-                counts = replace(counts, failed=counts.failed + 1)
+                self._add("failed", 1)
             case Met():
-                name = COUNTED_AS[item.finding]
-                self.counts = replace(counts, **{name: getattr(counts, name) + 1})
+                self._add(COUNTED_AS[item.finding], 1)
                 return
-        self.counts = replace(counts, listed=counts.listed + 1)
+        self._add("listed", 1)
+
+    def _add(self, name: str, count: int) -> None:
+        self._sums[name] += count
 
 
 # --- Writing: values to lines, in this order -------------------------------------------------------------------------
