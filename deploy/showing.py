@@ -60,7 +60,7 @@ def banner(url: str, user: str, password: str, places: dict[str, str]) -> str:
         "",
         f"  打开 / open        {url}",
         f"  用户 / user        {user}",
-        f"  密码 / password    {password}",
+        f"  初始密码 / password {password}",
         "",
         *(f"  {name:<18} {place}" for name, place in places.items()),
         "",
