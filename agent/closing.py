@@ -78,7 +78,8 @@ def close_docking(store: Store, vault: Path, station: Station, docking_id: str, 
         counts, gap_files, imperfect = _count(store, docking_id)
         folder = vault / os.fsdecode(docking.folder)
         digest, size = _write_manifest(store, folder / ".custody", docking, station.id, counts)  # 3
-        _write_stream(folder / "SHA256SUMS", _checksum_lines(store, docking))
+        if counts.copied:  # sha256sum -c refuses an empty list
+            _write_stream(folder / "SHA256SUMS", _checksum_lines(store, docking))
         write_durably(folder / ".custody" / "station.vkey", f"{station.key.verify_key.line}\n".encode(), 0o400)
     except OSError as error:
         raise vault_error(error) from error

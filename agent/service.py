@@ -49,7 +49,7 @@ def open_dock(vault: Path, directory: Path, station_id: str | None = None) -> It
     try:
         (vault / STAGING).mkdir(parents=True, exist_ok=True)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(vault / STAGING / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(vault / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise vault_error(error) from error
     try:

@@ -125,7 +125,7 @@ def _each_sums_line(check: DockingCheck, first_time: bool) -> None:
                 else:
                     check.unexpected_sums_line(line)
     except (FileNotFoundError, NotRegular):
-        check.find(Kind.SUMS_MISSING, SUMS)
+        check.no_sums()
     except OSError as error:
         check.find(Kind.UNREADABLE, SUMS, detail=reason(error))
 

@@ -63,6 +63,7 @@ class DockingCheck:
         self._counts: Counts | None = None
         self._gaps_open: dict[int, list[int]] = {}  # entry -> gaps and bytes that the seal does not hold
         self._sums: set[bytes] | None = None
+        self._sums_absent = False
         self._sums_named: set[bytes] = set()
         for name in (CLOSING, MANIFEST, KEY_FILE, SUMS):
             if self._left.get(name) == "file":
@@ -250,8 +251,15 @@ class DockingCheck:
             self.find(Kind.SUMS_ALTERED, SUMS, detail="a line stands twice")
         self._sums.add(mark)
 
+    def no_sums(self) -> None:
+        """6. SHA256SUMS is missing: right where nothing new was saved, a finding with the first sealed file."""
+        self._sums_absent = True
+
     def expect_sums_line(self, sealed: Sealed) -> None:
         """6. The line of a sealed file must be there."""
+        if self._sums_absent:
+            self._sums_absent = False  # one finding, however many files
+            self.find(Kind.SUMS_MISSING, SUMS)
         mark = _mark(checksum_line(sealed.event.sha256, sealed.path))
         if self._sums is None:
             return
