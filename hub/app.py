@@ -185,7 +185,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         epilog=EXIT_CODES,
         description="The hub of Custodock: takes in what stations sign, keeps the audit log, serves the pages.\n"
-        "First `dock-hub init --dir DIR`, then `dock-hub user add NAME --admin --dir DIR`,\nthen `dock-hub run --dir DIR`.",
+        "First `dock-hub init --dir DIR`, then `dock-hub user add NAME --admin --dir DIR`,\n"
+        "then `dock-hub run --dir DIR`.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
