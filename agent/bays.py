@@ -25,7 +25,7 @@ from agent.settings import BaySettings, check_camera
 
 log = logging.getLogger("agent.bays")
 
-RESCAN_SECONDS = 60.0  # a network share tells inotify nothing
+RESCAN_SECONDS = 300.0  # a network share tells inotify nothing
 READ_EVENTS = ("opened", "closed_no_write")
 
 
@@ -70,7 +70,10 @@ class Bay:
         if self._settings.folder is not None:
             if not await asyncio.to_thread(_has_entries, self._settings.folder):
                 return False
-            order = Order(self._settings.folder, self._settings.camera or "", self._settings.name, self._settle, True)
+            order = Order(
+                self._settings.folder, self._settings.camera or "", self._settings.name, self._settle,
+                quiet=True, trust_times=True,
+            )  # fmt: skip
             return await self._offload(order) is None
         assert self._settings.cards is not None  # noqa: S101 - settings guarantee one of the two
         again = False

@@ -4,7 +4,8 @@
                                                          ├─▶ whole lane
                                      both done ──────────┴─▶ write lane   into <key>.part each
     commit lane   all groups written: one syncfs
-    check lane    read back from the disk, rename, fsync each folder once, report
+    check lane    read back from the disk
+    publish lane  rename, fsync each folder once, report
 
 A crash before the renames leaves parts without a journal: such a file is simply copied again, it is short.
 """
@@ -244,18 +245,12 @@ class BulkCopy:
     # --- check lane ---
 
     def _check(self) -> None:
-        """1. Read back. 2. Rename. 3. fsync folders. 4. Report: durable and proven first, then announced."""
-        run = self._run
-        outcomes: list[Result | Again] = []
         try:
-            proven = [file for file in self._read_back() if not run.abandoned]  # 1
-            outcomes += [self._publish(file) for file in proven]  # 2
-            run.vault.folders.sync()  # 3
+            proven = list(self._read_back())
         except OSError as error:
-            # Crash window and this failure alike: names that may not last are not reported; recovery stages them again.
-            run.fail(vault_error(error))
-            outcomes = []
-        run.done(*outcomes)  # 4
+            self._run.fail(vault_error(error))
+            proven = []
+        self._run.publish_lane.submit(self._publish, proven)
 
     def _read_back(self) -> Iterator[Small]:
         buffer = self._run.check_buffers.take()
@@ -285,7 +280,22 @@ class BulkCopy:
             else:
                 self._poison(file, ReadbackMismatch(0))
 
-    def _publish(self, file: Small) -> Result:
+    # --- publish lane ---
+
+    def _publish(self, proven: list[Small]) -> None:
+        """1. Rename. 2. fsync folders. 3. Report: durable and proven first, then announced."""
+        run = self._run
+        outcomes: list[Result | Again] = []
+        try:
+            outcomes += [self._name(file) for file in proven if not run.abandoned]  # 1
+            run.vault.folders.sync()  # 2
+        except OSError as error:
+            # Crash window and this failure alike: names that may not last are not reported; recovery stages them again.
+            run.fail(vault_error(error))
+            outcomes = []
+        run.done(*outcomes)  # 3
+
+    def _name(self, file: Small) -> Result:
         run, item = self._run, file.item
         run.vault.folders.prepare(item.target)
         try:

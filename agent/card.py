@@ -115,11 +115,6 @@ class CardSource:
         """What the card says about itself."""
         return self._facts
 
-    @property
-    def parallel_reads(self) -> int:
-        """Two where our own code reads (no GIL, no lock); one where The Sleuth Kit does."""
-        return 2 if all(isinstance(part.volume, FatVolume) for part in self._parts) else 1
-
     def entries(self) -> Iterator[Entry | Finding]:
         """Everything on the card, streamed. Raises SourceGone, SourceUnreadable."""
         yield from self._findings

@@ -97,6 +97,8 @@ def close_docking(store: Store, vault: Path, station: Station, docking_id: str, 
         (seq,) = sign_events(store, station, [closed_event])
         store.mark_closed(docking_id, seq, reason)
     _write_closing_envelope(store, vault, docking.folder, seq)  # 5
+    for part_key in store.keys_with_gaps(docking_id):  # kept until here so that no recovery forgets a gap
+        (vault / STAGING / f"{part_key}.gaps").unlink(missing_ok=True)
     return Closed(docking_id, complete, reason, counts, gap_files)
 
 

@@ -133,7 +133,7 @@ def _finish(records: list[bytes], offset: int, ended: bool, utc: bool) -> Iterat
         valid_bytes=min(valid, size),
         contiguous=bool(stream[1] & _NO_CHAIN),
         modified_ns=_modified_ns(primary, utc),
-        record=primary + stream,
+        record=primary,  # its checksum covers the whole set
         record_offset=offset,
     )
 

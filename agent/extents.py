@@ -11,7 +11,7 @@ LOST = -2  # no cluster is known for it
 
 
 class ExtentReader:
-    """A `Reader` (agent/source.py) over pieces of a medium. Reads hold no lock and release the GIL."""
+    """A `Reader` (agent/source.py) over pieces of a medium."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class ExtentReader:
         room = min(len(buffer), end - offset)
         place = self._places[index]
         if place == LOST:
-            raise ReadFault(offset, room)
+            raise ReadFault(offset, room, exact=True)
         if place == ZEROS:
             buffer[:room] = bytes(room)
             return room
@@ -67,7 +67,7 @@ class ExtentReader:
         if count < room:
             bad = self._medium.bad_bytes(at + count, room - count)
             if bad:
-                raise ReadFault(offset + count, bad)
+                raise ReadFault(offset + count, bad, exact=True)
             if not count:  # it failed and now it answers: do not turn in circles over a failing card
                 raise ReadFault(offset, min(room, self._medium.sector_bytes))
         return count

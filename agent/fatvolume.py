@@ -1,7 +1,6 @@
 """A FAT or exFAT volume on a medium: lists every file, says what cannot be, and finds clusters that no file claims."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain as one_after_another
@@ -29,7 +28,7 @@ class _Folder:
 
 
 class FatVolume:
-    """One file system. `walk` may run again (the second look before a release); `open` may be called by any thread."""
+    """One file system. `walk` may run again, as in the second look before a release."""
 
     def __init__(self, medium: Medium, layout: Layout) -> None:
         """Raises SourceGone."""
@@ -37,7 +36,6 @@ class FatVolume:
         self.layout = layout
         self.is_exfat = layout.file_system == "exFAT"
         self.table = Table(medium, layout)
-        self._lock = threading.Lock()
         self._root = _Folder((), layout.root_cluster, layout.root_bytes, contiguous=False)
         head = list(self.blocks(self.extents(self._root)[0][:1], (), []))
         self.special = exfat.parse_root(head) if self.is_exfat else exfat.Root(fat.parse_label(head), None, None, False)
@@ -48,8 +46,7 @@ class FatVolume:
 
     def walk(self) -> Iterator[Entry | Finding]:
         """Everything on the volume, in the order of its directories. Raises SourceGone."""
-        with self._lock:
-            self.table = Table(self.medium, self.layout)
+        self.table = Table(self.medium, self.layout)
         listing = _Listing(self, Claims(self.layout))
         yield from listing.tree(self._root)
         yield from listing.orphans()
@@ -60,12 +57,11 @@ class FatVolume:
         if len(fields) != 6:
             raise SourceUnreadable("This file is not one of this card.", "该文件不属于这张存储卡。")
         first, size, valid, contiguous, record_offset = (int(field) for field in fields[:5])
-        with self._lock:
-            runs = self.chain(first, size, bool(contiguous)).runs
+        runs = self.chain(first, size, bool(contiguous)).runs
         pieces = [(count * self.layout.cluster_bytes, self.layout.offset_of(start)) for start, count in runs]
 
         def changed() -> bool:
-            record, _ = self.medium.read_metadata(record_offset, 64 if self.is_exfat else 32)
+            record, _ = self.medium.read_metadata(record_offset, fat.RECORD_BYTES)
             return bool(fields[5]) and _digest(record) != fields[5]
 
         return ExtentReader(self.medium, _written(pieces, valid, size), size, changed)

@@ -8,11 +8,12 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.errors import ReadFault, SourceGone, SourceUnreadable
-from agent.source import Entry, Finding, FindingKind, SourceFacts, SourceKind, TimeBasis
+from agent.errors import ReadFault, SourceError, SourceGone, SourceUnreadable
+from agent.folderbulk import BulkReader
+from agent.source import Entry, Finding, FindingKind, SourceFacts, SourceKind, TimeBasis, WholeRead
 
 DEPTH_MAX = 1000  # of folders below the source; deeper is a finding
 FAULT_BYTES = 4096  # a page: the finest that a read through a file system tells
@@ -56,62 +57,85 @@ class FolderSource:
         except OSError as error:
             raise _unreadable(path, error) from error
         self._device = os.fstat(self._root).st_dev
+        self._bulk: BulkReader | None = None
 
     @property
     def facts(self) -> SourceFacts:
         """A folder says little about itself."""
         return SourceFacts(SourceKind.FOLDER, ("folder",), ("",), ("",), None, TimeBasis.UTC)
 
-    @property
-    def parallel_reads(self) -> int:
-        """preadv releases the GIL and needs no lock."""
-        return 4
-
     def entries(self) -> Iterator[Entry | Finding]:
-        """Everything below the folder, sorted within each directory; memory holds one path of directories.
+        """Everything below the folder, sorted within each directory; memory holds one directory and its ancestors'.
 
         Raises SourceGone.
         """
-        yield from self._directory((), os.dup(self._root))
+        pending: list[tuple[bytes, ...]] = [()]
+        while pending:
+            path = pending.pop()
+            below: list[tuple[bytes, ...]] = []
+            try:
+                fd = self._descend(path)
+            except OSError as error:
+                yield self._directory_fault(path, error)
+                continue
+            try:
+                yield from self._directory(path, fd, below)
+            finally:
+                os.close(fd)
+            pending += reversed(below)
 
     def open(self, entry: Entry) -> "FolderReader":
         """Open one listed file, component by component. Raises SourceUnreadable, SourceGone."""
-        at = self._root
         try:
-            for component in entry.path[:-1]:
-                below = os.open(component, _DIRECTORY, dir_fd=at)
-                if at != self._root:
-                    os.close(at)
-                at = below
-            fd = os.open(entry.path[-1], _FILE, dir_fd=at)
+            folder = self._descend(entry.path[:-1])
+            try:
+                fd = os.open(entry.path[-1], _FILE, dir_fd=folder)
+            finally:
+                os.close(folder)
         except OSError as error:
-            raise _gone_or(error, _unreadable(b"/".join(entry.path), error)) from error
-        finally:
-            if at != self._root:
-                os.close(at)
+            raise_if_gone(error)
+            raise _unreadable(b"/".join(entry.path), error) from error
         return FolderReader(fd, Identity.parse(entry.handle))
+
+    def read_whole(self, entries: Sequence[Entry], slots: Sequence[memoryview]) -> list[WholeRead | SourceError]:
+        """Read small files together (`BulkSource`). Raises SourceGone."""
+        if self._bulk is None:
+            self._bulk = BulkReader(self._root, _is_listed, _bulk_error)
+        return self._bulk.read(entries, slots)
 
     def close(self) -> None:
         """Release the folder; closing twice does nothing."""
+        if self._bulk is not None:
+            self._bulk.close()
+            self._bulk = None
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
 
-    def _directory(self, path: tuple[bytes, ...], fd: int) -> Iterator[Entry | Finding]:
-        """One directory; closes `fd`."""
-        try:
+    def _descend(self, path: tuple[bytes, ...]) -> int:
+        """A descriptor of a directory below the root, reached without following anything. Raises OSError."""
+        at = os.open(b".", _DIRECTORY, dir_fd=self._root)  # a position of its own, unlike dup
+        for component in path:
             try:
-                with os.scandir(fd) as listing:
-                    names = sorted(os.fsencode(entry.name) for entry in listing)
-            except OSError as error:
-                yield self._directory_fault(path, error)
-                return
-            for name in names:
-                yield from self._name((*path, name), name, fd)
-        finally:
-            os.close(fd)
+                below = os.open(component, _DIRECTORY, dir_fd=at)
+            finally:
+                os.close(at)
+            at = below
+        return at
 
-    def _name(self, path: tuple[bytes, ...], name: bytes, parent: int) -> Iterator[Entry | Finding]:
+    def _directory(self, path: tuple[bytes, ...], fd: int, below: list[tuple[bytes, ...]]) -> Iterator[Entry | Finding]:
+        try:
+            with os.scandir(fd) as listing:
+                names = sorted(os.fsencode(entry.name) for entry in listing)
+        except OSError as error:
+            yield self._directory_fault(path, error)
+            return
+        for name in names:
+            yield from self._name((*path, name), name, fd, below)
+
+    def _name(
+        self, path: tuple[bytes, ...], name: bytes, parent: int, below: list[tuple[bytes, ...]]
+    ) -> Iterator[Entry | Finding]:
         try:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
@@ -124,7 +148,13 @@ class FolderSource:
         if stat.S_ISLNK(status.st_mode):
             yield Finding(FindingKind.SKIPPED_SYMLINK, path, "a link to another place: not followed")
         elif stat.S_ISDIR(status.st_mode):
-            yield from self._subdirectory(path, name, parent, status)
+            if status.st_dev != self._device:
+                detail = "another file system is mounted here: not entered"
+                yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, detail)
+            elif len(path) > DEPTH_MAX:
+                yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, f"deeper than {DEPTH_MAX} folders: not entered")
+            else:
+                below.append(path)
         elif not stat.S_ISREG(status.st_mode):
             yield Finding(FindingKind.SKIPPED_SPECIAL, path, "a FIFO, socket or device node: not opened")
         # ctime: our own kernel's clock. A file's mtime may be any time its camera believed in, the future included.
@@ -132,21 +162,6 @@ class FolderSource:
             yield Finding(FindingKind.STILL_BEING_WRITTEN, path, "modified a moment ago: taken when it rests")
         else:
             yield Entry(path, status.st_size, status.st_mtime_ns, Identity.of(status).render())
-
-    def _subdirectory(
-        self, path: tuple[bytes, ...], name: bytes, parent: int, status: os.stat_result
-    ) -> Iterator[Entry | Finding]:
-        if status.st_dev != self._device:
-            yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, "another file system is mounted here: not entered")
-        elif len(path) > DEPTH_MAX:
-            yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, f"deeper than {DEPTH_MAX} folders: not entered")
-        else:
-            try:
-                fd = os.open(name, _DIRECTORY, dir_fd=parent)
-            except OSError as error:
-                yield self._directory_fault(path, error)
-                return
-            yield from self._directory(path, fd)
 
     def _directory_fault(self, path: tuple[bytes, ...], error: OSError) -> Finding:
         raise_if_gone(error)
@@ -164,11 +179,7 @@ class FolderReader:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or Identity.of(status) != listed:
             self.close()
-            raise SourceUnreadable(
-                "This file is no longer the one that was listed; another program changes the folder. "
-                "It is listed again at the next offload.",
-                "该文件已与列出时不同，其他程序正在改动此文件夹。下次采集时将重新列出。",
-            )
+            raise _not_as_listed()
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer` from `offset`; 0 at the end. Raises ReadFault, SourceGone."""
@@ -213,7 +224,7 @@ class FolderReader:
                 break
             done += count
         if bad_from >= 0:
-            raise ReadFault(offset + bad_from, done - bad_from)
+            raise ReadFault(offset + bad_from, done - bad_from, exact=True)
         return done
 
 
@@ -223,8 +234,25 @@ def raise_if_gone(error: OSError) -> None:
         raise SourceGone from error
 
 
-def _gone_or(error: OSError, otherwise: SourceUnreadable) -> SourceGone | SourceUnreadable:
-    return SourceGone() if error.errno in _GONE else otherwise
+def _is_listed(fd: int, entry: Entry) -> bool:
+    status = os.fstat(fd)
+    return stat.S_ISREG(status.st_mode) and Identity.of(status).render() == entry.handle
+
+
+def _bulk_error(entry: Entry, error: OSError | None) -> SourceError:
+    """Raises SourceGone."""
+    if error is None:
+        return _not_as_listed()
+    raise_if_gone(error)
+    return _unreadable(b"/".join(entry.path), error)
+
+
+def _not_as_listed() -> SourceUnreadable:
+    return SourceUnreadable(
+        "This file is no longer the one that was listed; another program changes the folder. "
+        "It is listed again at the next offload.",
+        "该文件已与列出时不同，其他程序正在改动此文件夹。下次采集时将重新列出。",
+    )
 
 
 def _unreadable(path: bytes, error: OSError) -> SourceUnreadable:

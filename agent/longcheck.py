@@ -1,4 +1,4 @@
-"""The end of a long copy, in the check lane: read back from the disk, mend, publish, report."""
+"""The end of a long copy: read back from the disk and mend (check lane), then publish and report (publish lane)."""
 
 import os
 from dataclasses import dataclass
@@ -28,20 +28,31 @@ class Sealed:
 
 
 def check(run: Run, sealed: Sealed) -> None:
-    """1. Read back and mend, leaves too. 2. Publish. 3. Report: durable and proven first, then announced."""
+    """Read copy and leaves back, mend what is wrong, hand over to `publish`. In the check lane."""
     item, part = sealed.item, sealed.part
     try:
-        if not _read_back(run, sealed):  # 1
-            part.close()
-            run.done()
-            return
-        part.publish(item.target, item.leaves_target)  # 2
+        proven = _read_back(run, sealed)
     except SourceGone as error:
         give_up(run, item, part, error, poison=False)
     except (SourceError, ReadbackMismatch) as error:
         give_up(run, item, part, error, poison=True)
     except SyncFailed as error:
         give_up(run, item, part, vault_error(error.cause), poison=True)
+    except OSError as error:
+        give_up(run, item, part, vault_error(error), poison=False)
+    else:
+        if proven:
+            run.publish_lane.submit(publish, run, sealed)
+        else:
+            part.close()
+            run.done()
+
+
+def publish(run: Run, sealed: Sealed) -> None:
+    """Name the copy, durably, and report it. In the publish lane."""
+    item, part = sealed.item, sealed.part
+    try:
+        part.publish(item.target, item.leaves_target)
     except FileExistsError as error:
         part.close()
         taken = TargetTaken(str(error.filename))
@@ -50,7 +61,7 @@ def check(run: Run, sealed: Sealed) -> None:
         give_up(run, item, part, vault_error(error), poison=False)
     else:
         part.close()
-        run.done(_copied(sealed))  # 3
+        run.done(_copied(sealed))
 
 
 def give_up(run: Run, item: CopyItem, part: Part, error: AgentError, *, poison: bool) -> None:

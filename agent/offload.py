@@ -22,6 +22,7 @@ class DockingPlan:
 
     camera: str
     folder: bytes  # relative to the vault
+    trust_times: bool = False  # a folder of ours: equal size and time (in nanoseconds) mean "already saved"
 
 
 def path_key(path_text: str) -> bytes:
@@ -33,7 +34,7 @@ def plan_entry(plan: DockingPlan, n: int, entry: Entry, saved: Sequence[Saved], 
     """Decide on one listed file.
 
     Saved earlier with equal size and time: a candidate for "already saved", which the worker confirms by comparing
-    the first chunk's leaf. Anything else is copied; a path seen before gets the next version. `twins` counts entries
+    the first chunk's leaf (cameras whose clock was lost write equal times on other footage). Anything else is copied; a path seen before gets the next version. `twins` counts entries
     of this same listing that carry the same raw path (a damaged directory can).
     """
     text = path_to_text(entry.path)
@@ -43,7 +44,7 @@ def plan_entry(plan: DockingPlan, n: int, entry: Entry, saved: Sequence[Saved], 
     earlier = same[-1] if same else None
     version = len(saved) + twins + 1
     long_file = entry.size_bytes > CHUNK_BYTES
-    known = earlier is not None and entry.size_bytes == 0  # nothing to compare in an empty file
+    known = earlier is not None and (plan.trust_times or entry.size_bytes == 0)  # an empty file has nothing to compare
     return EntryRow(
         n=n,
         path=text,

@@ -53,13 +53,14 @@ class Dock:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One offload to do. `quiet`: a watched folder, where finding nothing new is no docking."""
+    """One offload to do. `quiet`: finding nothing new is no docking. `trust_times`: see `DockingPlan`."""
 
     source: Path
     camera: str
     bay: str
     settle_seconds: float = 0.0
     quiet: bool = False
+    trust_times: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class _Run:
         """Plan what the worker lists (only paths in `again`, where given); the entry numbers added."""
         await worker.send({"t": "list"})
         first = n = await self.dock.store.call(Store.last_entry, self.docking.id)
-        plan = DockingPlan(self.docking.camera, self.docking.folder)
+        plan = DockingPlan(self.docking.camera, self.docking.folder, self.order.trust_times)
         twins: dict[int, int] = {}
         while (frame := await worker.receive())["t"] != "listed":
             if frame["t"] == "facts":

@@ -1,6 +1,7 @@
 """What all copies of one `copy_items` share: source, vault, buffers, lanes, and the way back to the caller.
 
-Work flows downstream only: source lane, then whole, leaf and write lanes, then commit lane, then check lane.
+Work flows downstream only: source lane, then whole, leaf and write lanes, then commit, check and
+publish lane.
 """
 
 import queue
@@ -70,6 +71,7 @@ class Run:
         self.write_lanes = (Lane("write-a", self.fail), Lane("write-b", self.fail))
         self.commit_lane = Lane("commit", self.fail)
         self.check_lane = Lane("check", self.fail)
+        self.publish_lane = Lane("publish", self.fail)
 
     @property
     def halted(self) -> bool:

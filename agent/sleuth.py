@@ -2,10 +2,9 @@
 
 The library gets zeros for bad sectors, so that the rest of a directory is still found; every such range is remembered,
 and file content is checked against them before it is given out, by the file's own runs: zeros never pass as footage.
-The library calls back into Python while it holds its own mutexes, so all calls for one `Image` need one Python lock.
+The library calls back into Python while it holds its own mutexes: one thread at a time, as agent/source.py says anyway.
 """
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -89,18 +88,14 @@ class Content:
 class SleuthReader:
     """A `Reader` through the library: it knows holes, unwritten extents, resident and compressed content."""
 
-    def __init__(
-        self, lock: threading.RLock, image: Image, load: Callable[[], Content], listed: Identity, size_bytes: int
-    ) -> None:
+    def __init__(self, image: Image, load: Callable[[], Content], listed: Identity, size_bytes: int) -> None:
         """`load` asks the library for the file anew. Raises SourceUnreadable, SourceGone."""
-        self._lock, self._image, self._load, self._listed = lock, image, load, listed
+        self._image, self._load, self._listed = image, load, listed
         self._size_bytes = size_bytes
-        with lock:
-            before = len(image.bad)
-            self._content = self._loaded()
-            lost = len(image.bad) > before
-            lost = lost or any(_overlaps(image.bad, at, length) for _, at, length in self._content.structures)
-        if lost:
+        before = len(image.bad)
+        self._content = self._loaded()
+        unread = len(image.bad) > before
+        if unread or any(_overlaps(image.bad, at, length) for _, at, length in self._content.structures):
             raise SourceUnreadable(
                 "The card cannot read the structures that say where this file lies. The rest of the card is copied. "
                 "Keep the card and do not record on it again.",
@@ -112,13 +107,12 @@ class SleuthReader:
         wanted = max(0, min(len(buffer), self._size_bytes - offset))
         if not wanted:
             return 0
-        with self._lock:
-            try:
-                data = self._content.file.read_random(offset, wanted)
-            except FAILURES as error:
-                self._image.raise_if_gone()
-                raise ReadFault(offset, wanted) from error
-            self._check(offset, wanted)
+        try:
+            data = self._content.file.read_random(offset, wanted)
+        except FAILURES as error:
+            self._image.raise_if_gone()
+            raise ReadFault(offset, wanted) from error
+        self._check(offset, wanted)
         buffer[: len(data)] = data
         if len(data) < wanted:
             raise ReadFault(offset + len(data), wanted - len(data))
@@ -126,8 +120,7 @@ class SleuthReader:
 
     def changed(self) -> bool:
         """Whether size, mtime or ctime are no longer what was listed. Raises SourceUnreadable, SourceGone."""
-        with self._lock:
-            return self._loaded().identity != self._listed
+        return self._loaded().identity != self._listed
 
     def close(self) -> None:
         """Nothing to release: the library's objects belong to the source."""
@@ -154,7 +147,7 @@ class SleuthReader:
                 if first < end:
                     faults.append((first, end - first))
         if faults:  # in compressed content one bad sector spoils what is unpacked from it
-            raise ReadFault(offset, wanted) if self._content.compressed else ReadFault(*min(faults))
+            raise ReadFault(offset, wanted) if self._content.compressed else ReadFault(*min(faults), exact=True)
 
 
 def _overlaps(bad: Iterable[tuple[int, int]], at: int, length: int) -> bool:

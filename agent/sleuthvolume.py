@@ -4,7 +4,6 @@ A hostile card that crashes the library takes its worker process along, no more.
 """
 
 import struct
-import threading
 from collections.abc import Iterator
 
 import pytsk3
@@ -31,17 +30,16 @@ def detect(head: bytes) -> str | None:
 
 
 class SleuthVolume:
-    """One ext2/3/4 or NTFS file system. One thread at a time inside the library."""
+    """One ext2/3/4 or NTFS file system."""
 
     time_basis = TimeBasis.UTC
 
     def __init__(self, medium: Medium, start: int, kind: str) -> None:
         """`start` is a byte of the medium. Raises SourceUnreadable, SourceGone."""
-        self._lock = threading.RLock()
         self._image = Image(medium)
         self._start = start
         self._ntfs = kind == _NTFS
-        self._reported = 0
+        self._reported: set[tuple[int, int]] = set()
         wanted = pytsk3.TSK_FS_TYPE_NTFS_DETECT if self._ntfs else pytsk3.TSK_FS_TYPE_EXT_DETECT
         try:
             self._fs = pytsk3.FS_Info(self._image, offset=start, type=wanted)
@@ -61,7 +59,7 @@ class SleuthVolume:
         if self._dirty:
             detail = "not unmounted cleanly: its journal is not replayed, so the last changes may be missing here"
             yield Finding(FindingKind.UNREADABLE_DIRECTORY, (), detail)
-        self._reported = 0
+        self._reported.clear()
         seen: set[int] = set()
         pending: list[_Folder] = [((), int(self._fs.info.root_inum))]
         while pending:
@@ -73,11 +71,12 @@ class SleuthVolume:
             below: list[_Folder] = []
             yield from self._directory(path, inode, below)
             pending += reversed(below)
+        yield from self._other_bad()
 
     def open(self, handle: str) -> SleuthReader:
         """Open what `walk` gave this handle. Raises SourceUnreadable, SourceGone."""
         inode, readable, size, mtime, ctime = (int(field) for field in handle.split(":"))
-        return SleuthReader(self._lock, self._image, lambda: self._content(inode), (size, mtime, ctime), readable)
+        return SleuthReader(self._image, lambda: self._content(inode), (size, mtime, ctime), readable)
 
     def _content(self, inode: int) -> Content:
         """Raises OSError, RuntimeError."""
@@ -97,17 +96,14 @@ class SleuthVolume:
 
     def _directory(self, path: tuple[bytes, ...], inode: int, below: list[_Folder]) -> Iterator[Entry | Finding]:
         try:
-            with self._lock:
-                files = iter(self._fs.open_dir(inode=inode))
+            files = iter(self._fs.open_dir(inode=inode))
         except FAILURES as error:
             self._image.raise_if_gone()
             yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, f"this directory cannot be read: {error}")
             return
         while True:
             try:
-                with self._lock:
-                    file = next(files)
-                    met = [*self._bad_since(path), *self._node(path, file, below)]
+                met = list(self._node(path, next(files), below))
             except StopIteration:
                 break
             except FAILURES as error:
@@ -115,7 +111,7 @@ class SleuthVolume:
                 yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, f"this directory breaks off: {error}")
                 break
             yield from met
-        yield from self._bad_since(path)
+        yield from self._bad_of(path, inode)
 
     def _node(self, parent: tuple[bytes, ...], file: pytsk3.File, below: list[_Folder]) -> Iterator[Entry | Finding]:
         name, meta = file.info.name, file.info.meta
@@ -160,12 +156,25 @@ class SleuthVolume:
     def _is_reparse(self, file: pytsk3.File) -> bool:
         return self._ntfs and any(a.info.type == pytsk3.TSK_FS_ATTR_TYPE_NTFS_REPARSE for a in file)
 
-    def _bad_since(self, path: tuple[bytes, ...]) -> Iterator[Finding]:
-        """Bad ranges of structures met since the last call."""
-        fresh, self._reported = list(self._image.bad)[self._reported :], len(self._image.bad)
+    def _bad_of(self, path: tuple[bytes, ...], inode: int) -> Iterator[Finding]:
+        """Bad ranges that lie in this directory's own blocks."""
+        fresh = [place for place in self._image.bad if place not in self._reported]
+        if not fresh:
+            return
+        content = self._content(inode)
         for offset, length in fresh:
-            detail = "structures cannot be read here: files listed there are missing from this list"
-            yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, detail, offset, length)
+            if any(at < offset + length and offset < at + size for _, at, size in content.runs + content.structures):
+                self._reported.add((offset, length))
+                detail = "part of this directory cannot be read: files listed there are missing from this list"
+                yield Finding(FindingKind.UNREADABLE_DIRECTORY, path, detail, offset, length)
+
+    def _other_bad(self) -> Iterator[Finding]:
+        """Bad ranges elsewhere. The library reads 64 KiB at a time, so it may be that nothing lay there."""
+        for offset, length in self._image.bad:
+            if (offset, length) not in self._reported:
+                self._reported.add((offset, length))
+                detail = "in or beside structures of the file system: if they lay here, files may be missing or damaged"
+                yield Finding(FindingKind.UNREADABLE_DIRECTORY, (), detail, offset, length)
 
     def _describe(self, head: bytes) -> tuple[str, str, str]:
         """File system, label and volume id."""
@@ -178,11 +187,14 @@ class SleuthVolume:
         return name, label, f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}"
 
     def _ntfs_label(self) -> str:
+        kind, name = pytsk3.TSK_FS_ATTR_TYPE_NTFS_VNAME, b""
         try:
-            name = self._fs.open_meta(inode=3).read_random(0, 256, pytsk3.TSK_FS_ATTR_TYPE_NTFS_VNAME)
+            volume = self._fs.open_meta(inode=3)
+            for attribute in volume:
+                if attribute.info.type == kind and attribute.info.size:
+                    name = volume.read_random(0, attribute.info.size, kind, attribute.info.id)
         except FAILURES:
             self._image.raise_if_gone()
-            return ""  # an unlabelled volume has no such attribute
         return bytes(name).decode("utf-16-le", "replace")
 
 

@@ -292,6 +292,11 @@ class Store:
         row = self._db.execute("SELECT count(*) FROM entry WHERE docking = ? AND gap_count > 0", (docking,)).fetchone()
         return int(row[0])
 
+    def keys_with_gaps(self, docking: str) -> list[str]:
+        """Part keys of a docking's saved files with gaps."""
+        rows = self._db.execute("SELECT part_key FROM entry WHERE docking = ? AND gap_count > 0", (docking,))
+        return [key for (key,) in rows]
+
     def long_gap_lists(self, docking: str, sealed: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
         """(entry, its gaps beyond the first `sealed`) for entries with more than that."""
         for (n,) in self._db.execute(
