@@ -34,7 +34,8 @@ def plan_entry(plan: DockingPlan, n: int, entry: Entry, saved: Sequence[Saved], 
     """Decide on one listed file.
 
     Saved earlier with equal size and time: a candidate for "already saved", which the worker confirms by comparing
-    the first chunk's leaf (cameras whose clock was lost write equal times on other footage). Anything else is copied; a path seen before gets the next version. `twins` counts entries
+    the first chunk's leaf: a camera whose clock was lost writes equal times on other footage. Anything else is copied;
+    a path seen before gets the next version. `twins` counts entries
     of this same listing that carry the same raw path (a damaged directory can).
     """
     text = path_to_text(entry.path)
