@@ -210,14 +210,14 @@ class DockingCheck:
             return f"it lies in {prefix}, others in {self._prefix}"
         if event.chunk_bytes != CHUNK_BYTES or event.chunk_count != -(-event.size_bytes // CHUNK_BYTES):
             return "its number of chunks does not fit its size"
+        if self._left.get(_relative(event)) == TAKEN:
+            return "its file is sealed twice"
         return None
 
     def _claim(self, event: SegmentSealed) -> Sealed:
         """4. and 8. Take file and leaves out of what is left."""
         path = _relative(event)
         leaves = LEAVES + b"/" + path + b".leaves"
-        if self._left.get(path) == TAKEN:
-            self._seal_wrong(event.entry, "its file is sealed twice")
         return Sealed(event, path, self._take_out(path), leaves if self._take_out(leaves) == "file" else None)
 
     def _take_out(self, path: bytes) -> str | None:
@@ -289,9 +289,12 @@ class DockingCheck:
             self._manifest_damaged = True
         else:
             self._finish_manifest(*manifest)
-        for path, kind in sorted(self._left.items()):
-            if kind != TAKEN:
-                unsealed = self._manifest_damaged and kind == "file" and not path.startswith(b".custody/")
+        left = sorted((path, kind) for path, kind in self._left.items() if kind != TAKEN)
+        in_use = {path.rpartition(b"/")[0] for path, _ in left}  # folders that what lies in them names
+        for path, kind in left:
+            if kind != "folder" or path not in in_use:
+                maybe_sealed = path.startswith(LEAVES + b"/") or not path.startswith(b".custody/")
+                unsealed = self._manifest_damaged and kind == "file" and maybe_sealed
                 self.find(Kind.UNSEALED if unsealed else Kind.ADDED, path, actual=kind)
 
     def _finish_manifest(self, sha256: str, size: int) -> None:

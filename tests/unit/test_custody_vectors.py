@@ -1,0 +1,244 @@
+"""Runs every committed vector, and the known answers that others computed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from custody.checkpoint import (
+    Checkpoint,
+    SigningKey,
+    open_checkpoint,
+    open_note,
+    parse_checkpoint,
+    parse_key_line,
+    sign_checkpoint,
+)
+from custody.digest import EMPTY_ROOT, leaf_hash, node_hash, tree_root
+from custody.disk import Hasher
+from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, open_envelope, pae
+from custody.errors import CustodyError
+from custody.events import decode_event
+from custody.examine import examine
+from custody.manifest import ManifestReader
+from custody.merkle import verify_consistency, verify_inclusion
+from custody.receipt import open_receipt
+from tests.vectors import make
+
+VECTORS = Path(make.__file__).parent
+CASES = json.loads((VECTORS / "cases.json").read_bytes())
+TREE = json.loads((VECTORS / "tree.json").read_bytes())
+
+
+def each(kind: str) -> pytest.MarkDecorator:
+    cases = CASES[kind]
+    return pytest.mark.parametrize("case", cases, ids=[c.get("name") or Path(c["file"]).stem for c in cases])
+
+
+def check_code(case: dict[str, str], error: CustodyError | None) -> None:
+    assert (error.code if error else None) == case["code"], error
+
+
+def test_the_committed_vectors_are_those_that_the_script_makes() -> None:
+    assert make.main(["--check"]) == 0
+
+
+@each("keys")
+def test_key_line(case: dict[str, str]) -> None:
+    error = None
+    try:
+        parse_key_line((VECTORS / case["file"]).read_text())
+    except CustodyError as caught:
+        error = caught
+    check_code(case, error)
+
+
+@each("notes")
+def test_note(case: dict[str, str]) -> None:
+    error = None
+    try:
+        open_checkpoint((VECTORS / case["file"]).read_bytes().decode(), parse_key_line(case["key"]))
+    except CustodyError as caught:
+        error = caught
+    check_code(case, error)
+
+
+@each("envelopes")
+def test_envelope(case: dict[str, str]) -> None:
+    error = None
+    try:
+        payload = open_envelope((VECTORS / case["file"]).read_bytes(), parse_key_line(case["key"]), EVENT_TYPE)
+        decode_event(EVENT_TYPE, payload)
+    except CustodyError as caught:
+        error = caught
+    check_code(case, error)
+
+
+@each("receipts")
+def test_receipt(case: dict[str, str]) -> None:
+    error, raw = None, (VECTORS / case["file"]).read_bytes()
+    try:
+        open_receipt(raw, case["station"], parse_key_line(case["key"]), parse_key_line(case["log_key"]))
+    except CustodyError as caught:
+        error = caught
+    check_code(case, error)
+
+
+@each("proofs")
+def test_proof(case: dict[str, object]) -> None:
+    error = None
+    proof = [bytes.fromhex(h) for h in case["proof"]]
+    facts = {k: bytes.fromhex(v) if k in ("leaf", "root", "old_root", "new_root") else v for k, v in case.items()}
+    try:
+        if "leaf" in case:
+            verify_inclusion(facts["leaf"], facts["index"], facts["size"], proof, facts["root"])
+        else:
+            verify_consistency(facts["old"], facts["old_root"], facts["new"], facts["new_root"], proof)
+    except CustodyError as caught:
+        error = caught
+    check_code(case, error)
+
+
+@each("manifests")
+def test_manifest(case: dict[str, str]) -> None:
+    error = None
+    with (VECTORS / case["file"]).open("rb") as stream:
+        reader = ManifestReader(stream)
+        try:
+            list(reader)
+        except CustodyError as caught:
+            error = caught
+    check_code(case, error)
+    assert error is None or f"manifest line {reader.line_number}:" in str(error)
+
+
+@pytest.fixture(scope="module")
+def hasher() -> Iterator[Hasher]:
+    with Hasher() as one:
+        yield one
+
+
+@each("dockings")
+def test_docking(case: dict[str, object], hasher: Hasher, tmp_path: Path) -> None:
+    folder = VECTORS / case["docking"]
+    if edit := case.get("edit"):
+        folder = shutil.copytree(folder, tmp_path / "docking")
+        apply_edit(folder, edit)
+    report = examine(os.fsencode(folder), [parse_key_line(case["key"])], lambda _: None, hasher)
+    findings = [f for f in report.findings if not f.is_information]
+    assert report.exit == case["exit"]
+    assert sorted({f.kind.value for f in findings}) == case["kinds"]
+    if "chunks" in case:
+        assert [[c.first, c.last] for c in findings[0].chunks] == case["chunks"]
+
+
+def apply_edit(folder: Path, edit: dict[str, object]) -> None:
+    file = folder / edit["file"]
+    match edit["op"]:
+        case "flip":
+            raw = bytearray(file.read_bytes())
+            raw[edit["at"]] ^= 1
+            file.write_bytes(raw)
+        case "truncate":
+            os.truncate(file, edit["size"])
+        case "append":
+            file.write_bytes(file.read_bytes() + edit["text"].encode())
+        case "write" | "add":
+            file.write_text(edit["text"])
+        case "remove":
+            file.unlink()
+        case "mkdir":
+            file.mkdir()
+        case "symlink":
+            file.symlink_to(edit["to"])
+        case "replace-by-link":
+            file.rename(folder.parent / "aside")
+            file.symlink_to(folder.parent / "aside")
+        case "swap":
+            other = folder / edit["with"]
+            one, two = file.read_bytes(), other.read_bytes()
+            file.write_bytes(two)
+            other.write_bytes(one)
+        case unknown:
+            raise ValueError(unknown)
+
+
+# --- Known answers, computed by others: RFC 6962 test data, C2SP, DSSE, in-toto ---------------------------------------
+
+
+def test_rfc6962_hashes() -> None:
+    assert hashlib.sha256(b"").digest() == EMPTY_ROOT
+    assert leaf_hash(b"").hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    assert node_hash(b"N123", b"N456").hex() == "aa217fe888e47007fa15edab33c2b492a722cb106c64667fc2b044444de66bbb"
+    leaves = [leaf_hash(bytes.fromhex(leaf)) for leaf in TREE["leaves"]]
+    assert tree_root(leaves[:7]).hex() == "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c"
+    assert tree_root(leaves).hex() == "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"
+    assert TREE["roots_by_size"][8] == tree_root(leaves).hex()
+
+
+def test_rfc6962_proofs() -> None:
+    [included] = [p["proof"] for p in TREE["inclusion"] if (p["index"], p["size"]) == (5, 8)]
+    [joined] = [p["proof"] for p in TREE["consistency"] if (p["old"], p["new"]) == (6, 8)]
+    assert [h[:16] for h in included] == ["bc1a0643b12e4d2d", "ca854ea128ed050b", "d37ee418976dd957"]
+    assert [h[:16] for h in joined] == ["0ebc5d3437fbe2db", "ca854ea128ed050b", "d37ee418976dd957"]
+
+
+HUB_LINE = "hub.example/audit+c506c070+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"
+CHECKPOINT = """\
+hub.example/audit
+8
+XcnaeacGWamtVZy3Ad7ZoqudgjqtL0lgz+Nw7/RgQyg=
+
+\u2014 hub.example/audit xQbAcN7X+oCEp2xHVZiC5TzX97spgSzYs5Z9BGdKP0Ul2c5gbj/RTmcjmflqA25h1xWZPauVQCIxks1Ad5hWkWjSbwY=
+"""
+WITNESS = (
+    "\u2014 witness.example/w1 IDJKvgAAAABlU/EAqkaG7BzVPxdn1Y3Tl+aAZOxre8tkJFVq8gHwlPf124xpfN2UUUWZXD/f+Cf5VbW7ey+tg6vb"
+    "GaK1FjcU89y6CA==\n"
+)
+
+
+def test_c2sp_checkpoint() -> None:
+    key = SigningKey.from_seed("hub.example/audit", bytes(range(32)))
+    root = bytes.fromhex(TREE["roots_by_size"][8])
+    assert key.verify_key.line == HUB_LINE
+    assert sign_checkpoint(Checkpoint("hub.example/audit", 8, root), key) == CHECKPOINT
+    assert open_checkpoint(CHECKPOINT + WITNESS, parse_key_line(HUB_LINE)) == Checkpoint("hub.example/audit", 8, root)
+    assert parse_checkpoint(CHECKPOINT.partition("\n\n")[0] + "\n").root == root
+
+
+def test_c2sp_signed_note_example_key() -> None:
+    line = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"  # golang.org/x/mod/sumdb/note
+    signature = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
+    note = (
+        "If you think cryptography is the answer to your problem,\n"
+        "then you don't know what your problem is.\n\n"
+        f"\u2014 PeterNeumann {signature}\n"
+    )
+    assert open_note(note, parse_key_line(line)).startswith("If you think")
+
+
+def test_dsse_pae() -> None:
+    assert (
+        pae("http://example.com/HelloWorld", b"hello world")
+        == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    )
+
+
+def test_in_toto_statement() -> None:
+    body = (
+        b'{"_type":"https://in-toto.io/Statement/v1","predicate":{"size":3},'
+        b'"predicateType":"https://hub.example/ingest/v1","subject":[{"digest":{"sha256":'
+        b'"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},"name":"DCIM/0001.MP4"}]}'
+    )
+    message = pae(STATEMENT_TYPE, body)
+    assert hashlib.sha256(message).hexdigest() == "aa8daac478bdfc885d415077490beb480ac0b68cf65ea780e5495148170088b7"
+    signature = "Lb+CUaltJo1q3YxsfQVqARZJZBGsViDBLpsjECOQ6UsvIXn1BG8aGgvvzh8DIpM09EzTUj9L+Go2xMsHERI7DA=="
+    key = SigningKey.from_seed("any", bytes(range(32)))
+    assert base64.b64encode(key.sign(message)).decode() == signature
