@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
@@ -93,7 +94,7 @@ _FIND = {
 
 
 def _fold(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold()
+    return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
 
 
 def _grams(folded: str) -> list[str]:
@@ -101,6 +102,9 @@ def _grams(folded: str) -> list[str]:
 
     Every tokenizer keeps hex whole. A token cut short by the end is a prefix of the one it could have become.
     """
+    if folded.isascii():  # nearly every name, and ingest waits for this
+        whole = folded.encode().hex()
+        return ["a" + whole[i : i + 6] for i in range(0, len(whole), 2)]
     tokens = []
     for i, ch in enumerate(folded):
         if ch.isascii():
@@ -128,8 +132,13 @@ def _phrase(word: str, connection: Connection) -> str:
 
 def _filter_tokens(filters: Filters) -> list[str]:
     named = (("m", filters.camera), ("s", filters.station), ("k", filters.docking))
-    tokens = [kind + hashlib.sha256(value.encode()).hexdigest()[:16] for kind, value in named if value is not None]
+    tokens = [kind + _short_hash(value) for kind, value in named if value is not None]
     return tokens + ["l" + label.replace("_", "") for label in filters.labels]
+
+
+@lru_cache(maxsize=4096)
+def _short_hash(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
 def _day_tokens(first: date | None, last: date | None) -> list[str]:

@@ -11,7 +11,7 @@ def connect(port: int, client_id: str) -> socket.socket:
     """A connected session on 127.0.0.1. Raises ConnectionError when the broker refuses."""
     line = socket.create_connection(("127.0.0.1", port), timeout=30)
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    body = _text("MQTT") + bytes([5, 2]) + struct.pack(">H", 0) + b"\x00" + _text(client_id)
+    body = _text("MQTT") + bytes([5, 2]) + struct.pack(">H", 600) + b"\x00" + _text(client_id)
     line.sendall(b"\x10" + _length(len(body)) + body)
     kind, answer = next(packets(line))
     if kind >> 4 != 2 or answer[1] != 0:
