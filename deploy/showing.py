@@ -1,5 +1,6 @@
 """What `deploy/try` says, in Chinese and English: pure text from the JSON of `dock-agent status`."""
 
+import unicodedata
 from typing import Any
 
 STATES = {
@@ -20,6 +21,16 @@ def size_text(size_bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def columns(rows: list[tuple[str, str]]) -> list[str]:
+    """Name and value in two columns; a Chinese character is two cells wide on a terminal."""
+    width = max(map(cells, (name for name, _ in rows)))
+    return [f"  {name}{' ' * (width - cells(name))}   {value}" for name, value in rows]
+
+
+def cells(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def bay_line(bay: dict[str, Any]) -> str:
@@ -56,18 +67,9 @@ def changes(before: list[str], after: list[str]) -> list[str]:
 
 def banner(url: str, user: str, password: str, places: dict[str, str]) -> str:
     """What to do first: the address, the sign-in, and where things lie."""
-    lines = [
-        "",
-        f"  打开 / open        {url}",
-        f"  用户 / user        {user}",
-        f"  初始密码 / password {password}",
-        "",
-        *(f"  {name:<18} {place}" for name, place in places.items()),
-        "",
-        "  按 Ctrl-C 停止，再次运行继续使用 / Ctrl-C stops; the next start goes on with the same data",
-        "",
-    ]
-    return "\n".join(lines)
+    rows = [("打开 / open", url), ("用户 / user", user), ("初始密码 / first password", password), *places.items()]
+    stop = "  按 Ctrl-C 停止，再次运行继续使用 / Ctrl-C stops; the next start goes on with the same data"
+    return "\n".join(["", *columns(rows), "", stop, ""])
 
 
 def sums_compared(expected: str, found: str) -> tuple[int, list[str]]:
@@ -79,15 +81,13 @@ def sums_compared(expected: str, found: str) -> tuple[int, list[str]]:
 
 def summary(docking: dict[str, Any], folder: str, agreeing: int, missing: list[str], verdict: str) -> str:
     """The end of `--once`: what was docked, and how it was checked in two ways that do not share code."""
-    lines = [
-        "",
-        f"接入编号 / docking         {docking['docking']}",
-        f"记录仪 / camera            {docking['camera']}",
-        *(f"文件 / files: {state:<13} {number}" for state, number in sorted(docking["files"].items())),
-        f"sha256sum                  {agreeing} 个文件与源卡一致 / files equal to the card's own list",
-        *(f"  不一致 / DIFFERS         {path}" for path in missing),
-        f"custody verify             {verdict}",
-        f"查看 / look at             {folder}",
-        "",
+    rows = [
+        ("接入编号 / docking", docking["docking"]),
+        ("记录仪 / camera", docking["camera"]),
+        *((f"文件 / files {state}", str(number)) for state, number in sorted(docking["files"].items())),
+        ("sha256sum", f"{agreeing} 个文件与源卡一致 / files equal to the card's own list"),
+        *(("不一致 / DIFFERS", path) for path in missing),
+        ("custody verify", verdict),
+        ("查看 / look at", folder),
     ]
-    return "\n".join(lines)
+    return "\n".join(["", *columns(rows), ""])

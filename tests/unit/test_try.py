@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.programs import TrialError, free_port
-from deploy.showing import bay_line, changes, progress_lines, size_text, sums_compared
+from deploy.showing import bay_line, changes, columns, progress_lines, size_text, sums_compared
 from deploy.trial import MARKER, READY, Place, claimed, clear, confirm_fresh
 
 
@@ -37,6 +37,10 @@ def test_a_copying_bay_shows_files_bytes_and_time() -> None:
         )
     )
     assert "A012345   3/8 个文件 / files   5 B / 20 B   剩余 / left 4 s" in line
+
+
+def test_columns_align_on_a_terminal() -> None:
+    assert columns([("用户 / user", "admin"), ("port", "1")]) == ["  用户 / user   admin", "  port          1"]
 
 
 def test_an_unknown_state_is_shown_as_it_is() -> None:
