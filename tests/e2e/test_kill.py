@@ -50,7 +50,9 @@ def check_everything_once(it: Installation) -> None:
     in_vault = Counter(
         digest(p)
         for p in it.vault.rglob("*")
-        if p.is_file() and not {".custody", ".staging", ".station"} & set(p.parts) and p.name != "SHA256SUMS"
+        if p.is_file()
+        and not {".custody", ".staging", ".station"} & set(p.parts)
+        and p.name not in ("SHA256SUMS", ".lock")
     )
     assert in_vault == truth
     index = Counter(str(sha) for (sha,) in hub_rows(it, "SELECT sha256 FROM segment"))
