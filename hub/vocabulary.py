@@ -60,6 +60,10 @@ REASONS = {
     "worker_died": mark("The copying program stopped"),
     # why the hub did not take a message in, or froze a station
     "bad_format": mark("Not in a valid format"),
+    "bad_topic": mark("Sent under a wrong topic"),
+    "wrong_source": mark("Speaks in the name of another station"),
+    "unprocessable": mark("Cannot be processed"),
+    "projection_failed": mark("Logged, but cannot be indexed"),
     "bad_signature": mark("The signature is not valid"),
     "unknown_station": mark("The station is not enrolled"),
     "unknown_type": mark("An event of a newer version"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Annotated
 from urllib.parse import parse_qs
@@ -26,6 +26,7 @@ from hub.audit import pages as log_pages
 from hub.audit.queries import count_entries
 from hub.db import Database
 from hub.errors import DomainError
+from hub.intake import Intake
 from hub.overview import api as station_api
 from hub.overview import pages as overview_pages
 from hub.overview.queries import load_overview
@@ -42,11 +43,12 @@ from hub.problems import (
 from hub.recordings import api as recording_api
 from hub.recordings import pages as recording_pages
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
+from hub.stations import api as delivery_api
 from hub.times import now_utc
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 64 * 1024  # an envelope is below 60 KiB, a form far below
+MAX_BODY_BYTES = 64 * 1024  # forms are far below
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "object-src 'none'",
@@ -58,11 +60,11 @@ SECURITY_HEADERS = {
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def create_app(db: Database, key_lines: Mapping[str, str], routers: Sequence[APIRouter] = ()) -> FastAPI:
+def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None = None) -> FastAPI:
     """The application over an opened database.
 
-    `key_lines` are the hub's public keys by role (log, receipts, events); `routers` are those of features that bring
-    their own way of authenticating, such as stations delivering envelopes.
+    `key_lines` are the hub's public keys by role (log, receipts, events). With `intake`, stations may also deliver
+    their envelopes by HTTP.
     """
     app = FastAPI(
         title="Custodock",
@@ -85,9 +87,11 @@ def create_app(db: Database, key_lines: Mapping[str, str], routers: Sequence[API
         station_api.router,
         recording_api.router,
         log_api.router,
-        *routers,
     ):
         app.include_router(router)
+    if intake is not None:
+        app.state.intake = intake
+        app.include_router(delivery_api.router, max_body_size=delivery_api.MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=STATIC_DIR))
     app.add_middleware(_Headers)
     app.add_exception_handler(DomainError, _on_domain_error)
@@ -152,7 +156,7 @@ def _metric(name: str, help_text: str, value: int) -> str:
     return f"# HELP custodock_{name} {help_text}\n# TYPE custodock_{name} gauge\ncustodock_{name} {value}\n"
 
 
-def answer_problem(request: Request, problem: Problem) -> Response:
+def answer_problem(request: Request, problem: Problem, detail: str = "") -> Response:
     """A problem as a page for people, as RFC 9457 for programs, or as the way to where it is solved."""
     words = words_of(request)
     headers = {"retry-after": str(problem.retry_after_seconds)} if problem.retry_after_seconds else {}
@@ -161,7 +165,7 @@ def answer_problem(request: Request, problem: Problem) -> Response:
             "type": f"urn:custodock:problem:{problem.code}",
             "title": words.say(problem.title),
             "status": problem.http_status,
-            "detail": words.say(problem.advice),
+            "detail": detail or words.say(problem.advice),
             "code": problem.code,
         }
         return JSONResponse(body, problem.http_status, headers, media_type="application/problem+json")
@@ -181,8 +185,8 @@ def answer_problem(request: Request, problem: Problem) -> Response:
 async def _on_domain_error(request: Request, error: Exception) -> Response:
     if isinstance(error, Problem):
         return answer_problem(request, error)
-    status = error.http_status if isinstance(error, DomainError) else 500
-    return answer_problem(request, NotFound() if status == 404 else BadQuery())
+    not_found = isinstance(error, DomainError) and error.http_status == 404
+    return answer_problem(request, NotFound() if not_found else BadQuery(), str(error))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

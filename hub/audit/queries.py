@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +14,7 @@ from custody.errors import CustodyError
 from custody.merkle import verify_inclusion
 from hub import log
 from hub.db import Database
+from hub.logqueries import Proof
 from hub.problems import NotFound
 from hub.tables import checkpoint, log_entry, station
 
@@ -73,8 +73,7 @@ class EntryProof:
     @property
     def proof_text(self) -> str:
         """The proof as C2SP tlog-proof: to hand out with the envelope."""
-        hashes = "".join(base64.b64encode(bytes.fromhex(h)).decode() + "\n" for h in self.path)
-        return f"c2sp.org/tlog-proof@v1\nindex {self.entry.index}\n{hashes}\n{self.checkpoint.note}"
+        return Proof(self.entry.index, tuple(bytes.fromhex(h) for h in self.path), self.checkpoint.note).text
 
 
 def load_checkpoint(db: Database) -> CheckpointNow:
