@@ -59,7 +59,7 @@ def examine(path: bytes, trusted: Sequence[VerifyKey], on_start: Callable[[int],
     findings: list[Finding] = []
     top = enclosing_docking(path)
     if top is not None and top != path:
-        findings.append(Finding(Kind.INSIDE_DOCKING, top, detail=path.decode(errors="backslashreplace")))
+        findings.append(Finding(Kind.INSIDE_DOCKING, top, detail=path.decode(errors="surrogateescape")))
     places = find_places(top or path)
     findings += [Finding(Kind.UNREADABLE, folder, detail=why) for folder, why in places.unreadable]
     on_start(sum(_announced_bytes(folder) for folder in places.dockings))

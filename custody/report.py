@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -12,10 +11,6 @@ from custody.finding import ChunkRange, Exit, Finding, Kind
 
 Lang = Literal["zh", "en"]
 Text = tuple[str, str]  # English, Chinese
-
-_ACTIVE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
-)
 
 TEXT: dict[Kind, Text] = {
     Kind.ALTERED: ("ALTERED: content is not what was sealed", "被改动：内容与封存时不符"),
@@ -146,9 +141,15 @@ _VERDICTS: dict[Exit, Text] = {
 
 
 def inert(name: bytes | str) -> str:
-    """A name for a terminal or page: bytes that are not UTF-8, controls and invisible characters become escapes."""
-    text = name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
-    return _ACTIVE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+    """A name for a terminal or page: one to one, with whatever does not print, and the backslash, as an escape."""
+    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+    return text if text.isprintable() and "\\" not in text else "".join(map(_inert_char, text))
+
+
+def _inert_char(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode()
 
 
 def render(report: Report, lang: Lang) -> Iterator[str]:

@@ -103,4 +103,4 @@ def _key(docking_id: str, sha256: str, size_bytes: int) -> bytes:
 
 
 def _shown(folder: bytes) -> str:
-    return folder.decode(errors="backslashreplace")
+    return folder.decode(errors="surrogateescape")
