@@ -77,7 +77,9 @@ def _sqlite_engine(url: str, *, begin: str) -> Engine:
     def set_up(connection: Any, _entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own: `start` does
         for pragma in (
+            "page_size=8192",  # of a new file: three entries to a page; with 4096 each would waste half of its own
             "journal_mode=WAL",
+            "wal_autocheckpoint=4000",  # 32 MiB: hot index pages are copied back once for many commits
             "synchronous=FULL",  # NORMAL lost committed rows in 499 of 500 simulated power cuts
             "foreign_keys=ON",
             f"busy_timeout={BUSY_TIMEOUT_MS}",

@@ -10,26 +10,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 
-from custody.checkpoint import VerifyKey, parse_key_line
+from custody.checkpoint import SigningKey, VerifyKey, parse_key_line
 from custody.errors import FormatError
 from custody.events import StationFrozen
-from custody.receipt import MAX_RECEIPT_ENTRIES, Receipt, ReceiptEntry, ResendRequest, seal_receipt
+from custody.receipt import ReceiptEntry
 from custody.topics import parse_station_topic
 from hub import log
+from hub.answers import Answer, Answers, Taken
 from hub.chains import ChainEnd, Verdict, chain_ends, judge, logged_entries, move_heads
 from hub.db import Database
 from hub.errors import HubError
 from hub.keys import HubKeys
-from hub.opening import Link, Message, Refused, open_message
+from hub.opening import HTTP_TOPIC, Link, Message, Refused, open_message
 from hub.projections import Projection
 from hub.refusals import count_refused, minute_of, state_refused
 from hub.states import State, keep_states, read_state
@@ -39,16 +40,8 @@ from hub.times import now_utc, to_text
 logger = logging.getLogger("hub.intake")
 
 MAX_BATCH = 500
-RESEND_EVERY = timedelta(seconds=2)
-_OPEN_AT_ONCE = 32  # fewer are opened without a second thread
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Signed bytes for one station's receipts topic."""
-
-    station: str
-    raw: bytes
+Opened = Link | State | Refused
 
 
 @dataclass(slots=True)
@@ -70,10 +63,8 @@ class _Batch:
     accepted: int = 0
     duplicates: int = 0
     refused: list[Refused] = field(default_factory=list)
-    gaps: dict[str, int] = field(default_factory=dict)  # station: seq to ask for
-    receipts: dict[str, dict[int, ReceiptEntry]] = field(default_factory=dict)
     forks: list[Link] = field(default_factory=list)
-    note: str = ""
+    taken: Taken = field(default_factory=Taken)
 
 
 class Intake:
@@ -85,25 +76,41 @@ class Intake:
         self._one_at_a_time = threading.Lock()
         self._db, self._keys, self._offset = db, keys, utc_offset_minutes
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="open")
-        self._threads = threads
         self._stations: dict[str, VerifyKey] = {}
-        self._asked_at: dict[str, datetime] = {}
         self._stated_minute = ""
+
+    @property
+    def receipt_key(self) -> SigningKey:
+        """The key that seals answers."""
+        return self._keys.receipts
 
     def close(self) -> None:
         """Let the threads go."""
         self._pool.shutdown()
 
-    def take(self, messages: Sequence[Message]) -> list[Answer]:
-        """Handle up to `MAX_BATCH` messages of any kind; when this returns, all is committed.
+    def open(self, messages: Sequence[Message]) -> Future[list[Opened]]:
+        """Begin to open messages in another thread. Raises SQLAlchemy's errors when stations cannot be looked up."""
+        self._learn_stations(messages)
+        return self._pool.submit(_open_all, messages, self._stations)
 
-        Raises SQLAlchemy's errors when the database fails and HubError when the log is untrusted: then nothing of the
-        batch that failed was committed, and it may be given again.
+    def commit(self, opened: Sequence[Opened]) -> Taken:
+        """Handle opened messages in one transaction; when this returns, all is durable.
+
+        Raises SQLAlchemy's errors when the database fails and HubError when the log is untrusted: then nothing was
+        committed that was not whole, and all of it may be given again.
         """
+        links = [one for one in opened if isinstance(one, Link)]
+        links.sort(key=lambda link: (link.station, link.seq))  # shared subscriptions may swap neighbours
+        states = [one for one in opened if isinstance(one, State)]
+        refused = [one for one in opened if isinstance(one, Refused)]
         with self._one_at_a_time:
-            self._learn_stations(messages)
-            links, states, refused = self._sort(messages)
             return self._commit(links, states, refused, project=True)
+
+    def take(self, messages: Sequence[Message]) -> list[Answer]:
+        """Open and commit up to `MAX_BATCH` messages, and seal the answers at once. Raises as `commit` does."""
+        answers = Answers(self._keys.receipts)
+        answers.add(self.commit(self.open(messages).result()))
+        return answers.seal(now_utc())
 
     def tick(self) -> None:
         """Call about once a second: states refused messages in the log once their minute is over."""
@@ -124,54 +131,9 @@ class Intake:
             rows = connection.execute(select(station.c.id, station.c.key_line)).all()
         self._stations = {row.id: _key(row.key_line) for row in rows}
 
-    def _sort(self, messages: Sequence[Message]) -> tuple[list[Link], list[State], list[Refused]]:
-        envelopes: list[Message] = []
-        states: list[State] = []
-        refused: list[Refused] = []
-        for message in messages:
-            match self._channel(message):
-                case Message():
-                    envelopes.append(message)
-                case State() as state:
-                    states.append(state)
-                case Refused() as refusal:
-                    refused.append(refusal)
-        links = []
-        for opened in self._open(envelopes):
-            if isinstance(opened, Link):
-                links.append(opened)
-            else:
-                refused.append(opened)
-        links.sort(key=lambda link: (link.station, link.seq))  # shared subscriptions may swap neighbours
-        return links, states, refused
-
-    def _channel(self, message: Message) -> Message | State | Refused:
-        if message.station is None and not message.topic.startswith("custodock/"):
-            return message  # over HTTP
-        try:
-            name, channel, bay = parse_station_topic(message.topic)
-        except FormatError:
-            return Refused(message, "bad_topic")
-        if channel == "events":
-            return message
-        if name not in self._stations:
-            return Refused(message, "unknown_station")
-        try:
-            return read_state(name, bay, message.raw)
-        except FormatError:
-            return Refused(message, "bad_format")
-
-    def _open(self, messages: list[Message]) -> Iterable[Link | Refused]:
-        if len(messages) < _OPEN_AT_ONCE:
-            return _open_all(messages, self._stations)
-        share = -(-len(messages) // self._threads)
-        parts = [messages[i : i + share] for i in range(0, len(messages), share)]
-        done = [self._pool.submit(_open_all, part, self._stations) for part in parts]
-        return [opened for part in done for opened in part.result()]
-
     # --- one transaction ---
 
-    def _commit(self, links: list[Link], states: list[State], refused: list[Refused], *, project: bool) -> list[Answer]:
+    def _commit(self, links: list[Link], states: list[State], refused: list[Refused], *, project: bool) -> Taken:
         now = now_utc()
         batch = _Batch(refused=list(refused))
         try:
@@ -180,7 +142,7 @@ class Intake:
                     self._append(tx, entries, links, batch, now, project=project)
                     keep_states(tx, states, now)
                     count_refused(tx, batch.refused, now)
-                batch.note = entries.note
+                batch.taken.note = entries.note
         except HubError:
             raise
         except Exception as error:
@@ -188,16 +150,18 @@ class Intake:
                 raise
             return self._set_aside(links, states, refused, error, project=project)
         self._count(batch)
-        return self._answers(batch, now)
+        for link in batch.forks:  # a frozen station gets no receipts, not even for what came before in this batch
+            batch.taken.receipts.pop(link.station, None)
+        return batch.taken
 
     def _set_aside(
         self, links: list[Link], states: list[State], refused: list[Refused], error: Exception, *, project: bool
-    ) -> list[Answer]:
+    ) -> Taken:
         """Halve the batch until the message that breaks it stands alone; log it without index rows, or refuse it."""
         if len(links) + len(states) > 1:
             half, half_states = len(links) // 2, len(states) // 2
             first = self._commit(links[:half], states[:half_states], refused, project=project)
-            return first + self._commit(links[half:], states[half_states:], [], project=project)
+            return first.joined(self._commit(links[half:], states[half_states:], [], project=project))
         if not links and not states:
             raise error
         logger.error("message_set_aside error=%r project=%s", error, project)
@@ -239,12 +203,12 @@ class Intake:
             elif verdict is Verdict.DUPLICATE:
                 batch.duplicates += 1
             elif verdict is Verdict.GAP:
-                batch.gaps[link.station] = end.seq + 1
+                batch.taken.resend[link.station] = end.seq + 1
                 continue
             else:
                 self._refuse(tx, entries, link, end, batch, verdict, received_at)
                 continue
-            batch.receipts.setdefault(link.station, {})[link.seq] = ReceiptEntry(link.seq, link.sha256, index)
+            batch.taken.receipts.setdefault(link.station, {})[link.seq] = ReceiptEntry(link.seq, link.sha256, index)
         move_heads(tx, moved, received_at)
         projection.write(tx)
 
@@ -279,28 +243,11 @@ class Intake:
         self.counters.commits += 1
         self.counters.accepted += batch.accepted
         self.counters.duplicates += batch.duplicates
-        self.counters.gaps += len(batch.gaps)
+        self.counters.gaps += len(batch.taken.resend)
         self.counters.refused += len(batch.refused)
         self.counters.forks += len(batch.forks)
         for link in batch.forks:
             logger.critical("station_frozen station=%s seq=%d sha256=%s", link.station, link.seq, link.sha256)
-
-    def _answers(self, batch: _Batch, now: datetime) -> list[Answer]:
-        answers = []
-        forked = {link.station for link in batch.forks}
-        for name, by_seq in batch.receipts.items():
-            if name in forked:
-                continue
-            entries = [by_seq[seq] for seq in sorted(by_seq)]
-            for i in range(0, len(entries), MAX_RECEIPT_ENTRIES):
-                receipt = Receipt(name, tuple(entries[i : i + MAX_RECEIPT_ENTRIES]), batch.note)
-                answers.append(Answer(name, seal_receipt(receipt, self._keys.receipts)))
-        for name, from_seq in batch.gaps.items():
-            if name not in self._asked_at or now - self._asked_at[name] >= RESEND_EVERY:
-                self._asked_at[name] = now
-                logger.warning("gap station=%s from_seq=%d", name, from_seq)
-                answers.append(Answer(name, seal_receipt(ResendRequest(name, from_seq), self._keys.receipts)))
-        return answers
 
 
 def _is_ours(error: Exception) -> bool:
@@ -310,16 +257,33 @@ def _is_ours(error: Exception) -> bool:
     return isinstance(error, DatabaseError | InterfaceError | OSError | MemoryError)
 
 
-def _open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> list[Link | Refused]:
+def _open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> list[Opened]:
     return [_open_safely(message, keys) for message in messages]
 
 
-def _open_safely(message: Message, keys: Mapping[str, VerifyKey]) -> Link | Refused:
+def _open_safely(message: Message, keys: Mapping[str, VerifyKey]) -> Opened:
     try:
-        return open_message(message, keys)
+        return _open_one(message, keys)
     except Exception:  # a fault of ours in reading one message must not stop the others, for ever and again
         logger.exception("message_unprocessable bytes=%d", len(message.raw))
         return Refused(message, "unprocessable")
+
+
+def _open_one(message: Message, keys: Mapping[str, VerifyKey]) -> Opened:
+    if message.topic == HTTP_TOPIC:
+        return open_message(message, keys)
+    try:
+        name, channel, bay = parse_station_topic(message.topic)
+    except FormatError:
+        return Refused(message, "bad_topic")
+    if channel == "events":
+        return open_message(message, keys)
+    if name not in keys:
+        return Refused(message, "unknown_station")
+    try:
+        return read_state(name, bay, message.raw)
+    except FormatError:
+        return Refused(message, "bad_format")
 
 
 @lru_cache(maxsize=4096)

@@ -50,9 +50,9 @@ class Appender:
     Invariant: `size` is the index that the next entry gets, final because the lock is held until the commit.
     """
 
-    def __init__(self, keys: HubKeys, head: LogHead, at: datetime, note: str) -> None:
-        """`note`: the checkpoint of `head`."""
-        self.note = note  # after the block: the checkpoint that covers everything added
+    def __init__(self, keys: HubKeys, head: LogHead, at: datetime) -> None:
+        """`head` was read under the lock."""
+        self.note = ""  # after the block: the checkpoint that covers everything in the log
         self._keys, self._head, self._at = keys, head, at
         self._at_text = to_text(at)
         self._own_seq, self._own_hash = head.own_seq, head.own_hash
@@ -89,6 +89,7 @@ class Appender:
     def flush(self, tx: Connection) -> None:
         """Write entries, tiles, state and checkpoint. Raises LogUntrusted when the state moved under our lock."""
         if not self._rows:
+            self.note = newest_note(tx)
             return
         tree = CompactRange(self._head.size, self._head.roots)
         for leaf in self._leaves:
@@ -112,7 +113,7 @@ def appending(tx: Connection, keys: HubKeys, at: datetime) -> Iterator[Appender]
     Take it before reading what decides about an entry: the lock is what makes the decision hold.
     """
     head = lock(tx)
-    appender = Appender(keys, head, at, newest_note(tx))
+    appender = Appender(keys, head, at)
     yield appender
     appender.flush(tx)
 

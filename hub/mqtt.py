@@ -13,7 +13,12 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -25,10 +30,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from custody.errors import FormatError
 from custody.topics import LOG_CHECKPOINT, TOPICS, parse_station_topic, station_topic, subscription
 from hub import log
+from hub.answers import Answers
 from hub.db import Database
-from hub.intake import MAX_BATCH, Answer, Intake
+from hub.intake import MAX_BATCH, Intake, Opened
 from hub.opening import Message
 from hub.settings import Settings, broker_address
+from hub.times import now_utc
 
 logger = logging.getLogger("hub.mqtt")
 
@@ -36,9 +43,13 @@ RECEIVE_MAXIMUM = 1000
 SESSION_SECONDS = 7 * 24 * 3600
 KEEPALIVE_SECONDS = 30
 LONGEST_WAIT_SECONDS = 30.0
-_GATHER_SECONDS = 0.003  # how long the line must be quiet before a batch that is not full is committed
-_SLOWEST_GATHER_SECONDS = 0.1
+_GATHER_SECONDS = 0.002  # the line is quiet when nothing came for so long
+_IDLE_SECONDS = 0.2
+_ANSWERS_SECONDS = 0.1  # receipts of a busy station are gathered for so long
 _TICK_SECONDS = 1.0
+_CHUNK = 25  # messages handed to an opening thread at once
+_SMALLEST_COMMIT = 50  # half the delivery window of the embedded broker: one half is opened while the other commits
+T_ = TypeVar("T_")
 
 
 class BufferedSocket(socket.socket):
@@ -82,7 +93,9 @@ class HubLine:
         self.connected = False
         self._settings, self._db, self._intake = settings, db, intake
         self._stopping = threading.Event()
-        self._batch: list[mqtt.MQTTMessage] = []
+        self._batch: list[mqtt.MQTTMessage] = []  # received, not yet being opened
+        self._opening: deque[tuple[list[mqtt.MQTTMessage], Future[list[Opened]]]] = deque()
+        self._answers = Answers(intake.receipt_key)
         self._published_note = ""
         self._client = self._make_client()
 
@@ -115,49 +128,75 @@ class HubLine:
 
     def _serve(self) -> None:
         """Until the connection ends or we are stopped."""
-        first_at = next_tick = time.monotonic()
+        next_tick = next_answers = time.monotonic()
         while not self._stopping.is_set():
             held = len(self._batch)
-            if self._client.loop(_GATHER_SECONDS if held else 0.2) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            busy = held or self._opening
+            if self._client.loop(_GATHER_SECONDS if busy else _IDLE_SECONDS) != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 logger.warning("broker_connection_lost")
                 return
+            dry = len(self._batch) == held
+            if not (self._begin_opening(all_held=dry) and self._commit_opened(dry=dry)):
+                return
             now = time.monotonic()
-            if not held:
-                first_at = now
-            quiet = len(self._batch) == held
-            if held and (quiet or len(self._batch) >= MAX_BATCH or now - first_at >= _SLOWEST_GATHER_SECONDS):
-                if not self._take_batch():
-                    return
-                first_at = time.monotonic()
+            if now >= next_answers or not (self._batch or self._opening):
+                next_answers = now + _ANSWERS_SECONDS
+                self._send_answers()
             if now >= next_tick:
                 next_tick = now + _TICK_SECONDS
                 self._tick()
         self._client.disconnect()
 
-    def _take_batch(self) -> bool:
-        """Commit, acknowledge, answer. False when the connection was lost while our database failed.
-
-        A crash before the commit: the broker sends all of it again. A crash between commit and acknowledgement: all of
-        it comes again as duplicates, which get their receipts again.
-        """
-        taken = self._batch[:MAX_BATCH]
-        messages = [_message(m) for m in taken]
-        wait = 0.2
-        while True:
-            try:
-                answers = self._intake.take(messages)
-                break
-            except (SQLAlchemyError, OSError):
-                logger.exception("intake_failed messages=%d retry_seconds=%.1f", len(messages), wait)
-            if not self._idle(wait):
+    def _begin_opening(self, *, all_held: bool) -> bool:
+        """Hand messages to the threads that open them. False when the connection was lost meanwhile."""
+        while len(self._batch) >= _CHUNK or (all_held and self._batch):
+            chunk = self._batch[:_CHUNK]
+            opening = self._insist(partial(self._intake.open, [_message(m) for m in chunk]))
+            if opening is None:
                 return False
-            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
-        del self._batch[: len(taken)]
+            del self._batch[:_CHUNK]
+            self._opening.append((chunk, opening))
+        return True
+
+    def _commit_opened(self, *, dry: bool) -> bool:
+        """Commit the oldest messages, once the line is quiet or enough are in hand. False: the connection was lost.
+
+        While these are committed, the threads open what came after them. A crash before the commit: the broker sends
+        all of it again. A crash between commit and acknowledgement: all of it comes again as duplicates, which get
+        their receipts again.
+        """
+        in_hand = sum(len(chunk) for chunk, _ in self._opening)
+        if not in_hand or (not dry and in_hand < MAX_BATCH):
+            return True
+        taken: list[mqtt.MQTTMessage] = []
+        opened: list[Opened] = []
+        while self._opening and len(taken) < MAX_BATCH:
+            chunk, opening = self._opening[0]
+            if len(taken) >= _SMALLEST_COMMIT and not opening.done():
+                break
+            taken += chunk
+            opened += opening.result()
+            self._opening.popleft()
+        done = self._insist(partial(self._intake.commit, opened))
+        if done is None:
+            return False
         for message in taken:
             if message.qos:
                 self._client.ack(message.mid, message.qos)
-        self._answer(answers)
+        self._answers.add(done)
         return True
+
+    def _insist(self, work: Callable[[], T_]) -> T_ | None:
+        """Do `work` until our database lets us; None when the connection was lost meanwhile, so it all comes again."""
+        wait = 0.2
+        while True:
+            try:
+                return work()
+            except (SQLAlchemyError, OSError):
+                logger.exception("intake_failed nothing_acknowledged retry_seconds=%.1f", wait)
+            if not self._idle(wait):
+                return None
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
     def _idle(self, seconds: float) -> bool:
         """Keep the connection alive for a while; False when it was lost or we are stopped."""
@@ -167,22 +206,18 @@ class HubLine:
                 return False
         return True
 
-    def _answer(self, answers: list[Answer]) -> None:
-        for answer in answers:
+    def _send_answers(self) -> None:
+        for answer in self._answers.seal(now_utc()):
             self._client.publish(station_topic(answer.station, "receipts"), answer.raw, qos=1)
-        if answers:
-            self._publish_checkpoint()
 
     def _tick(self) -> None:
         try:
             self._intake.tick()
-            self._publish_checkpoint()
+            with self._db.read() as connection:
+                note = log.newest_note(connection)
         except SQLAlchemyError:
             logger.exception("tick_failed")
-
-    def _publish_checkpoint(self) -> None:
-        with self._db.read() as connection:
-            note = log.newest_note(connection)
+            return
         if note != self._published_note:
             self._client.publish(LOG_CHECKPOINT, note.encode(), qos=1, retain=True)
             self._published_note = note
@@ -191,6 +226,7 @@ class HubLine:
         # message ids belong to the connection: an old one must never acknowledge a new message
         self.connected = False
         self._batch.clear()
+        self._opening.clear()
         self._published_note = ""
 
     # --- paho's callbacks, all within loop() ---

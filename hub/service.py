@@ -51,6 +51,7 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: None)
     gc.collect()
     gc.freeze()  # what is loaded now stays: full collections need not walk it again while a batch waits
+    gc.set_threshold(20_000, 20, 50)  # envelopes hold no cycles; the default would look for some 14 times a batch
     failure = _serve(settings, db, intake, server)
     intake.close()
     db.close()
