@@ -65,13 +65,18 @@ class Run:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.failure: BaseException | None = None
         self.abandoned = False  # nobody waits for results any more: stop at the next chunk, keep what is durable
-        self.source_lane = Lane("source", self.fail)
-        self.whole_lane = Lane("whole", self.fail)
-        self.leaf_lane = Lane("leaf", self.fail)
-        self.write_lanes = (Lane("write-a", self.fail), Lane("write-b", self.fail))
-        self.commit_lane = Lane("commit", self.fail)
-        self.check_lane = Lane("check", self.fail)
-        self.publish_lane = Lane("publish", self.fail)
+        self._lanes: list[Lane] = []  # upstream first
+        self.source_lane = self._lane("source")
+        self.whole_lane = self._lane("whole")
+        self.leaf_lane = self._lane("leaf")
+        self.write_lanes = (self._lane("write-a"), self._lane("write-b"))
+        self.commit_lane = self._lane("commit")
+        self.check_lane = self._lane("check")
+        self.publish_lane = self._lane("publish")
+
+    def _lane(self, name: str) -> Lane:
+        self._lanes.append(Lane(name, self.fail))
+        return self._lanes[-1]
 
     @property
     def halted(self) -> bool:
@@ -90,14 +95,6 @@ class Run:
 
     def finish(self) -> None:
         """Let every lane end its work, upstream first, so that nothing under way is lost."""
-        lanes = (
-            self.source_lane,
-            self.whole_lane,
-            self.leaf_lane,
-            *self.write_lanes,
-            self.commit_lane,
-            self.check_lane,
-        )
-        for lane in lanes:
+        for lane in self._lanes:
             lane.close()
         self.ring.close()
