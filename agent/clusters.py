@@ -101,15 +101,6 @@ class Table:
         """What the table says of one cluster: the next one, 0 for free, or an end or bad mark. Raises SourceGone."""
         return self.page(cluster // self.per_page)[cluster % self.per_page]
 
-    def allocated(self) -> Iterator[int]:
-        """Every cluster that is neither free nor marked bad. Raises SourceGone."""
-        bad = self._layout.entry_mask - 8
-        for number in range(-(-(self._layout.clusters + 2) // self.per_page)):
-            base = number * self.per_page
-            for index, link in enumerate(self.page(number)):
-                if link and link != bad and self._layout.holds(base + index):
-                    yield base + index
-
     def chain(self, first: int, clusters_max: int) -> Chain:
         """Follow a chain for at most `clusters_max` clusters; `problem` names a loop, a broken or a foreign link.
 
@@ -183,23 +174,35 @@ class Claims:
             self._taken[first : first + count] = b"\x01" * count
         return shared
 
-    def unclaimed(self, allocated: Iterator[int]) -> Iterator[int]:
-        """Those of the allocated clusters that nobody has claimed so far."""
-        taken = self._taken
-        return (cluster for cluster in allocated if taken and not taken[cluster])
+    def unclaimed(self, start: int, end: int) -> Iterator[int]:
+        """The clusters of [start, end) that nobody has claimed so far."""
+        cluster = self._taken.find(0, max(start, 2), end)
+        while cluster >= 0:
+            yield cluster
+            cluster = self._taken.find(0, cluster + 1, end)
+
+
+def unclaimed_in_table(table: Table, layout: Layout, claims: Claims) -> Iterator[int]:
+    """Allocated clusters that no listed file claims, by the allocation table. Raises SourceGone."""
+    bad = layout.entry_mask - 8
+    for number in range(-(-(layout.clusters + 2) // table.per_page)):
+        base, page = number * table.per_page, table.page(number)
+        if page.count(0) < len(page):
+            for cluster in claims.unclaimed(base, base + len(page)):
+                if page[cluster - base] not in (0, bad):
+                    yield cluster
 
 
 def lost_heads(table: Table, layout: Layout, claims: Claims) -> Iterator[int]:
     """Unclaimed clusters that no unclaimed cluster points at: where lost chains begin. Raises SourceGone."""
-    if layout.clusters > CHECKED_CLUSTERS_MAX:
-        return
-    pointed_at = bytearray(layout.clusters + 2)
-    for cluster in claims.unclaimed(table.allocated()):
+    pointed_at: bytearray | None = None
+    for cluster in unclaimed_in_table(table, layout, claims):
+        pointed_at = pointed_at or bytearray(layout.clusters + 2)
         link = table.link(cluster)
         if layout.holds(link):
             pointed_at[link] = 1
-    for cluster in claims.unclaimed(table.allocated()):
-        if not pointed_at[cluster]:
+    for cluster in unclaimed_in_table(table, layout, claims) if pointed_at else ():
+        if pointed_at and not pointed_at[cluster]:
             yield cluster
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain as one_after_another
 
 from agent import exfat, fat
-from agent.clusters import Chain, Claims, Layout, Node, Table, lost_heads
+from agent.clusters import CHECKED_CLUSTERS_MAX, Chain, Claims, Layout, Node, Table, lost_heads, unclaimed_in_table
 from agent.errors import SourceUnreadable
 from agent.extents import ZEROS, ExtentReader
 from agent.medium import Medium
@@ -189,6 +189,9 @@ class _Listing:
         In the second case they are given as files, so that their content is saved, and lost folders are walked first.
         """
         yield from self._table_faults()
+        if self._layout.clusters > CHECKED_CLUSTERS_MAX:
+            detail = f"{self._layout.clusters} clusters are too many to look for lost ones"
+            yield Finding(FindingKind.SKIPPED_SPECIAL, (ORPHANS,), detail)
         if self._has_holes:
             looks_like_directory = exfat.looks_like_directory if self._volume.is_exfat else fat.looks_like_directory
             for cluster in self._heads():
@@ -208,36 +211,35 @@ class _Listing:
             yield Finding(FindingKind.ORPHAN, (ORPHANS,), f"{many - ORPHANS_MAX} more pieces belong to no listed file")
         yield from self._table_faults()
 
-    def _allocated(self) -> Iterator[int]:
+    def _unclaimed(self) -> Iterator[int]:
+        """Allocated clusters that no file claims so far."""
         if not self._volume.is_exfat:
-            return self._volume.table.allocated()
-        return self._bitmap(*self._volume.special.bitmap) if self._volume.special.bitmap else iter(())
-
-    def _bitmap(self, first: int, size: int) -> Iterator[int]:
-        """The clusters that exFAT's allocation bitmap marks; where it is unreadable, none."""
-        pieces, _, _ = self._volume.extents(_Folder((), first, size, contiguous=False))
-        cluster = 2
-        for _, data, length in self._volume.medium.blocks(pieces):
-            for index, bits in enumerate(data or b""):
-                for bit in range(8) if bits else ():
-                    if bits >> bit & 1 and self._layout.holds(cluster + index * 8 + bit):
-                        yield cluster + index * 8 + bit
-            cluster += length * 8
+            yield from unclaimed_in_table(self._volume.table, self._layout, self._claims)
+        elif self._volume.special.bitmap:
+            first, size = self._volume.special.bitmap
+            pieces, _, _ = self._volume.extents(_Folder((), first, size, contiguous=False))
+            base = 2
+            for _, bits, length in self._volume.medium.blocks(pieces):
+                if bits and bits.count(0) < length:
+                    for cluster in self._claims.unclaimed(base, base + length * 8):
+                        if bits[(cluster - base) >> 3] >> ((cluster - base) & 7) & 1:
+                            yield cluster
+                base += length * 8
 
     def _heads(self) -> Iterator[int]:
         """Unclaimed clusters at which something may begin."""
         if self._volume.is_exfat:
-            return self._claims.unclaimed(self._allocated())
+            return self._unclaimed()
         return lost_heads(self._volume.table, self._layout, self._claims)
 
     def _lost(self) -> Iterator[Chain]:
         """What is unclaimed, in chains (FAT) or runs (exFAT: most files have no chain there)."""
-        if not self._volume.is_exfat:
-            for cluster in one_after_another(self._heads(), self._claims.unclaimed(self._allocated())):
+        if not self._volume.is_exfat:  # after the heads, what is left lies on loops without a beginning
+            for cluster in one_after_another(self._heads(), self._unclaimed()):
                 yield self._volume.table.chain(cluster, self._layout.clusters)
             return
         first, count = 0, 0
-        for cluster in self._claims.unclaimed(self._allocated()):
+        for cluster in self._unclaimed():
             if cluster != first + count:
                 if count:
                     yield Chain([(first, count)], None)

@@ -5,12 +5,13 @@ and file content is checked against them before it is given out, by the file's o
 The library calls back into Python while it holds its own mutexes: one thread at a time, as agent/source.py says anyway.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pytsk3
 
 from agent.errors import ReadFault, SourceGone, SourceUnreadable
+from agent.extents import ZEROS
 from agent.medium import Medium
 
 FAILURES = (OSError, RuntimeError)  # what the library raises for anything
@@ -101,6 +102,22 @@ class SleuthReader:
                 "Keep the card and do not record on it again.",
                 "存储卡无法读取该文件的位置信息。其余内容照常复制。请保留该卡，勿再用于录制。",
             )
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether its content may lie in its own entry and not in blocks."""
+        return not self._content.runs and self._size_bytes > 0
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Where the file lies, for `ExtentReader`; what no run covers is a hole."""
+        end = 0
+        for start, at, length in sorted(self._content.runs):
+            if start > end:
+                yield start - end, ZEROS
+            yield length, at
+            end = start + length
+        if end < self._size_bytes:
+            yield self._size_bytes - end, ZEROS
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer` from `offset`; 0 at the end. Raises ReadFault for the first bad range inside it, SourceGone."""

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytsk3
 
 from agent.errors import SourceUnreadable
+from agent.extents import ExtentReader
 from agent.medium import Medium
 from agent.sleuth import FAILURES, Content, Identity, Image, Runs, SleuthReader
-from agent.source import Entry, Finding, FindingKind, TimeBasis
+from agent.source import Entry, Finding, FindingKind, Reader, TimeBasis
 
 _EXT, _NTFS = "ext", "NTFS"
 _CONTENT = (pytsk3.TSK_FS_ATTR_TYPE_DEFAULT, pytsk3.TSK_FS_ATTR_TYPE_NTFS_DATA)
@@ -36,6 +37,7 @@ class SleuthVolume:
 
     def __init__(self, medium: Medium, start: int, kind: str) -> None:
         """`start` is a byte of the medium. Raises SourceUnreadable, SourceGone."""
+        self._medium = medium
         self._image = Image(medium)
         self._start = start
         self._ntfs = kind == _NTFS
@@ -73,10 +75,15 @@ class SleuthVolume:
             pending += reversed(below)
         yield from self._other_bad()
 
-    def open(self, handle: str) -> SleuthReader:
+    def open(self, handle: str) -> Reader:
         """Open what `walk` gave this handle. Raises SourceUnreadable, SourceGone."""
         inode, readable, size, mtime, ctime = (int(field) for field in handle.split(":"))
-        return SleuthReader(self._image, lambda: self._content(inode), (size, mtime, ctime), readable)
+        reader = SleuthReader(self._image, lambda: self._content(inode), (size, mtime, ctime), readable)
+        if self._ntfs or reader.is_inline:
+            return reader
+        # On ext the runs say everything, and reading them ourselves is three times as fast. NTFS also knows how much of
+        # a run was ever written, which pytsk3 does not tell.
+        return ExtentReader(self._medium, reader.pieces(), readable, reader.changed)
 
     def _content(self, inode: int) -> Content:
         """Raises OSError, RuntimeError."""

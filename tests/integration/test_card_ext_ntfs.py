@@ -71,6 +71,10 @@ def test_holes_unwritten_space_and_fragments(tmp_path: Path) -> None:
         with (folder / "hole.mp4").open("wb") as file:
             file.seek(5_000_000)
             file.write(CLIP)
+        (folder / "only-a-hole.mp4").touch()
+        os.truncate(folder / "only-a-hole.mp4", 1_000_000)
+        (folder / "ends-in-a-hole.mp4").write_bytes(CLIP)
+        os.truncate(folder / "ends-in-a-hole.mp4", 4_000_000)
         with (folder / "reserved.mp4").open("wb") as file:
             file.write(CLIP[:100_000])
             os.posix_fallocate(file.fileno(), 0, 2_000_000)
