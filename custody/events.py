@@ -28,7 +28,7 @@ MAX_SEALED_GAPS = 100
 class Gap:
     """Bytes that the source could not give; the copy holds zeros there."""
 
-    offset_bytes: int
+    offset_bytes: int  # within the file
     length_bytes: int
 
 
@@ -36,29 +36,29 @@ class Gap:
 class Media:
     """What the container says of itself; None where it says nothing."""
 
-    container: str | None = None
-    duration_ms: int | None = None
-    started_at: str | None = None
+    container: str | None = None  # format name, such as MPEG-4
+    duration_ms: int | None = None  # playing time
+    started_at: str | None = None  # as the container writes it; a camera's claim
     video_codec: str | None = None
     audio_codec: str | None = None
-    width: int | None = None
-    height: int | None = None
-    truncated: bool | None = None
-    playable: bool | None = None
+    width: int | None = None  # pixels
+    height: int | None = None  # pixels
+    truncated: bool | None = None  # the container announces more than the file holds
+    playable: bool | None = None  # a player would find its index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """What became of every entry of a card; `listed` is the sum of copied, already_saved and failed."""
 
-    listed: int
-    copied: int
-    already_saved: int
-    failed: int
-    skipped: int
-    deleted_seen: int
-    unreadable: int
-    bytes_copied: int
+    listed: int  # files that the source lists
+    copied: int  # new in the vault, each with a seal
+    already_saved: int  # in the vault since an earlier docking
+    failed: int  # nothing could be saved
+    skipped: int  # links, special files, directory loops
+    deleted_seen: int  # deleted entries and orphans
+    unreadable: int  # directories or entries that could not be read
+    bytes_copied: int  # sum over the copied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class StationStarted(Event):
     """The agent came up."""
 
     TYPE = "station.started.v1"
-    software: str
+    software: str  # name and version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +87,16 @@ class DockingStarted(Event):
     """A camera, card or folder in a bay is about to be offloaded."""
 
     TYPE = "docking.started.v1"
-    docking_id: str
-    camera_id: str
-    bay: str
-    source_kind: Literal["folder", "image", "block_device"]
-    file_systems: tuple[str, ...]
-    labels: tuple[str, ...]
-    volume_ids: tuple[str, ...]
-    source_bytes: int | None
-    new_files: int
-    new_bytes: int
+    docking_id: str  # names this stay of the camera in the bay
+    camera_id: str  # as the dock identified the camera
+    bay: str  # port of the dock, or `cli`
+    source_kind: Literal["folder", "image", "block_device"]  # how the bytes are reached
+    file_systems: tuple[str, ...]  # one per volume
+    labels: tuple[str, ...]  # volume labels, in the same order
+    volume_ids: tuple[str, ...]  # serial numbers or UUIDs, in the same order
+    source_bytes: int | None  # size of the medium; null for a folder
+    new_files: int  # planned to be copied
+    new_bytes: int  # of those files, as listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,26 +107,26 @@ class SegmentSealed(Event):
     """
 
     TYPE = "segment.sealed.v1"
-    docking_id: str
-    camera_id: str
-    bay: str
+    docking_id: str  # see docking.started.v1
+    camera_id: str  # see docking.started.v1
+    bay: str  # see docking.started.v1
     entry: int  # number of the file within its docking, from 1
     path: str  # for people; never to be opened
     path_raw: tuple[str, ...]  # base64 of each component as the source lists it
     version: int  # 1, or more when this path was seen before with other content
     vault_path: str  # relative to the vault's root
-    size_bytes: int
-    sha256: Sha256Hex
-    tree_root: Sha256Hex
-    chunk_bytes: int
-    chunk_count: int
+    size_bytes: int  # of the copy
+    sha256: Sha256Hex  # of the whole copy
+    tree_root: Sha256Hex  # RFC 6962 root over its chunk leaves, see rolling-hash.md
+    chunk_bytes: int  # 1048576
+    chunk_count: int  # number of leaves; 0 for an empty file
     modified_at: str | None  # as the source says, ISO 8601 without zone when `time_basis` is camera_local
-    time_basis: Literal["utc", "camera_local"]
+    time_basis: Literal["utc", "camera_local"]  # what `modified_at` means
     gaps: tuple[Gap, ...]  # the first `MAX_SEALED_GAPS`; the manifest has all
-    gap_count: int
-    gap_bytes: int
-    changed_while_copied: bool
-    media: Media | None
+    gap_count: int  # all of them
+    gap_bytes: int  # zero-filled bytes in all
+    changed_while_copied: bool  # the source changed the file meanwhile
+    media: Media | None  # null when the file was not examined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +134,14 @@ class DockingClosed(Event):
     """The offload ended; the manifest with this digest lists everything that was met."""
 
     TYPE = "docking.closed.v1"
-    docking_id: str
-    camera_id: str
-    bay: str
+    docking_id: str  # see docking.started.v1
+    camera_id: str  # see docking.started.v1
+    bay: str  # see docking.started.v1
     complete: bool  # every listed entry is saved, without gap, change or unreadable part
     reason: str  # "complete", or the code of what stopped or marred it
-    counts: Counts
-    manifest_sha256: Sha256Hex
-    manifest_bytes: int
+    counts: Counts  # as in the last line of the manifest
+    manifest_sha256: Sha256Hex  # over the whole manifest file
+    manifest_bytes: int  # its length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +149,8 @@ class StationEnrolled(Event):
     """The hub accepted a station's key (events of the hub from here on)."""
 
     TYPE = "station.enrolled.v1"
-    station: str
-    key_line: str
+    station: str  # its id
+    key_line: str  # its public key, see checkpoint.md
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +158,10 @@ class StationFrozen(Event):
     """The hub takes nothing more from a station whose history forked, until people have looked."""
 
     TYPE = "station.frozen.v1"
-    station: str
-    reason: str
-    station_seq: int
-    envelope_sha256: Sha256Hex
+    station: str  # its id
+    reason: str  # a code
+    station_seq: int  # where its history forked
+    envelope_sha256: Sha256Hex  # the envelope that does not fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,11 +169,11 @@ class EnvelopeRefused(Event):
     """Messages that the hub did not take in; equal ones within a minute are one event with a count."""
 
     TYPE = "envelope.refused.v1"
-    topic: str
-    reason: str
-    count: int
-    sample_sha256: Sha256Hex
-    sample_bytes: int
+    topic: str  # where it arrived
+    reason: str  # code of the error
+    count: int  # how many equal ones
+    sample_sha256: Sha256Hex  # of the first message
+    sample_bytes: int  # its length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +181,8 @@ class AccountCreated(Event):
     """A person can sign in at the hub."""
 
     TYPE = "account.created.v1"
-    account: str
-    role: str
+    account: str  # sign-in name
+    role: str  # see the access matrix
 
 
 EVENTS: dict[str, type[Event]] = {

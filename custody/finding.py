@@ -66,7 +66,6 @@ class Kind(StrEnum):
     GAPS = "gaps"
     REFERENCE_ELSEWHERE = "reference_elsewhere"
     COPY_OF_DOCKING = "copy_of_docking"
-    MOVED = "moved"
     SEQS_ABSENT = "seqs_absent"
 
 
@@ -78,7 +77,6 @@ INFORMATION = frozenset(
         Kind.GAPS,
         Kind.REFERENCE_ELSEWHERE,
         Kind.COPY_OF_DOCKING,
-        Kind.MOVED,
         Kind.SEQS_ABSENT,
     }
 )

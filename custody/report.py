@@ -109,7 +109,6 @@ TEXT: dict[Kind, Text] = {
         "{actual} 个条目保存于接入 {detail}，不在本次验证范围内",
     ),
     Kind.COPY_OF_DOCKING: ("a copy of the docking in {detail}", "与 {detail} 为同一次接入的副本"),
-    Kind.MOVED: ("sealed in {detail}, now lies elsewhere", "封存位置为 {detail}，现位于他处"),
     Kind.SEQS_ABSENT: (
         "{actual} events of {detail} between {expected} are no part of this vault",
         "{detail} 的序号 {expected} 之间有 {actual} 个事件不在库中",
