@@ -32,7 +32,8 @@ MEDIA_EXTENSIONS = frozenset(
 
 def is_media(path: bytes) -> bool:
     """Whether a file is named like footage, a still or sound."""
-    return path.rpartition(b"/")[2].rpartition(b".")[2].lower() in MEDIA_EXTENSIONS and b"." in path
+    _, dot, extension = path.rpartition(b"/")[2].rpartition(b".")
+    return bool(dot) and extension.lower() in MEDIA_EXTENSIONS
 
 
 class MediaProbe:
