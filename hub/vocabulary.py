@@ -84,9 +84,9 @@ ENTRY_TYPES = {
 }
 
 CLOCKS = {
-    "synchronised": mark("Clock synchronised"),
-    "unsynchronised": mark("Clock not synchronised"),
-    "unknown": mark("Clock quality unknown"),
+    "synchronised": mark("synchronised"),
+    "unsynchronised": mark("not synchronised"),
+    "unknown": mark("unknown"),
 }
 
 ROLES = {

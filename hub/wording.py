@@ -41,7 +41,8 @@ def size(count: int | None) -> str:
     while value >= 1023.5 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     digits = 0 if unit == 0 or value >= 99.5 else 1 if value >= 9.95 else 2
-    return f"{value:.{digits}f} {_UNITS[unit]}"
+    shown = f"{value:.{digits}f}"
+    return f"{shown.rstrip('0').rstrip('.') if '.' in shown else shown} {_UNITS[unit]}"
 
 
 def whole(count: int | None) -> str:

@@ -81,6 +81,7 @@ class DockingRow:
     complete: bool | None
     reason: str | None
     new_files: int | None
+    new_bytes: int | None
     listed: int | None
     copied: int | None
     already_saved: int | None

@@ -70,6 +70,11 @@ class RecordingRow:
     duration_seconds: float | None
     labels: tuple[str, ...]
 
+    @property
+    def folder(self) -> str:
+        """The path without the file name."""
+        return self.path[: -len(self.file_name)].rstrip("/") if self.file_name else self.path
+
 
 @dataclass(frozen=True, slots=True)
 class RecordingPage:
