@@ -9,7 +9,6 @@ the batch waits, the connection is kept alive, and it is tried again for ever.
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import threading
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -33,6 +32,7 @@ from hub import log
 from hub.answers import Answers
 from hub.db import Database
 from hub.intake import MAX_BATCH, Intake, Opened
+from hub.mqttclient import Client, Delivery
 from hub.opening import Message
 from hub.settings import Settings, broker_address
 from hub.times import now_utc
@@ -52,39 +52,6 @@ _SMALLEST_COMMIT = 50  # half the delivery window of the embedded broker: one ha
 T_ = TypeVar("T_")
 
 
-class BufferedSocket(socket.socket):
-    """A socket that reads ahead: paho asks for each packet in four or more small reads, each a system call.
-
-    paho looks at `pending` before it waits, as it does for TLS, so what was read ahead is never left lying.
-    """
-
-    _ahead: memoryview = memoryview(b"")
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Up to `size` bytes, out of what was read ahead first."""
-        if not self._ahead:
-            self._ahead = memoryview(super().recv(max(size, 256 * 1024), flags))
-        taken, self._ahead = self._ahead[:size], self._ahead[size:]
-        return bytes(taken)
-
-    def pending(self) -> int:
-        """Bytes that were read ahead."""
-        return len(self._ahead)
-
-
-class Client(mqtt.Client):
-    """paho with a buffered socket for plain connections; TLS sockets hold a record each themselves."""
-
-    def _create_socket_connection(self) -> socket.socket:
-        plain = super()._create_socket_connection()
-        if self._ssl:
-            return plain
-        timeout = plain.gettimeout()
-        buffered = BufferedSocket(plain.family, plain.type, plain.proto, plain.detach())
-        buffered.settimeout(timeout)
-        return buffered
-
-
 class HubLine:
     """The hub's end of the broker connection. `run` belongs to one thread; `stop` may come from any."""
 
@@ -93,8 +60,8 @@ class HubLine:
         self.connected = False
         self._settings, self._db, self._intake = settings, db, intake
         self._stopping = threading.Event()
-        self._batch: list[mqtt.MQTTMessage] = []  # received, not yet being opened
-        self._opening: deque[tuple[list[mqtt.MQTTMessage], Future[list[Opened]]]] = deque()
+        self._batch: list[Delivery] = []  # received, not yet being opened
+        self._opening: deque[tuple[list[Delivery], Future[list[Opened]]]] = deque()
         self._answers = Answers(intake.receipt_key)
         self._published_note = ""
         self._client = self._make_client()
@@ -168,7 +135,7 @@ class HubLine:
         in_hand = sum(len(chunk) for chunk, _ in self._opening)
         if not in_hand or (not dry and in_hand < MAX_BATCH):
             return True
-        taken: list[mqtt.MQTTMessage] = []
+        taken: list[Delivery] = []
         opened: list[Opened] = []
         while self._opening and len(taken) < MAX_BATCH:
             chunk, opening = self._opening[0]
@@ -180,9 +147,7 @@ class HubLine:
         done = self._insist(partial(self._intake.commit, opened))
         if done is None:
             return False
-        for message in taken:
-            if message.qos:
-                self._client.ack(message.mid, message.qos)
+        self._client.ack_all([message.packet_id for message in taken if message.packet_id])
         self._answers.add(done)
         return True
 
@@ -233,9 +198,7 @@ class HubLine:
 
     def _make_client(self) -> Client:
         settings = self._settings
-        client = Client(
-            CallbackAPIVersion.VERSION2, client_id=settings.client_id, protocol=mqtt.MQTTv5, manual_ack=True
-        )
+        client = Client(settings.client_id, self._on_delivery)
         client.max_inflight_messages_set(200)
         client.max_queued_messages_set(20_000)  # receipts that the broker does not take: stations ask again
         if broker_address(settings.mqtt)[2]:
@@ -247,7 +210,6 @@ class HubLine:
             client.tls_set_context(context)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         return client
 
     def _on_connect(
@@ -267,11 +229,11 @@ class HubLine:
             if reason.is_failure:
                 logger.error("subscription_refused topic=%s reason=%s", topic, reason)
 
-    def _on_message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        if message.qos or len(self._batch) < RECEIVE_MAXIMUM:
+    def _on_delivery(self, message: Delivery) -> None:
+        if message.packet_id or len(self._batch) < RECEIVE_MAXIMUM:
             self._batch.append(message)
         else:  # nobody of ours sends QoS 0: while we wait for our database it must not fill the memory
-            logger.warning("unacknowledgeable_message_dropped topic_bytes=%d", len(message.payload))
+            logger.warning("unacknowledgeable_message_dropped payload_bytes=%d", len(message.payload))
 
 
 def filters(*, share: bool) -> list[str]:
@@ -280,12 +242,9 @@ def filters(*, share: bool) -> list[str]:
     return [f"$share/hub/{topic}" if share and topic.endswith("/events") else topic for topic in found]
 
 
-def _message(message: mqtt.MQTTMessage) -> Message:
+def _message(delivery: Delivery) -> Message:
     try:
-        topic = message.topic
-        station: str | None = parse_station_topic(topic)[0]
-    except UnicodeDecodeError:
-        topic, station = "custodock/ not UTF-8", None
-    except FormatError:
-        station = None
-    return Message(topic, bytes(message.payload), station)
+        topic = delivery.topic.decode()
+        return Message(topic, delivery.payload, parse_station_topic(topic)[0])
+    except (UnicodeDecodeError, FormatError):
+        return Message(delivery.topic.decode(errors="replace"), delivery.payload, None)

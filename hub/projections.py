@@ -193,9 +193,9 @@ def _index_text(tx: Connection, segments: list[Row]) -> None:
 
 
 def _document(row: Row) -> list[str]:
-    filters = Filters(
-        row[_AT["camera"]], row[_AT["station"]], row[_AT["docking"]], tuple(json.loads(row[_AT["labels"]]))
-    )
+    labels = row[_AT["labels"]]
+    found = () if labels == "[]" else tuple(json.loads(labels))
+    filters = Filters(row[_AT["camera"]], row[_AT["station"]], row[_AT["docking"]], found)
     return document(row[_AT["path"]], filters, row[_AT["recorded_day"]])
 
 
