@@ -101,7 +101,7 @@ class Appender:
             update(log_state).where(log_state.c.id == 1, log_state.c.size == self._head.size).values(**state)
         )
         if swapped.rowcount != 1:
-            raise LogUntrusted("another writer appended while the lock was held; nothing of this was committed")
+            raise LogUntrusted("持锁期间另有写入", "another writer appended while the lock was held")
         self.note = sign_checkpoint(Checkpoint(self._keys.log.name, tree.size, tree.root()), self._keys.log)
         tx.execute(insert(checkpoint).values(size=tree.size, note=self.note, signed_at=self._at_text))
 
@@ -156,7 +156,7 @@ def subtrees(connection: Connection) -> Callable[[int, int], bytes]:
         offset = first % TILE_WIDTH
         hashes = split(tiles[key][offset * HASH_BYTES : (offset + (1 << inner)) * HASH_BYTES])
         if len(hashes) != 1 << inner:
-            raise LogUntrusted(f"tile {key[0]}/{key[1]} holds fewer hashes than the log has entries")
+            raise LogUntrusted("哈希块不完整", f"tile {key[0]}/{key[1]} holds too few hashes")
         return tree_root(hashes)
 
     return subtree
@@ -170,7 +170,7 @@ def prove_inclusion(connection: Connection, index: int, size: int) -> list[bytes
 def _head(connection: Connection, query: Any) -> LogHead:
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise LogUntrusted("the database has no log: run `dock-hub init`, or restore it whole")
+        raise LogUntrusted("数据库中没有日志", "the database has no log")
     return LogHead(row.size, tuple(split(row.roots)), row.own_seq, row.own_hash)
 
 
@@ -181,7 +181,7 @@ def _extend_tiles(tx: Connection, start: int, hashes: Sequence[bytes]) -> None:
         tile, held = divmod(start, TILE_WIDTH)
         content = (read_tile(tx, level, tile) if held else b"") + b"".join(hashes)
         if len(content) != (held + len(hashes)) * HASH_BYTES:
-            raise LogUntrusted(f"tile {level}/{tile} does not hold the {held} hashes that the log's size asks for")
+            raise LogUntrusted("哈希块长度不符", f"tile {level}/{tile} does not hold {held} hashes")
         width = TILE_WIDTH * HASH_BYTES
         parts = [content[i : i + width] for i in range(0, len(content), width)]
         rows = [(level, tile + i, part) for i, part in enumerate(parts)]
@@ -196,7 +196,7 @@ def read_tile(connection: Connection, level: int, index: int) -> bytes:
         select(log_tile.c.hashes).where(log_tile.c.level == level, log_tile.c.idx == index)
     ).scalar_one_or_none()
     if found is None:
-        raise LogUntrusted(f"tile {level}/{index} is missing")
+        raise LogUntrusted("缺少哈希块", f"tile {level}/{index} is missing")
     return bytes(found)
 
 

@@ -42,7 +42,7 @@ def check_log(connection: Connection, keys: HubKeys, *, full: bool) -> LogReport
     _check_count(connection, head.size)  # 1
     tree = CompactRange(head.size, head.roots) if len(head.roots) == head.size.bit_count() else None
     if tree is None or tree.roots != _roots_from_tiles(connection, head.size):  # 2
-        raise LogUntrusted(_both("日志状态与哈希块不符", "the log's state does not follow from its tiles"))
+        raise LogUntrusted("日志状态与哈希块不符", "the log's state does not follow from its tiles")
     _check_checkpoint(connection, keys, head.size, tree.root())  # 3
     first = 0 if full else max(0, head.size - START_CHECK_ENTRIES)
     _check_entries(connection, first, head.size, full=full)  # 4, 6
@@ -59,7 +59,7 @@ def _check_count(connection: Connection, size: int) -> None:
     count = connection.execute(select(func.count()).select_from(log_entry)).scalar_one()
     if (low, high, count) != ((0, size - 1, size) if size else (None, None, 0)):
         text = f"log_state says {size} entries, the table holds {count} (from {low} to {high})"
-        raise LogUntrusted(_both(f"日志应有 {size} 条，实有 {count} 条", text))
+        raise LogUntrusted(f"日志应有 {size} 条，实有 {count} 条", text)
 
 
 def _roots_from_tiles(connection: Connection, size: int) -> list[bytes]:
@@ -75,10 +75,10 @@ def _check_checkpoint(connection: Connection, keys: HubKeys, size: int, root: by
     try:
         signed = open_checkpoint(log.newest_note(connection), keys.log.verify_key)
     except CustodyError as error:
-        raise LogUntrusted(_both("最新检查点不是本机密钥所签", f"the newest checkpoint is not ours: {error}")) from None
+        raise LogUntrusted("最新检查点不是本机密钥所签", f"the newest checkpoint is not ours: {error}") from None
     if (signed.size, signed.root) != (size, root):
         text = f"the newest checkpoint is of {signed.size} entries, the log has {size}, or their roots differ"
-        raise LogUntrusted(_both("最新检查点与日志不符", text))
+        raise LogUntrusted("最新检查点与日志不符", text)
 
 
 def _check_entries(connection: Connection, first: int, size: int, *, full: bool) -> None:
@@ -94,7 +94,7 @@ def _check_entries(connection: Connection, first: int, size: int, *, full: bool)
             raw = bytes(row.envelope)
             leaf, digest = leaf_hash(raw), hashlib.sha256(raw).hexdigest()
             if leaf != leaf_at(0, row.idx) or digest != row.envelope_sha256:
-                raise LogUntrusted(_both(f"第 {row.idx} 条已被改动", f"entry {row.idx} is not what was logged"))
+                raise LogUntrusted(f"第 {row.idx} 条已被改动", f"entry {row.idx} is not what was logged")
             if full:
                 _check_link(heads, row.idx, row.source, raw, digest)
 
@@ -105,7 +105,7 @@ def _check_link(heads: dict[str, tuple[int, str]], index: int, source: str, raw:
     said, seq, previous = decode_chain(envelope.payload_type, envelope.payload)
     head = heads.get(source, (0, NO_PREVIOUS))
     if (said, seq, previous) != (source, head[0] + 1, head[1]):
-        raise LogUntrusted(_both(f"第 {index} 条与前一条不衔接", f"entry {index} breaks the chain of {source}"))
+        raise LogUntrusted(f"第 {index} 条与前一条不衔接", f"entry {index} breaks the chain of {source}")
     heads[source] = (seq, digest)
 
 
@@ -118,11 +118,11 @@ def _check_tiles(connection: Connection, size: int) -> None:
         above = b"".join(tree_root(log.split(log.read_tile(connection, level, i))) for i in range(full_tiles))
         stored = b"".join(log.read_tile(connection, level + 1, i) for i in range(-(-full_tiles // log.TILE_WIDTH)))
         if above != stored:
-            raise LogUntrusted(_both("哈希块不符", f"the tiles of level {level + 1} do not follow from level {level}"))
+            raise LogUntrusted("哈希块不符", f"the tiles of level {level + 1} do not follow from level {level}")
         level, hashes = level + 1, full_tiles
     count = connection.execute(select(func.count()).select_from(log_tile)).scalar_one()
     if count != expected:
-        raise LogUntrusted(_both("哈希块数目不符", f"{expected} tiles expected, {count} stored"))
+        raise LogUntrusted("哈希块数目不符", f"{expected} tiles expected, {count} stored")
 
 
 def _check_heads(connection: Connection, head: log.LogHead) -> None:
@@ -136,11 +136,4 @@ def _check_heads(connection: Connection, head: log.LogHead) -> None:
             .limit(1)
         ).one_or_none()
         if (tuple(row) if row else (0, NO_PREVIOUS)) != expected:
-            raise LogUntrusted(_both(f"{source} 的链尾不符", f"the chain of {source} does not end where its row says"))
-
-
-def _both(zh: str, en: str) -> str:
-    return (
-        f"日志不可信：{zh}。未签署任何内容；请保留数据库原样并从备份恢复。 / "
-        f"The log cannot be trusted: {en}. Nothing was signed; keep this database as it is and restore a backup."
-    )
+            raise LogUntrusted(f"{source} 的链尾不符", f"the chain of {source} does not end where its row says")

@@ -1,0 +1,119 @@
+"""The log over real databases: its tree against a naive one, its proofs, and every kind of damage."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import random
+
+import pytest
+from sqlalchemy import text
+
+from custody.checkpoint import open_checkpoint
+from custody.digest import leaf_hash
+from custody.events import AccountCreated
+from custody.merkle import verify_inclusion
+from hub import log
+from hub.errors import LogUntrusted
+from hub.logcheck import check_log
+from hub.logqueries import make_proof
+from hub.times import now_utc
+from tests.integration.hubs import TestHub, naive_root, test_keys
+
+
+def append(hub: TestHub, count: int, start: int = 0) -> list[bytes]:
+    raws = [b"envelope %d" % (start + i) for i in range(count)]
+    with hub.db.begin() as tx, log.appending(tx, hub.keys, now_utc()) as entries:
+        for i, raw in enumerate(raws):
+            digest = hashlib.sha256(raw).hexdigest()
+            assert entries.add("free", start + i + 1, raw, digest, "test") == start + i
+    return raws
+
+
+def test_root_and_proofs_equal_a_naive_tree_at_every_batch_border(hub: TestHub) -> None:
+    raws: list[bytes] = []
+    for count in (1, 1, 2, 60, 191, 1, 1, 255, 256, 257, 513):
+        raws += append(hub, count, len(raws))
+        leaves = [leaf_hash(raw) for raw in raws]
+        with hub.db.read() as connection:
+            signed = open_checkpoint(log.newest_note(connection), hub.keys.log.verify_key)
+            assert (signed.size, signed.root) == (len(leaves), naive_root(leaves))
+            for index in {0, len(leaves) - 1, len(leaves) // 2, random.Random(1).randrange(len(leaves))}:
+                proof = log.prove_inclusion(connection, index, len(leaves))
+                verify_inclusion(leaves[index], index, len(leaves), proof, signed.root)
+    with hub.db.read() as connection:  # an older tree's proofs too: tiles only ever grow
+        proof = log.prove_inclusion(connection, 3, 300)
+        verify_inclusion(leaves[3], 3, 300, proof, naive_root(leaves[:300]))
+        assert check_log(connection, hub.keys, full=False).size == len(raws)
+        assert make_proof(connection, 7).text.startswith("c2sp.org/tlog-proof@v1\nindex 7\n")
+
+
+def test_nothing_is_written_when_the_block_raises(hub: TestHub) -> None:
+    append(hub, 3)
+    with (
+        contextlib.suppress(ZeroDivisionError),
+        hub.db.begin() as tx,
+        log.appending(tx, hub.keys, now_utc()) as entries,
+    ):
+        entries.record(AccountCreated, account="a", role="auditor")
+        _ = 1 / 0
+    with hub.db.read() as connection:
+        assert log.read_head(connection).size == 3
+
+
+def test_the_hubs_own_events_chain(hub: TestHub) -> None:
+    for name in ("a", "b"):
+        with hub.db.begin() as tx, log.appending(tx, hub.keys, now_utc()) as entries:
+            entries.record(AccountCreated, account=name, role="auditor")
+    dock = hub.enrol()
+    hub.take("dock-1", dock.started(), dock.segment())
+    with hub.db.read() as connection:
+        assert check_log(connection, hub.keys, full=True).checked == 5
+
+
+DAMAGE = {
+    "entry altered": "UPDATE log_entry SET envelope = {blob} WHERE idx = 4",
+    "entry removed": "DELETE FROM log_entry WHERE idx = 4",
+    "last entry removed": "DELETE FROM log_entry WHERE idx = 5",
+    "state moved on": "UPDATE log_state SET size = 7",
+    "root altered": "UPDATE log_state SET roots = {roots}",
+    "tile altered": "UPDATE log_tile SET hashes = {roots}",
+    "checkpoint removed": "DELETE FROM checkpoint WHERE size = 6",
+    "own chain moved": "UPDATE log_state SET own_seq = 9",
+    "station moved": "UPDATE station SET last_seq = 1",
+    "digest altered": "UPDATE log_entry SET envelope_sha256 = 'x' WHERE idx = 4",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("full", [False, True])
+def test_damage_is_found_before_anything_is_signed(small_hub: TestHub, damage: str, full: bool) -> None:
+    dock = small_hub.enrol()
+    small_hub.take("dock-1", dock.started(), *(dock.segment() for _ in range(4)))
+    with small_hub.db.begin() as tx:
+        tx.exec_driver_sql("DROP TRIGGER log_entry_no_update")
+        tx.exec_driver_sql("DROP TRIGGER log_entry_no_delete")
+        tx.execute(text(DAMAGE[damage].format(blob="x'00'", roots="zeroblob(64)")))
+    with small_hub.db.read() as connection, pytest.raises(LogUntrusted, match="日志不可信"):
+        check_log(connection, small_hub.keys, full=full)
+
+
+def test_old_damage_is_found_by_the_full_check(small_hub: TestHub) -> None:
+    dock = small_hub.enrol()
+    for _ in range(3):
+        small_hub.take("dock-1", *(dock.segment() for _ in range(480)))
+    with small_hub.db.begin() as tx:
+        tx.exec_driver_sql("DROP TRIGGER log_entry_no_update")
+        tx.exec_driver_sql("UPDATE log_entry SET envelope = x'00' WHERE idx = 5")
+    with small_hub.db.read() as connection:
+        check_log(connection, small_hub.keys, full=False)
+        with pytest.raises(LogUntrusted, match="entry 5"):
+            check_log(connection, small_hub.keys, full=True)
+
+
+def test_another_log_key_is_refused(small_hub: TestHub) -> None:
+    small_hub.enrol()
+    other = dataclasses.replace(test_keys(), log=test_keys().events)
+    with small_hub.db.read() as connection, pytest.raises(LogUntrusted, match="checkpoint"):
+        check_log(connection, other, full=False)
