@@ -29,6 +29,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One trial's directory for all tests: the first sets it up, the others start it again."""
+    return tmp_path_factory.mktemp("trial") / "state"
+
+
 def environment() -> dict[str, str]:
     return {**os.environ, "CUSTODOCK_VENV": sys.prefix, "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -51,9 +57,8 @@ def programs_of(state: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def running(clone: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+def running(clone: Path, state: Path) -> Iterator[subprocess.Popen[str]]:
     """A trial that keeps running, with the sample docked."""
-    state = tmp_path / "state"
     process = subprocess.Popen(
         [clone / "deploy" / "try", "--sample", "--dir", state], env=environment(), stdout=subprocess.PIPE, text=True
     )
@@ -61,14 +66,13 @@ def running(clone: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str]
     for line in process.stdout:
         if "safe to remove" in line:
             break
-    yield process, state
+    yield process
     process.kill()
     process.stdout.close()
     process.wait()
 
 
-def test_docks_the_sample_twice_with_one_state(clone: Path, tmp_path: Path) -> None:
-    state = tmp_path / "state"
+def test_docks_the_sample_twice_with_one_state(clone: Path, state: Path) -> None:
     first = run_try(clone, "--sample", "--once", "--dir", str(state))
     assert first.returncode == 0, first.stdout + first.stderr
     assert "8 个文件与源卡一致" in first.stdout
@@ -80,20 +84,18 @@ def test_docks_the_sample_twice_with_one_state(clone: Path, tmp_path: Path) -> N
     assert password.findall(first.stdout) == password.findall(second.stdout) != []
 
 
-def test_ctrl_c_stops_everything(running: tuple[subprocess.Popen[str], Path]) -> None:
-    process, state = running
+def test_ctrl_c_stops_everything(running: subprocess.Popen[str], state: Path) -> None:
     assert len(programs_of(state)) >= 4
-    process.send_signal(signal.SIGINT)
-    assert process.stdout
-    rest = process.stdout.read()
-    assert process.wait(60) == 0
+    running.send_signal(signal.SIGINT)
+    assert running.stdout
+    rest = running.stdout.read()
+    assert running.wait(60) == 0
     assert "已停止 / stopped" in rest
     assert not programs_of(state)
 
 
-def test_a_killed_trial_leaves_nothing_running(running: tuple[subprocess.Popen[str], Path]) -> None:
-    process, state = running
-    process.kill()
+def test_a_killed_trial_leaves_nothing_running(running: subprocess.Popen[str], state: Path) -> None:
+    running.kill()
     deadline = time.monotonic() + 30
     while programs_of(state) and time.monotonic() < deadline:
         time.sleep(0.2)
