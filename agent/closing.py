@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import VaultError, VaultFull, VaultReadOnly, VaultUnwritable
-from agent.station import Station, sign_events, sync_directory, write_durably
+from agent.station import Station, sign_events, sync_directory
 from agent.store import DockingRow, EntryRow, FindingRow, Store
 from agent.vault import checksum_line, display_path
 from agent.wire import path_from_text
@@ -80,7 +80,7 @@ def close_docking(store: Store, vault: Path, station: Station, docking_id: str, 
         digest, size = _write_manifest(store, folder / ".custody", docking, station.id, counts)  # 3
         if counts.copied:  # sha256sum -c refuses an empty list
             _write_stream(folder / "SHA256SUMS", _checksum_lines(store, docking))
-        write_durably(folder / ".custody" / "station.vkey", f"{station.key.verify_key.line}\n".encode(), 0o400)
+        _write_stream(folder / ".custody" / "station.vkey", [f"{station.key.verify_key.line}\n".encode()])
     except OSError as error:
         raise vault_error(error) from error
     if reason == "complete" and imperfect:
@@ -123,6 +123,11 @@ def _reclaim_unsealed(store: Store, vault: Path, docking_id: str) -> None:
         sync_directory(directory)
     if touched:
         sync_directory(staging)
+    # A folder that is empty now was made for a file that never came: the verifier takes nothing for evidence unsealed.
+    folder = os.path.join(os.fsencode(vault), store.docking(docking_id).folder)
+    for directory, _, _ in os.walk(folder, topdown=False):
+        if directory != folder and not os.listdir(directory):
+            os.rmdir(directory)
 
 
 def _count(store: Store, docking_id: str) -> tuple[Counts, int, str | None]:
@@ -220,6 +225,7 @@ def _write_stream(path: Path, lines: Iterable[bytes]) -> tuple[str, int]:
     """Write lines durably under `path`, replacing what an interrupted close left; sha256 hex and size in bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)  # left by a crash, read-only: opening it again would be refused
     digest, size = hashlib.sha256(), 0
     with aside.open("wb") as out:
         for line in lines:
@@ -239,6 +245,6 @@ def _write_closing_envelope(store: Store, vault: Path, folder: bytes, seq: int) 
     raw = store.envelope(seq)
     parse_envelope(raw)  # never hand out what could not be read back
     try:
-        write_durably(vault / os.fsdecode(folder) / ".custody" / "completed.dsse.json", raw, 0o400)
+        _write_stream(vault / os.fsdecode(folder) / ".custody" / "completed.dsse.json", [raw])
     except OSError as error:
         raise vault_error(error) from error
