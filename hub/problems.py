@@ -93,6 +93,15 @@ class TooManyAttempts(Problem):
         self.retry_after_seconds = retry_after_seconds
 
 
+class EntryDamaged(Problem):
+    """The stored bytes of a log entry are no envelope any more. Loud, because intake stores nothing but envelopes."""
+
+    code = "entry_damaged"
+    http_status = 500
+    title = mark("A stored log entry is damaged")
+    advice = mark("Its bytes are no longer what was received. Change nothing; tell the administrator and the auditor.")
+
+
 class InternalFault(Problem):
     """A fault of ours. The operational log has the details; the answer has none."""
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from custody.envelope import parse_envelope
+from custody.errors import CustodyError
 from hub.access import Action
 from hub.accounts.gate import allowed
 from hub.audit.queries import (
@@ -22,6 +23,7 @@ from hub.audit.queries import (
     load_proof,
     load_sources,
 )
+from hub.problems import EntryDamaged
 from hub.site import attachment, render, site_of
 from hub.vocabulary import ENTRY_TYPES
 
@@ -91,7 +93,11 @@ def show_log(
 def show_entry(request: Request, index: Index) -> Response:
     site = site_of(request)
     proof = load_proof(site.db, index, site.key_lines["events"])
-    text = json.dumps(json.loads(parse_envelope(proof.envelope).payload), ensure_ascii=False, indent=2)
+    try:
+        statement = json.loads(parse_envelope(proof.envelope).payload)
+    except (CustodyError, ValueError):
+        raise EntryDamaged from None
+    text = json.dumps(statement, ensure_ascii=False, indent=2)
     return render(request, "entry.html", EntryView(proof, tuple(text[:_MAX_SHOWN_CHARACTERS].split("\n"))))
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from custody.envelope import parse_envelope
+from custody.errors import CustodyError
 from custody.events import SegmentSealed, decode_event
 from custody.sums import checksum_line
 from hub.audit.queries import EntryProof, prove_entry
 from hub.db import Database
 from hub.overview.queries import DockingRow, read_docking
-from hub.problems import NotFound
+from hub.problems import EntryDamaged, NotFound
 from hub.recordings.queries import RecordingRow, load_row
 from hub.tables import docking
 
@@ -50,7 +51,7 @@ class Recording:
 
 
 def load_recording(db: Database, log_index: int, hub_key_line: str) -> Recording:
-    """Everything about the segment at this log index. Raises NotFound."""
+    """Everything about the segment at this log index. Raises NotFound, EntryDamaged."""
     with db.read() as connection:
         row = load_row(connection, log_index)
         if row is None:
@@ -60,8 +61,11 @@ def load_recording(db: Database, log_index: int, hub_key_line: str) -> Recording
             select(docking).where(docking.c.station == row.station, docking.c.id == row.docking)
         ).mappings()
         links = [DockingLinks(read_docking(d), d["started_index"], d["closed_index"]) for d in found]
-    envelope = parse_envelope(proof.envelope)
-    sealed = decode_event(envelope.payload_type, envelope.payload)
+    try:
+        envelope = parse_envelope(proof.envelope)
+        sealed = decode_event(envelope.payload_type, envelope.payload)
+    except CustodyError:
+        raise EntryDamaged from None
     if not isinstance(sealed, SegmentSealed):  # the index points at an entry of another type: it is to be rebuilt
         raise NotFound
     raw_path = tuple(_component(part) for part in sealed.path_raw)

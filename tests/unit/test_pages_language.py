@@ -17,7 +17,7 @@ from hub.site import TEMPLATE_DIR
 
 HUB = TEMPLATE_DIR.parent
 TEMPLATES = sorted(TEMPLATE_DIR.glob("*.html"))
-ENVIRONMENT = Environment(extensions=["jinja2.ext.i18n"])
+ENVIRONMENT = Environment(autoescape=True, extensions=["jinja2.ext.i18n"])
 VALUE = re.compile(r"%\((\w+)\)s")
 
 
@@ -49,7 +49,8 @@ def test_translations_are_chinese_complete_and_keep_their_values(catalog: Catalo
     for message in catalog:
         if message.id:
             text = str(message.string)
-            assert text and not message.fuzzy, message.id
+            assert text, message.id
+            assert not message.fuzzy, message.id
             assert re.search(r"[\u4e00-\u9fff]", text), message.id
             assert set(VALUE.findall(text)) == set(VALUE.findall(str(message.id))), message.id
 
