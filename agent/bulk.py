@@ -38,6 +38,7 @@ from agent.source import BulkSource, Entry, WholeRead
 from custody.digest import CHUNK_BYTES, EMPTY_ROOT, leaf_hash
 
 _T = TypeVar("_T")
+_Answer = tuple[WholeRead | SourceError, tuple[Gap, ...]]
 _PART = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -110,15 +111,8 @@ class BulkCopy:
     def _read_group(self, items: Sequence[CopyItem], buffer: memoryview) -> list[Small]:
         run = self._run
         slots = _slots(buffer, [item.entry.size_bytes for item in items])
-        entries = [item.entry for item in items]
-        source = run.source
-        if isinstance(source, BulkSource):
-            answers = source.read_whole(entries, slots)
-        else:
-            answers = [self._read_one(entry, slot)[0] for entry, slot in zip(entries, slots, strict=True)]
         files: list[Small] = []
-        for item, slot, first in zip(items, slots, answers, strict=True):
-            answer, gaps = self._read_one(item.entry, slot) if isinstance(first, ReadFault) else (first, ())
+        for item, slot, (answer, gaps) in zip(items, slots, self._read_slots(items, slots), strict=True):
             if isinstance(answer, SourceError):
                 run.done(Failed(item.n, answer.code, answer.en), over=False)
                 continue
@@ -127,7 +121,16 @@ class BulkCopy:
             files.append(Small(item, slot[:length], length, changed, gaps))
         return files
 
-    def _read_one(self, entry: Entry, slot: memoryview) -> tuple[WholeRead | SourceError, tuple[Gap, ...]]:
+    def _read_slots(self, items: Sequence[CopyItem], slots: Sequence[memoryview]) -> list[_Answer]:
+        source, entries = self._run.source, [item.entry for item in items]
+        if not isinstance(source, BulkSource):
+            return [self._read_one(entry, slot) for entry, slot in zip(entries, slots, strict=True)]
+        return [
+            self._read_one(entry, slot) if isinstance(answer, ReadFault) else (answer, ())
+            for entry, slot, answer in zip(entries, slots, source.read_whole(entries, slots), strict=True)
+        ]
+
+    def _read_one(self, entry: Entry, slot: memoryview) -> _Answer:
         try:
             reader = self._run.source.open(entry)
         except SourceGone:

@@ -1,10 +1,11 @@
-"""The copy of one file of more than one chunk, resumable at every 16 MiB.
+"""The copy of one file of more than one chunk, resumable: a crash costs at most 16 MiB.
 
 source lane   read a chunk ─┬─▶ whole lane   whole-file SHA-256
                             ├─▶ leaf lane    chunk leaf
                             └─▶ write lanes  into the part, past the page cache
-commit lane   every 16 chunks: data durable, then gaps, then leaves; at the end time stamp and mode with them
-check lane    read back from the disk, mend what is wrong, publish, report
+commit lane   every 8 chunks: data durable, then gaps, then leaves; at the end time stamp and mode with them
+check lane    read back from the disk, mend (longcheck.py)
+publish lane  final names, durable; then report
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from agent.salvage import Salvage
 from agent.source import Reader
 from custody.digest import CHUNK_BYTES, HASH_BYTES, leaf_hash
 
-STRETCH_CHUNKS = 16  # what a crash may cost in copying again
+STRETCH_CHUNKS = 8  # with run.POOL_CHUNKS in flight: a crash costs at most 16 MiB of copying again
 
 
 class Chunk:

@@ -15,7 +15,7 @@ from agent.errors import AgentError
 from agent.lanes import Lane
 from agent.source import Source
 
-POOL_CHUNKS = 12
+POOL_CHUNKS = 8
 CHECK_CHUNKS = 4
 RING_DEPTH = 256
 
