@@ -18,6 +18,7 @@ from agent.medium import Medium
 PAGE_BYTES = 64 * 1024
 PAGES_KEPT = 64
 CHECKED_CLUSTERS_MAX = 1 << 25  # above it (no camera comes near) lost clusters are not looked for: 32 MiB of memory
+_LOOP = "its cluster chain is a loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ class Table:
                 runs.append((cluster, count))
             left -= count
             cluster, steps = following, steps + 1
-            if cluster == saved:
-                break
+            if cluster == saved and left > 0:
+                return _checked(runs, _LOOP)
             if steps == power:
                 saved, steps, power = cluster, 0, power * 2
         return _checked(runs, None)
@@ -238,4 +239,4 @@ def _checked(runs: list[tuple[int, int]], problem: str | None) -> Chain:
         bisect.insort(seen, (first, fresh))
         if fresh < count:
             break
-    return Chain(kept, "its cluster chain is a loop")
+    return Chain(kept, _LOOP)

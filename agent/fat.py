@@ -63,7 +63,7 @@ def parse_boot(sector: bytes, start: int) -> Layout | None:
 def parse_label(blocks: Iterable[tuple[int, bytes | None, int]]) -> bytes | None:
     """The volume label that a root directory holds, if any."""
     for _, data, _ in blocks:
-        for at in range(0, len(data or b""), RECORD_BYTES):
+        for at in range(0, len(data or b"") - RECORD_BYTES + 1, RECORD_BYTES):
             record = (data or b"")[at : at + RECORD_BYTES]
             if not record[0]:
                 return None
