@@ -37,7 +37,7 @@ class Volume(Protocol):
         ...
 
     def open(self, handle: str) -> Reader:
-        """Open what `walk` gave this handle. Raises SourceUnreadable, SourceGone."""
+        """Open what `walk` gave this handle. Raises SourceUnreadable, SourceGone; ValueError for another handle."""
         ...
 
 
@@ -130,7 +130,13 @@ class CardSource:
     def open(self, entry: Entry) -> Reader:
         """Open one listed file. Raises SourceUnreadable, SourceGone."""
         index, _, handle = entry.handle.partition("/")
-        return self._parts[int(index)].volume.open(handle)
+        try:
+            return self._parts[int(index)].volume.open(handle)
+        except (ValueError, IndexError) as error:
+            raise SourceUnreadable(
+                "This file was listed from another card. Nothing was changed. Dock the camera again.",
+                "该文件来自另一张存储卡的列表。未作任何改动。请重新接入记录仪。",
+            ) from error
 
     def close(self) -> None:
         """Release the card."""

@@ -7,7 +7,6 @@ from itertools import chain as one_after_another
 
 from agent import exfat, fat
 from agent.clusters import CHECKED_CLUSTERS_MAX, Chain, Claims, Layout, Node, Table, lost_heads, unclaimed_in_table
-from agent.errors import SourceUnreadable
 from agent.extents import ZEROS, ExtentReader
 from agent.medium import Medium
 from agent.source import Entry, Finding, FindingKind, TimeBasis
@@ -52,10 +51,8 @@ class FatVolume:
         yield from listing.orphans()
 
     def open(self, handle: str) -> ExtentReader:
-        """Open what `walk` gave this handle. Raises SourceUnreadable, SourceGone."""
+        """Open what `walk` gave this handle. Raises SourceGone; ValueError for another handle."""
         fields = handle.split(":")
-        if len(fields) != 6:
-            raise SourceUnreadable("This file is not one of this card.", "该文件不属于这张存储卡。")
         first, size, valid, contiguous, record_offset = (int(field) for field in fields[:5])
         runs = self.chain(first, size, bool(contiguous)).runs
         pieces = [(count * self.layout.cluster_bytes, self.layout.offset_of(start)) for start, count in runs]
@@ -112,6 +109,7 @@ class _Listing:
         self._claims = claims
         self._folders_seen: set[int] = set()
         self._listed_bytes = 0
+        self._bitmap_bad: dict[tuple[int, int], None] = {}
         self._has_holes = False  # some structure was unreadable: unclaimed clusters may be its files
 
     def tree(self, root: _Folder) -> Iterator[Entry | Finding]:
@@ -219,8 +217,10 @@ class _Listing:
             first, size = self._volume.special.bitmap
             pieces, _, _ = self._volume.extents(_Folder((), first, size, contiguous=False))
             base = 2
-            for _, bits, length in self._volume.medium.blocks(pieces):
-                if bits and bits.count(0) < length:
+            for offset, bits, length in self._volume.medium.blocks(pieces):
+                if bits is None:
+                    self._bitmap_bad[offset, length] = None
+                elif bits.count(0) < length:
                     for cluster in self._claims.unclaimed(base, base + length * 8):
                         if bits[(cluster - base) >> 3] >> ((cluster - base) & 7) & 1:
                             yield cluster
@@ -249,7 +249,11 @@ class _Listing:
             yield Chain([(first, count)], None)
 
     def _table_faults(self) -> Iterator[Finding]:
-        """Bad sectors of the allocation table met since the last call."""
+        """Bad sectors of the allocation table and bitmap met since the last call."""
+        for offset, length in self._bitmap_bad:
+            detail = "part of the allocation bitmap cannot be read: lost clusters were not looked for there"
+            yield Finding(FindingKind.SKIPPED_SPECIAL, (ORPHANS,), detail, offset, length)
+        self._bitmap_bad.clear()
         faults, self._volume.table.bad = self._volume.table.bad, []
         for offset, length, has_copy in faults:
             if has_copy:

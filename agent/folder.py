@@ -20,7 +20,6 @@ FAULT_BYTES = 4096  # a page: the finest that a read through a file system tells
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.ENOTCONN, errno.ESTALE})
-_BAD = frozenset({errno.EIO, errno.EREMOTEIO, errno.ENODATA, errno.EBADMSG, errno.EUCLEAN, errno.EILSEQ})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +35,6 @@ class Identity:
     @classmethod
     def of(cls, status: os.stat_result) -> "Identity":
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-    @classmethod
-    def parse(cls, handle: str) -> "Identity":
-        """Raises ValueError."""
-        return cls(*(int(field) for field in handle.split(":")))
 
     def render(self) -> str:
         return f"{self.device}:{self.inode}:{self.size_bytes}:{self.mtime_ns}:{self.ctime_ns}"
@@ -95,7 +89,7 @@ class FolderSource:
         except OSError as error:
             raise_if_gone(error)
             raise _unreadable(b"/".join(entry.path), error) from error
-        return FolderReader(fd, Identity.parse(entry.handle))
+        return FolderReader(fd, entry.handle)
 
     def read_whole(self, entries: Sequence[Entry], slots: Sequence[memoryview]) -> list[WholeRead | SourceError]:
         """Read small files together (`BulkSource`). Raises SourceGone."""
@@ -172,12 +166,12 @@ class FolderSource:
 class FolderReader:
     """One opened file of a folder."""
 
-    def __init__(self, fd: int, listed: Identity) -> None:
+    def __init__(self, fd: int, handle: str) -> None:
         """Takes over `fd`. Raises SourceUnreadable when it is not the file that was listed."""
         self._fd = fd
-        self._listed = listed
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or Identity.of(status) != listed:
+        self._listed = Identity.of(status)
+        if not stat.S_ISREG(status.st_mode) or self._listed.render() != handle:
             self.close()
             raise _not_as_listed()
 
@@ -190,8 +184,6 @@ class FolderReader:
                 count = os.preadv(self._fd, [buffer[done:wanted]], offset + done)
             except OSError as error:
                 raise_if_gone(error)
-                if error.errno not in _BAD:
-                    raise
                 return self._salvage(buffer[:wanted], offset, done)
             if count == 0:  # it became shorter; `changed` says so
                 break
@@ -199,8 +191,12 @@ class FolderReader:
         return done
 
     def changed(self) -> bool:
-        """Whether the open file is no longer what was listed."""
-        return Identity.of(os.fstat(self._fd)) != self._listed
+        """Whether the open file is no longer what was listed. Raises SourceGone."""
+        try:
+            return Identity.of(os.fstat(self._fd)) != self._listed
+        except OSError as error:
+            raise_if_gone(error)
+            return True
 
     def close(self) -> None:
         """Release the file; closing twice does nothing."""
