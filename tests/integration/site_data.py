@@ -28,7 +28,7 @@ from hub import log
 from hub.accounts.service import create_account
 from hub.db import Database, open_database, sqlite_url
 from hub.intake import Intake
-from hub.keys import HubKeys, create_keys
+from hub.keys import HubKeys, create_keys, load_keys
 from hub.migrations import migrate
 from hub.opening import Message
 from hub.stations.service import enrol_station
@@ -135,14 +135,16 @@ class Story(SigningStation):
 
 
 class Hub:
-    """An initialised hub in a directory, its app, and an intake to feed."""
+    """A hub in a directory (made there when there is none), its app, and an intake to feed."""
 
     def __init__(self, directory: Path, database_url: str | None = None) -> None:
-        self.keys: HubKeys = create_keys(directory / "keys", "test")
+        fresh = not (directory / "keys").exists()
+        self.keys: HubKeys = (create_keys if fresh else load_keys)(directory / "keys", "test")
         self.db: Database = open_database(database_url or sqlite_url(directory / "hub.db"))
         migrate(self.db)
-        with self.db.begin() as tx:
-            log.create(tx, self.keys, now_utc())
+        if fresh:
+            with self.db.begin() as tx:
+                log.create(tx, self.keys, now_utc())
         self.intake = Intake(self.db, self.keys, 480)
         self.app: FastAPI = create_app(self.db, self.keys.lines, self.intake)
 
