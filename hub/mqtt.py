@@ -67,7 +67,7 @@ class HubLine:
         self._client = self._make_client()
 
     def stop(self) -> None:
-        """Finish the batch in hand and disconnect; `run` then returns."""
+        """Disconnect, and let `run` return; what is not committed yet was not acknowledged and comes again."""
         self._stopping.set()
 
     def run(self) -> None:
@@ -112,6 +112,7 @@ class HubLine:
             if now >= next_tick:
                 next_tick = now + _TICK_SECONDS
                 self._tick()
+        self._send_answers()
         self._client.disconnect()
 
     def _begin_opening(self, *, all_held: bool) -> bool:
