@@ -67,7 +67,8 @@ def changes(before: list[str], after: list[str]) -> list[str]:
 
 def banner(url: str, user: str, password: str, places: dict[str, str]) -> str:
     """What to do first: the address, the sign-in, and where things lie."""
-    rows = [("打开 / open", url), ("用户 / user", user), ("初始密码 / first password", password), *places.items()]
+    first = f"{password}   （首次登录时修改 / changed at the first sign-in）"
+    rows = [("打开 / open", url), ("用户 / user", user), ("初始密码 / first password", first), *places.items()]
     stop = "  按 Ctrl-C 停止，再次运行继续使用 / Ctrl-C stops; the next start goes on with the same data"
     return "\n".join(["", *columns(rows), "", stop, ""])
 
