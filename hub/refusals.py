@@ -37,7 +37,7 @@ def count_refused(tx: Connection, messages: Sequence[Refused], at: datetime) -> 
     groups: dict[tuple[str, str], list[Refused]] = {}
     for message in messages:
         topic = shown_topic(message.message.topic)
-        key = (topic, message.reason)
+        key: tuple[str, str] = (topic, message.reason)
         if key not in held and key not in groups and len(held) + len(groups) >= MAX_ROWS_PER_MINUTE:
             key = (OTHER_TOPICS, message.reason)
         groups.setdefault(key, []).append(message)
