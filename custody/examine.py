@@ -20,7 +20,7 @@ from custody.footage import LeafComparison, Observed, Sealed, judge
 from custody.manifest import ManifestReader
 from custody.places import around, enclosing_docking, find_places, vault_root
 from custody.vaultcheck import VaultCheck
-from custody.verify import CLOSING, KEY_FILE, MANIFEST, SUMS, DockingCheck
+from custody.verify import CLOSING, KEY_FILE, LEAVES, MANIFEST, SUMS, DockingCheck
 
 MAX_KEY_FILE_BYTES = 4096
 
@@ -88,7 +88,7 @@ def _examine_docking(folder: bytes, trusted: Sequence[VerifyKey], vault: VaultCh
     listing = list_tree(folder)
     check = DockingCheck(folder, listing.entries, trusted)
     for path, why in listing.unreadable:
-        check.find(Kind.UNREADABLE, path, detail=why)
+        check.cannot_read(path, why)
     if not any(listing.entries.get(name) == "file" for name in (CLOSING, MANIFEST, SUMS)):
         files = sum(kind == "file" and not name.startswith(b".custody/") for name, kind in listing.entries.items())
         check.find(Kind.NOT_CLOSED, None, actual=files)
@@ -101,6 +101,7 @@ def _examine_docking(folder: bytes, trusted: Sequence[VerifyKey], vault: VaultCh
     _read_manifest(check, vault, hasher)  # 3, 4, 5, 7, 8
     if check.sums_unsettled:
         _each_sums_line(check, first_time=False)  # 6
+    check.finish_sums()
     return check
 
 
@@ -110,7 +111,7 @@ def _small(check: DockingCheck, name: bytes, limit: int) -> bytes | None:
     except (FileNotFoundError, NotRegular):
         return None
     except OSError as error:
-        check.find(Kind.UNREADABLE, name, detail=reason(error))
+        check.cannot_read(name, reason(error))
         return None
 
 
@@ -127,7 +128,7 @@ def _each_sums_line(check: DockingCheck, first_time: bool) -> None:
     except (FileNotFoundError, NotRegular):
         check.no_sums()
     except OSError as error:
-        check.find(Kind.UNREADABLE, SUMS, detail=reason(error))
+        check.cannot_read(SUMS, reason(error))
 
 
 def _read_manifest(check: DockingCheck, vault: VaultCheck, hasher: Hasher) -> None:
@@ -142,29 +143,31 @@ def _read_manifest(check: DockingCheck, vault: VaultCheck, hasher: Hasher) -> No
                 vault.add_statement(check.folder, statement)
                 vault.add_saved(sealed.event.docking_id, sealed.event.sha256, sealed.event.size_bytes)
                 check.expect_sums_line(sealed)
-                check.findings += examine_file(check.folder, sealed, hasher)
+                _examine_file(check, sealed, hasher)
             check.finish((reader.sha256, reader.size_bytes))
     except (FileNotFoundError, NotRegular):
-        check.find(Kind.MANIFEST_MISSING, MANIFEST)
+        check.missing(Kind.MANIFEST_MISSING, MANIFEST)
         check.finish(None)
     except OSError as error:
-        check.find(Kind.UNREADABLE, MANIFEST, detail=reason(error))
-        check.finish(None)
+        check.cannot_read(MANIFEST, reason(error))  # nothing is known of what should be here
 
 
-def examine_file(folder: bytes, sealed: Sealed, hasher: Hasher) -> list[Finding]:
+def _examine_file(check: DockingCheck, sealed: Sealed, hasher: Hasher) -> None:
     """5. One footage file against its seal."""
     if sealed.found is None:
-        return [Finding(Kind.MISSING, folder, sealed.path)]
+        check.missing(Kind.MISSING, sealed.path)
+        return
     try:
-        seen = _observe(folder, sealed, hasher)
+        found = judge(check.folder, sealed, _observe(check.folder, sealed, hasher))
     except FileNotFoundError:
-        return [Finding(Kind.MISSING, folder, sealed.path)]
+        check.missing(Kind.MISSING, sealed.path)
     except NotRegular:
-        return [Finding(Kind.NOT_REGULAR, folder, sealed.path, actual=sealed.found)]
+        check.find(Kind.NOT_REGULAR, sealed.path, actual=sealed.found)
     except OSError as error:
-        return [Finding(Kind.UNREADABLE, folder, sealed.path, detail=reason(error))]
-    return judge(folder, sealed, seen)
+        check.cannot_read(sealed.path, reason(error))
+    else:
+        unseen = sealed.leaves is None and check.hides(LEAVES + b"/" + sealed.path)
+        check.findings += [f for f in found if not (unseen and f.kind is Kind.LEAVES_MISSING)]
 
 
 def _observe(folder: bytes, sealed: Sealed, hasher: Hasher) -> Observed:

@@ -28,6 +28,7 @@ class VaultCheck:
         self._links: dict[str, dict[int, tuple[bytes, bytes]]] = {}  # source -> seq -> hash with previous hash, folder
         self._conflicts: list[Finding] = []
         self._folders: dict[str, list[tuple[bytes, bytes]]] = {}  # docking id -> (vault's root, folder)
+        self._damaged: set[str] = set()  # dockings whose entries are not all known
         self._saved: set[bytes] = set()  # see `_key`
         self._references: list[tuple[bytes, AlreadySaved]] = []
 
@@ -50,6 +51,8 @@ class VaultCheck:
         facts = check.closed or check.header
         if facts is not None:
             self._folders.setdefault(facts.docking_id, []).append((root, check.folder))
+            if not check.entries_known:
+                self._damaged.add(facts.docking_id)
         self._references += [(check.folder, reference) for reference in check.references]
 
     def findings(self) -> Iterator[Finding]:
@@ -64,17 +67,14 @@ class VaultCheck:
     def _reference_findings(self) -> Iterator[Finding]:
         elsewhere: dict[tuple[bytes, str], int] = {}
         for folder, reference in self._references:
-            if reference.saved_in not in self._folders:
-                key = (folder, reference.saved_in)
-                elsewhere[key] = elsewhere.get(key, 0) + 1
-            elif _key(reference.saved_in, reference.sha256, reference.size_bytes) not in self._saved:
-                yield Finding(
-                    Kind.REFERENCE_WRONG,
-                    folder,
-                    reference.path.encode(),
-                    actual=reference.entry,
-                    detail=reference.saved_in,
-                )
+            saved_in = reference.saved_in
+            if saved_in not in self._folders:
+                elsewhere[folder, saved_in] = elsewhere.get((folder, saved_in), 0) + 1
+                continue
+            known = saved_in not in self._damaged
+            if known and _key(saved_in, reference.sha256, reference.size_bytes) not in self._saved:
+                path = reference.path.encode()
+                yield Finding(Kind.REFERENCE_WRONG, folder, path, actual=reference.entry, detail=saved_in)
         for (folder, docking_id), count in elsewhere.items():
             yield Finding(Kind.REFERENCE_ELSEWHERE, folder, actual=count, detail=docking_id)
 

@@ -55,6 +55,7 @@ class DockingCheck:
         self.bytes_sealed = 0
         self._left = dict(entries)
         self._prefix: str | None = None
+        self._unreadable: set[bytes] = set()
         self._manifest_damaged = False
         self._said_damaged = False
         self._last_entry = 0
@@ -78,12 +79,34 @@ class DockingCheck:
     def _complain(self, kind: Kind, wanted: str, beside: str | None) -> None:
         self.find(kind, KEY_FILE if kind is Kind.KEY_FILE_OTHER else None, expected=wanted, actual=beside)
 
+    def cannot_read(self, path: bytes, why: str) -> None:
+        """Note that a file, or a folder with all below it, cannot be read: what is not seen there is not missing."""
+        self._unreadable.add(path)
+        self._manifest_damaged = self._manifest_damaged or path == MANIFEST
+        self.find(Kind.UNREADABLE, path, detail=why)
+
+    def missing(self, kind: Kind, path: bytes) -> None:
+        """Note that `path` is missing, unless it lies where nothing could be read."""
+        if not self.hides(path):
+            self.find(kind, path)
+
+    def hides(self, path: bytes) -> bool:
+        """Whether `path`, or a folder that holds it, cannot be read."""
+        while path and path not in self._unreadable:
+            path = path.rpartition(b"/")[0]
+        return path in self._unreadable
+
+    @property
+    def entries_known(self) -> bool:
+        """Whether the manifest was read and is whole."""
+        return not self._manifest_damaged
+
     # --- 1, 2: key and closing -----------------------------------------------------------------------------------
 
     def read_key_file(self, raw: bytes | None) -> None:
         """1. The key line that lies beside the docking; None when it is missing."""
         if raw is None:
-            self.find(Kind.KEY_FILE_MISSING, KEY_FILE)
+            self.missing(Kind.KEY_FILE_MISSING, KEY_FILE)
             return
         try:
             self.signers.take_key_file(raw)
@@ -93,7 +116,7 @@ class DockingCheck:
     def read_closing(self, raw: bytes | None) -> Statement | None:
         """2. The closing envelope; None when it is missing."""
         if raw is None:
-            self.find(Kind.CLOSING_MISSING, CLOSING)
+            self.missing(Kind.CLOSING_MISSING, CLOSING)
             return None
         try:
             statement = self.signers.open(raw)
@@ -259,7 +282,7 @@ class DockingCheck:
         """6. The line of a sealed file must be there."""
         if self._sums_absent:
             self._sums_absent = False  # one finding, however many files
-            self.find(Kind.SUMS_MISSING, SUMS)
+            self.missing(Kind.SUMS_MISSING, SUMS)
         mark = _mark(checksum_line(sealed.event.sha256, sealed.path))
         if self._sums is None:
             return
@@ -280,6 +303,11 @@ class DockingCheck:
     def sums_unsettled(self) -> bool:
         """Whether SHA256SUMS holds lines that no seal supported."""
         return bool(self._sums)
+
+    def finish_sums(self) -> None:
+        """6. SHA256SUMS is there when there are sealed files; a station writes none for none."""
+        if self._sums is None and self.files:
+            self.missing(Kind.SUMS_MISSING, SUMS)
 
     # --- 3, 7, 8: the end ----------------------------------------------------------------------------------------
 

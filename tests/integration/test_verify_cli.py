@@ -130,6 +130,12 @@ def test_whole_vault_findings(vault: Path) -> None:
     assert kinds(found) == {"custody_missing"}
 
 
+def test_a_docking_with_nothing_new_needs_no_checksums(vault: Path) -> None:
+    folder = build(vault, Docking({}, docking_id="again", already_saved=(("B.MP4", b"b", "one"),)), Station())
+    assert not (folder / "SHA256SUMS").exists()
+    assert run("verify", folder, "--key", LINE).returncode == 0
+
+
 def test_a_false_reference_and_a_forked_chain_are_found(tmp_path: Path) -> None:
     root, station = tmp_path / "vault", Station()
     build(root, Docking({"A.MP4": b"a"}, docking_id="one"), station)
@@ -150,8 +156,11 @@ def test_a_name_that_is_a_terminal_escape_is_printed_inert(vault: Path) -> None:
     assert "\x1b" not in run("verify", vault, "--json").stdout
 
 
-def test_unreadable_footage_is_exit_3(vault: Path) -> None:
-    (docking(vault, "one") / "B.MP4").chmod(0)
+@pytest.mark.parametrize(
+    "path", ["B.MP4", "DCIM", "SHA256SUMS", ".custody/station.vkey", ".custody/manifest.jsonl", ".custody/leaves", ""]
+)
+def test_what_cannot_be_read_is_exit_3_and_no_alarm(vault: Path, path: str) -> None:
+    (docking(vault, "one") / path).chmod(0)
     for folder in [vault, *vault.parents[:3]]:
         folder.chmod(0o755)
     was = os.geteuid()
@@ -162,8 +171,10 @@ def test_unreadable_footage_is_exit_3(vault: Path) -> None:
             report = examine(os.fsencode(vault), [], lambda _: None, hasher)
     finally:
         os.seteuid(was)
+        (docking(vault, "one") / path).chmod(0o755)
+    findings = [f for f in report.findings if not f.is_information]
+    assert {f.kind for f in findings} == {Kind.UNREADABLE}, findings
     assert report.exit == 3
-    assert [f.kind for f in report.findings if not f.is_information] == [Kind.UNREADABLE]
 
 
 def test_progress_is_for_terminals_only(vault: Path) -> None:

@@ -209,7 +209,8 @@ def _close(
 
     _, closing = station.seal(make)
     (folder / ".custody/manifest.jsonl").write_bytes(b"".join(lines))
-    (folder / "SHA256SUMS").write_bytes(b"".join(sums))
+    if sums:
+        (folder / "SHA256SUMS").write_bytes(b"".join(sums))
     (folder / ".custody/station.vkey").write_text(f"{station.key.verify_key.line}\n")
     (folder / ".custody/completed.dsse.json").write_bytes(closing)
 
