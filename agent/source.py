@@ -122,8 +122,8 @@ class WholeRead:
 
 
 @runtime_checkable
-class BulkSource(Source, Protocol):
-    """A source that reads many small files faster together than one by one."""
+class BulkSource(Protocol):
+    """What a `Source` also is when it reads many small files faster together than one by one."""
 
     def read_whole(self, entries: Sequence[Entry], slots: Sequence[memoryview]) -> list[WholeRead | SourceError]:
         """Read each entry into its slot: page aligned, whole pages, at least its listed size, at most 1 MiB.
