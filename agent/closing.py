@@ -9,10 +9,10 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agent.errors import VaultError, VaultFull, VaultReadOnly, VaultUnwritable
 from agent.station import Station, sign_events, sync_directory
@@ -77,10 +77,7 @@ def close_docking(store: Store, vault: Path, station: Station, docking_id: str, 
             store.fail_planned(docking_id, NOT_COPIED)  # 2
         counts, gap_files, imperfect = _count(store, docking_id)
         folder = vault / os.fsdecode(docking.folder)
-        digest, size = _write_manifest(store, folder / ".custody", docking, station.id, counts)  # 3
-        if counts.copied:  # sha256sum -c refuses an empty list
-            _write_stream(folder / "SHA256SUMS", _checksum_lines(store, docking))
-        _write_stream(folder / ".custody" / "station.vkey", [f"{station.key.verify_key.line}\n".encode()])
+        digest, size = _write_lists(store, folder, docking, station, counts)  # 3
     except OSError as error:
         raise vault_error(error) from error
     if reason == "complete" and imperfect:
@@ -159,32 +156,55 @@ def _count(store: Store, docking_id: str) -> tuple[Counts, int, str | None]:
     return counts, gap_files, imperfect
 
 
-def _write_manifest(store: Store, folder: Path, docking: DockingRow, station: str, counts: Counts) -> tuple[str, int]:
-    def lines() -> Iterable[bytes]:
-        source = json.loads(docking.source)
-        yield manifest.header_line(
-            manifest.Header(
-                station=station, docking_id=docking.id, camera_id=docking.camera, bay=docking.bay,
-                started_at=docking.started_at, source_kind=source["kind"], file_systems=tuple(source["file_systems"]),
-                labels=tuple(source["labels"]), volume_ids=tuple(source["volume_ids"]),
-                source_bytes=source["size_bytes"], time_basis=source["time_basis"],
-            )
-        )  # fmt: skip
-        for row in store.all_entries(docking.id):
-            yield _entry_line(store, row)
+def _write_lists(store: Store, folder: Path, docking: DockingRow, station: Station, counts: Counts) -> tuple[str, int]:
+    """Manifest and SHA256SUMS in one pass over the entries; SHA-256 in hex and length of the manifest."""
+    custody = folder / ".custody"
+    custody.mkdir(parents=True, exist_ok=True)
+    with _DurableFile(custody / "station.vkey") as key_line:
+        key_line.write(f"{station.key.verify_key.line}\n".encode())
+    # sha256sum -c refuses an empty list: a docking that saved nothing new has none
+    sums_file = _DurableFile(folder / "SHA256SUMS") if counts.copied else nullcontext()
+    prefix = docking.folder + b"/"
+    with _DurableFile(custody / "manifest.jsonl") as lines, sums_file as sums:
+        lines.write(_header_line(docking, station.id))
+        for row, envelope in store.sealed_entries(docking.id):
+            lines.write(_entry_line(row, envelope))
+            if sums is not None and envelope is not None and row.sha256 is not None:
+                sums.write(checksum_line(row.sha256.hex(), row.target.removeprefix(prefix)))
         for finding in store.findings(docking.id):
-            yield _finding_line(finding)
+            lines.write(_finding_line(finding))
         for n, gaps in store.long_gap_lists(docking.id, MAX_SEALED_GAPS):
-            yield from manifest.gap_lines(n, [Gap(offset_bytes=o, length_bytes=length) for o, length in gaps])
-        yield manifest.counts_line(counts)
+            for line in manifest.gap_lines(n, [Gap(offset_bytes=o, length_bytes=length) for o, length in gaps]):
+                lines.write(line)
+        lines.write(manifest.counts_line(counts))
+    for directory in (custody, folder, folder.parent):
+        sync_directory(directory)
+    return lines.digest.hexdigest(), lines.size_bytes
 
-    return _write_stream(folder / "manifest.jsonl", lines())
+
+def _header_line(docking: DockingRow, station: str) -> bytes:
+    source = json.loads(docking.source)
+    return manifest.header_line(
+        manifest.Header(
+            station=station,
+            docking_id=docking.id,
+            camera_id=docking.camera,
+            bay=docking.bay,
+            started_at=docking.started_at,
+            source_kind=source["kind"],
+            file_systems=tuple(source["file_systems"]),
+            labels=tuple(source["labels"]),
+            volume_ids=tuple(source["volume_ids"]),
+            source_bytes=source["size_bytes"],
+            time_basis=source["time_basis"],
+        )
+    )
 
 
-def _entry_line(store: Store, row: EntryRow) -> bytes:
+def _entry_line(row: EntryRow, envelope: bytes | None) -> bytes:
+    if envelope is not None:
+        return manifest.copied_line(row.n, envelope)
     path = path_from_text(row.path)
-    if row.seal_seq is not None:
-        return manifest.copied_line(row.n, store.envelope(row.seal_seq))
     n, size, shown, raw = row.n, row.size_bytes, display_path(path), manifest.raw_path(path)
     if row.state == "known" and row.known_in is not None and row.sha256 is not None:
         return manifest.entry_line(
@@ -214,37 +234,39 @@ def _finding_line(row: FindingRow) -> bytes:
     )  # fmt: skip
 
 
-def _checksum_lines(store: Store, docking: DockingRow) -> Iterable[bytes]:
-    prefix = docking.folder + b"/"
-    for row in store.all_entries(docking.id):
-        if row.seal_seq is not None and row.sha256 is not None:
-            yield checksum_line(row.sha256.hex(), row.target.removeprefix(prefix))
+class _DurableFile:
+    """A new file that appears whole and fsynced under its name at the end; its directory is synced by the caller."""
 
+    def __init__(self, path: Path) -> None:
+        self._path, self._aside = path, path.with_name(f".{path.name}.new")
+        self._out = self._aside.open("wb", buffering=1 << 18)
+        self.digest, self.size_bytes = hashlib.sha256(), 0
 
-def _write_stream(path: Path, lines: Iterable[bytes]) -> tuple[str, int]:
-    """Write lines durably under `path`, replacing what an interrupted close left; sha256 hex and size in bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)  # left by a crash, read-only: opening it again would be refused
-    digest, size = hashlib.sha256(), 0
-    with aside.open("wb") as out:
-        for line in lines:
-            digest.update(line)
-            size += len(line)
-            out.write(line)
-        out.flush()
-        os.fchmod(out.fileno(), 0o400)
-        os.fsync(out.fileno())
-    os.replace(aside, path)
-    sync_directory(path.parent)
-    sync_directory(path.parent.parent)
-    return digest.hexdigest(), size
+    def write(self, line: bytes) -> None:
+        self.digest.update(line)
+        self.size_bytes += len(line)
+        self._out.write(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._out:
+            if kind is not None:
+                return
+            self._out.flush()
+            os.fchmod(self._out.fileno(), 0o400)
+            os.fsync(self._out.fileno())
+        os.replace(self._aside, self._path)
 
 
 def _write_closing_envelope(store: Store, vault: Path, folder: bytes, seq: int) -> None:
     raw = store.envelope(seq)
     parse_envelope(raw)  # never hand out what could not be read back
     try:
-        _write_stream(vault / os.fsdecode(folder) / ".custody" / "completed.dsse.json", [raw])
+        custody = vault / os.fsdecode(folder) / ".custody"
+        with _DurableFile(custody / "completed.dsse.json") as envelope_file:
+            envelope_file.write(raw)
+        sync_directory(custody)
     except OSError as error:
         raise vault_error(error) from error

@@ -128,6 +128,7 @@ class _Run:
         self.announced = False
         self.found_any = False
         self.still_written = False
+        self.ordered: dict[int, EntryRow] = {}  # given to the worker, not yet answered
         self.changed: set[bytes] = set()  # path keys to copy once more
 
     async def rounds(self, worker: WorkerProcess) -> None:
@@ -238,6 +239,7 @@ class _Run:
 
     async def _order_copies(self, worker: WorkerProcess, after: int) -> None:
         while rows := await self.dock.store.call(Store.entries, self.docking.id, "planned", after, wire.BATCH):
+            self.ordered.update((row.n, row) for row in rows)  # as many as the worker looks ahead, no more
             await worker.send({"t": "copy", "items": [wire.item_to_json(copy_item(row)) for row in rows]})
             after = rows[-1].n
         await worker.send({"t": "end"})
@@ -245,8 +247,8 @@ class _Run:
     async def _save(self, results: list[CopyResult]) -> None:
         assert self.facts is not None  # noqa: S101 - as above
         dock = self.dock
-        rows = await dock.store.call(Store.entries_numbered, self.docking.id, [result.n for result in results])
-        outcomes = [Outcome(rows[r.n], r, await self._media(rows[r.n], r)) for r in results]
+        rows = [self.ordered.pop(result.n) for result in results]
+        outcomes = [Outcome(row, r, await self._media(row, r)) for row, r in zip(rows, results, strict=True)]
         await dock.store.call(save_outcomes, dock.station, self.docking, self.facts.time_basis, outcomes)
         for outcome in outcomes:
             if isinstance(outcome.result, Copied) and outcome.result.changed:

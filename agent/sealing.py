@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from agent.copies import Copied, Failed, Known
@@ -17,7 +17,7 @@ from custody.digest import CHUNK_BYTES
 from custody.events import MAX_SEALED_GAPS, Event, Gap, Media, SegmentSealed, Sha256Hex
 from custody.manifest import raw_path
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a camera's wall clock has no zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,7 @@ def time_text(modified_ns: int | None, basis: TimeBasis) -> str | None:
     if modified_ns is None:
         return None
     try:
-        at = EPOCH + timedelta(microseconds=modified_ns // 1000)
+        text = (EPOCH + timedelta(microseconds=modified_ns // 1000)).isoformat()
     except OverflowError:  # a hostile card may claim any 64-bit time
         return None
-    text = at.replace(tzinfo=None).isoformat()
     return text if basis is TimeBasis.CAMERA_LOCAL else f"{text}Z"

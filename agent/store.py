@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
 from custody.events import ChainHead, Sha256Hex
@@ -37,9 +38,8 @@ class DockingRow:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRow:
-    """One file of a docking and what became of it; columns as in ``sql/001_store.sql``."""
+class EntryRow(NamedTuple):
+    """One file of a docking and what became of it; columns as in ``sql/001_store.sql``. A tuple: there are many."""
 
     n: int
     path: str
@@ -203,13 +203,8 @@ class Store:
         """Rows of newly listed files, before anything of them is copied."""
         self._db.executemany(
             f"INSERT INTO entry (docking, camera, {_ENTRY_COLUMNS}) VALUES ({','.join('?' * 21)})",  # noqa: S608
-            [
-                (docking, camera, r.n, r.path, r.path_key, r.size_bytes, r.modified_ns, r.handle, r.version,
-                 r.part_key, r.target, r.leaves_target, r.known_leaf, r.known_in, r.state, r.sha256, r.first_leaf,
-                 r.saved_bytes, r.gap_count, r.seal_seq, r.detail)
-                for r in rows
-            ],
-        )  # fmt: skip
+            [(docking, camera, *row) for row in rows],
+        )
 
     def add_findings(self, docking: str, rows: Iterable[FindingRow]) -> None:
         """What was met on the card besides files."""
@@ -240,7 +235,7 @@ class Store:
             "ORDER BY n LIMIT ?",
             (docking, after, state, state, limit),
         )
-        return [EntryRow(*row) for row in rows]
+        return [EntryRow._make(row) for row in rows]
 
     def all_entries(self, docking: str, state: str | None = None) -> Iterator[EntryRow]:
         """Every entry of a docking, page by page."""
@@ -249,19 +244,18 @@ class Store:
             yield from page
             after = page[-1].n
 
-    def entries_numbered(self, docking: str, numbers: Sequence[int]) -> dict[int, EntryRow]:
-        """Entries by number. Raises KeyError when one is not there."""
-        found: dict[int, EntryRow] = {}
-        for i in range(0, len(numbers), 400):
-            some = numbers[i : i + 400]
-            rows = self._db.execute(
-                f"SELECT {_ENTRY_COLUMNS} FROM entry WHERE docking = ? AND n IN ({','.join('?' * len(some))})",  # noqa: S608
-                (docking, *some),
-            )
-            found.update((row[0], EntryRow(*row)) for row in rows)
-        if missing := set(numbers) - found.keys():
-            raise KeyError((docking, min(missing)))
-        return found
+    def sealed_entries(self, docking: str) -> Iterator[tuple[EntryRow, bytes | None]]:
+        """Every entry with the envelope of its seal, if it has one, page by page."""
+        after = 0
+        while page := self.entries(docking, None, after):
+            seqs = [row.seal_seq for row in page if row.seal_seq is not None]
+            marks = ",".join("?" * len(seqs))
+            found = self._db.execute(f"SELECT seq, envelope FROM outbox WHERE seq IN ({marks})", seqs)  # noqa: S608
+            envelopes: dict[int | None, bytes] = dict(found.fetchall())
+            if missing := set(seqs) - envelopes.keys():
+                raise _untrusted(f"envelope {min(missing)} is missing")
+            yield from ((row, envelopes.get(row.seal_seq)) for row in page)
+            after = page[-1].n
 
     def finish_entries(self, docking: str, rows: Iterable[FinishedRow]) -> None:
         """Write what became of entries."""
