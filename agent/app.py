@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import AgentError, Exit
+from agent.opening import Opened, open_dock
 from agent.pipeline import Order, Result, offload
 from agent.report import outcome_json, outcome_lines, progress_line
-from agent.service import Opened, Service, open_dock
-from agent.settings import check_camera, invalid, load_settings, save_link
+from agent.settings import HubLink, check_camera, invalid, load_settings, save_link
 from agent.station import load_or_create_station
-from agent.status import doctor, read_status, status_lines
-from agent.uplink import HubLink
 from custody.checkpoint import parse_key_line
 from custody.errors import KeyInvalid
 
@@ -171,7 +169,12 @@ async def _offload_interruptibly(opened: Opened, order: Order, show: Callable[..
         raise SystemExit(int(Exit.INTERRUPTED)) from None
 
 
+# An offload must not wait for libraries it never uses: MQTT, watchdog and psutil are imported by who needs them.
+
+
 def _run(args: argparse.Namespace) -> int:
+    from agent.service import Service  # noqa: PLC0415
+
     settings = load_settings(args.dir)
     with open_dock(settings.vault, args.dir) as opened:
         asyncio.run(Service(settings, opened).run())
@@ -179,12 +182,16 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
+    from agent.status import read_status, status_lines  # noqa: PLC0415
+
     status = read_status(load_settings(args.dir))
     print(json.dumps(status, ensure_ascii=False) if args.json else "\n".join(status_lines(status)))
     return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    from agent.status import doctor  # noqa: PLC0415
+
     findings = doctor(args.dir)
     if args.json:
         print(json.dumps([vars(f) for f in findings], ensure_ascii=False))

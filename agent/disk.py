@@ -6,7 +6,7 @@ import mmap
 import os
 import queue
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from agent.errors import VaultError, VaultFull, VaultReadOnly, VaultUnwritable
 from custody.digest import CHUNK_BYTES
@@ -84,37 +84,36 @@ class Vault:
 
     def __init__(self, path: bytes) -> None:
         """Open, creating `.staging`. Raises VaultError."""
-        with vault_errors():
-            self.root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                if not _exists(self.root_fd, b".staging"):
-                    os.mkdir(b".staging", 0o700, dir_fd=self.root_fd)
-                    os.fsync(self.root_fd)
-                self.staging_fd = os.open(
-                    b".staging", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.root_fd
-                )
-                self.direct = self._probe_direct()
-            except OSError:
-                os.close(self.root_fd)
-                raise
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        with vault_errors(), ExitStack() as opened:
+            self.root_fd = os.open(path, flags)
+            opened.callback(os.close, self.root_fd)
+            if not _exists(self.root_fd, b".staging"):
+                os.mkdir(b".staging", 0o700, dir_fd=self.root_fd)
+                os.fsync(self.root_fd)
+            self.staging_fd = os.open(b".staging", flags | os.O_NOFOLLOW, dir_fd=self.root_fd)
+            opened.callback(os.close, self.staging_fd)
+            self.direct = self._probe_direct()
+            self._opened = opened.pop_all()
         self.folders = Folders(self.root_fd)
 
     def _probe_direct(self) -> bool:
-        name = b"probe.%d" % os.getpid()
+        """Tried on a file without a name: some file systems take the flag and refuse the write."""
         with mmap.mmap(-1, BLOCK_BYTES) as page:
             try:
-                fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_DIRECT, 0o600, dir_fd=self.staging_fd)
-                try:
-                    return os.pwrite(fd, page, 0) == BLOCK_BYTES and os.preadv(fd, [page], 0) == BLOCK_BYTES
-                finally:
-                    os.close(fd)
+                fd = os.open(b".", os.O_RDWR | os.O_TMPFILE | os.O_DIRECT | os.O_CLOEXEC, 0o600, dir_fd=self.staging_fd)
+            except OSError as error:
+                if error.errno not in (*_NOT_OFFERED, errno.EISDIR, errno.ENOSPC, errno.EDQUOT):
+                    raise
+                return False
+            try:
+                return os.pwrite(fd, page, 0) == BLOCK_BYTES and os.preadv(fd, [page], 0) == BLOCK_BYTES
             except OSError as error:
                 if error.errno not in (*_NOT_OFFERED, errno.ENOSPC, errno.EDQUOT):
                     raise
                 return False
             finally:
-                if _exists(self.staging_fd, name):
-                    os.unlink(name, dir_fd=self.staging_fd)
+                os.close(fd)
 
     def taken(self, target: bytes) -> bool:
         """Whether something stands under a final name."""
@@ -136,8 +135,7 @@ class Vault:
 
     def close(self) -> None:
         """Close both folders."""
-        os.close(self.staging_fd)
-        os.close(self.root_fd)
+        self._opened.close()
 
 
 class Folders:

@@ -12,16 +12,39 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from agent.errors import SettingsInvalid
 from agent.station import write_durably
-from agent.uplink import HubLink
-from custody.checkpoint import parse_key_line
+from custody.checkpoint import VerifyKey, parse_key_line
 from custody.errors import KeyInvalid
 
 SETTLE_SECONDS = 2.0
 BAY_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
 CAMERA_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class HubLink:
+    """Where the hub is reached and which keys its answers must carry. TLS by ``mqtts://`` with the three files."""
+
+    url: str
+    receipt_key: VerifyKey
+    log_key: VerifyKey
+    ca: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    def address(self) -> tuple[str, int, bool]:
+        """Host, port and whether TLS. Raises SettingsInvalid."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise SettingsInvalid(
+                f"not an MQTT address: {self.url!r}; use mqtt://host:port or mqtts://host:port",
+                f"MQTT 地址无效：{self.url!r}；应为 mqtt://主机:端口 或 mqtts://主机:端口",
+            )
+        secure = parts.scheme == "mqtts"
+        return parts.hostname, parts.port or (8883 if secure else 1883), secure
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ import psutil
 
 from agent.errors import AgentError
 from agent.report import size_text, time_text
-from agent.settings import Settings, load_settings
+from agent.settings import HubLink, Settings, load_settings
 from agent.station import clock_quality, load_or_create_station
 from agent.store import Store
-from agent.uplink import HubLink
 
 FREE_BYTES_MIN = 2 << 30
 

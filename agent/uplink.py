@@ -12,11 +12,8 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -25,11 +22,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import outbox
-from agent.errors import SettingsInvalid
+from agent.settings import HubLink
 from agent.station import Station
 from agent.store import Store
 from agent.store_thread import StoreThread
-from custody.checkpoint import VerifyKey
 from custody.errors import CustodyError
 from custody.receipt import Receipt, ResendRequest, open_receipt
 from custody.topics import station_topic
@@ -40,29 +36,6 @@ BATCH = 64
 TICK_SECONDS = 1.0
 RECONNECT_MIN_SECONDS, RECONNECT_MAX_SECONDS = 1, 60
 SESSION_SECONDS = 24 * 3600
-
-
-@dataclass(frozen=True, slots=True)
-class HubLink:
-    """Where the hub is reached and which keys its answers must carry. TLS by ``mqtts://`` with the three files."""
-
-    url: str
-    receipt_key: VerifyKey
-    log_key: VerifyKey
-    ca: Path | None = None
-    certificate: Path | None = None
-    private_key: Path | None = None
-
-    def address(self) -> tuple[str, int, bool]:
-        """Host, port and whether TLS. Raises SettingsInvalid."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise SettingsInvalid(
-                f"not an MQTT address: {self.url!r}; use mqtt://host:port or mqtts://host:port",
-                f"MQTT 地址无效：{self.url!r}；应为 mqtt://主机:端口 或 mqtts://主机:端口",
-            )
-        secure = parts.scheme == "mqtts"
-        return parts.hostname, parts.port or (8883 if secure else 1883), secure
 
 
 class Uplink:
