@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
 
 from custody.checkpoint import SigningKey, VerifyKey, parse_key_line
 from custody.errors import FormatError
@@ -252,9 +252,9 @@ class Intake:
 
 def _is_ours(error: Exception) -> bool:
     """Whether the database failed us (disk full, locked, gone): retry. Everything else is the message's own doing."""
-    if isinstance(error, IntegrityError | DataError | ProgrammingError):
+    if isinstance(error, IntegrityError | DataError | ProgrammingError) or type(error) is StatementError:
         return False
-    return isinstance(error, DatabaseError | InterfaceError | OSError | MemoryError)
+    return isinstance(error, SQLAlchemyError | OSError | MemoryError)
 
 
 def _open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> list[Opened]:

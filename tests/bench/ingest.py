@@ -134,8 +134,10 @@ def measure_direct(hub: Hub, envelopes: dict[str, list[bytes]], batch: int) -> d
     intake = Intake(hub.db, hub.keys, 480)
     messages = list(_interleaved(envelopes))
     before, started = time.process_time(), time.perf_counter()
-    for i in range(0, len(messages), batch):
-        intake.take(messages[i : i + batch])
+    opening = intake.open(messages[:batch])
+    for i in range(batch, len(messages) + batch, batch):  # as the line does: open the next while this one commits
+        opened, opening = opening.result(), intake.open(messages[i : i + batch])
+        intake.commit(opened)
     seconds = time.perf_counter() - started
     intake.close()
     assert intake.counters.accepted == len(messages), intake.counters
