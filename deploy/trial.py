@@ -200,12 +200,14 @@ def watch(place: Place, programs: Programs, once: bool) -> None:
 
 
 def conclude(place: Place, docking: dict[str, Any]) -> None:
-    """Check the docked sample in two ways and print the summary. Raises TrialError when either finds a fault."""
-    folder = next(place.vault.glob(f"{SAMPLE_CAMERA}/*/*/*/{docking['docking']}"))
-    agreeing, missing = sums_compared(
-        (SAMPLE / "card.sha256").read_text(encoding="utf-8"), (folder / "SHA256SUMS").read_text(encoding="utf-8")
-    )
-    verify = tool("custody", "verify", folder, "--key", kept(place, "station_key"))
+    """Check the docked sample in two ways and print the summary. Raises TrialError when either finds a fault.
+
+    All dockings of the sample count together: one that met only what was saved before holds no files of its own.
+    """
+    folder = place.vault / SAMPLE_CAMERA
+    found = "".join(sums.read_text(encoding="utf-8") for sums in folder.glob("*/*/*/*/SHA256SUMS"))
+    agreeing, missing = sums_compared((SAMPLE / "card.sha256").read_text(encoding="utf-8"), found)
+    verify = tool("custody", "verify", place.vault, "--key", kept(place, "station_key"))
     verified = subprocess.run(verify, cwd=ROOT, capture_output=True, text=True, check=False)
     words = "已验证 / verified" if verified.returncode == 0 else f"{verified.stdout}{verified.stderr}"
     verdict = f"{verified.returncode}: {words}"
