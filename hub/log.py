@@ -94,7 +94,7 @@ class Appender:
         tree = CompactRange(self._head.size, self._head.roots)
         for leaf in self._leaves:
             tree.append(leaf)
-        insert_rows(tx, log_entry, _ENTRY_COLUMNS, self._rows)
+        insert_rows(tx, log_entry.name, _ENTRY_COLUMNS, self._rows)
         _extend_tiles(tx, self._head.size, self._leaves)
         state = {"size": tree.size, "roots": b"".join(tree.roots), "own_seq": self._own_seq, "own_hash": self._own_hash}
         swapped = tx.execute(

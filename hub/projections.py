@@ -85,12 +85,12 @@ class Projection:
 
     def write(self, tx: Connection) -> None:
         """Put down everything collected."""
-        insert_rows(tx, segment, SEGMENT_COLUMNS, self._segments)
+        insert_rows(tx, segment.name, SEGMENT_COLUMNS, self._segments)
         _index_text(tx, self._segments)
         for columns, row in self._dockings:
             upsert_rows(tx, docking, columns, [row], keep=("first_index",))
         upsert_rows(tx, camera, _CAMERA_COLUMNS, list(self._cameras.values()), keep=("first_seen_at",))
-        insert_rows(tx, unprojected, _UNPROJECTED_COLUMNS, self._unprojected)
+        insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self._unprojected)
         if self._software:
             tx.execute(
                 update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
@@ -182,14 +182,10 @@ def _index_text(tx: Connection, segments: list[Row]) -> None:
         return
     documents = ((row[_AT["log_index"]], _document(row)) for row in segments)
     if tx.dialect.name == "sqlite":
-        sql, rows = (
-            "INSERT INTO segment_text (rowid, grams) VALUES (?, ?)",
-            [(i, fts5_document(d)) for i, d in documents],
-        )
+        insert_rows(tx, "segment_text", ("rowid", "grams"), [(i, fts5_document(d)) for i, d in documents])
     else:
         sql = "INSERT INTO segment_bigrams (log_index, bigrams) VALUES (%s, %s::tsvector)"
-        rows = [(i, tsvector_document(d)) for i, d in documents]
-    tx.exec_driver_sql(sql, rows)
+        tx.exec_driver_sql(sql, [(i, tsvector_document(d)) for i, d in documents])
 
 
 def _document(row: Row) -> list[str]:
