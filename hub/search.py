@@ -66,16 +66,16 @@ def find(
     before: int | None,
     limit: int,
 ) -> list[int]:
-    """Log indexes of the newest `limit` segments below `before` whose path holds every word of `wanted`.
+    """Log indexes of the newest `limit` segments below `before` that fit, the newest first.
 
-    Exact but for the case of letters and for compatibility forms (full width). `days` are both included.
+    Their paths hold every word of `wanted` (which may be empty when there is a filter), exact but for the case of
+    letters and for compatibility forms such as full width. `days` are both included.
     """
     words = [_fold(word) for word in wanted[:MAX_TEXT_CHARACTERS].split()]
     day_tokens = _day_tokens(*days) if days != (None, None) else []
-    if not words or (days != (None, None) and not day_tokens):
+    parts = [_phrase(word, connection) for word in words] + _filter_tokens(filters)
+    if not parts or (days != (None, None) and not day_tokens):
         return []
-    parts = [_phrase(word, connection) for word in words]
-    parts += _filter_tokens(filters)
     if day_tokens:
         parts.append("(" + _OR[connection.dialect.name].join(day_tokens) + ")")
     question = _AND[connection.dialect.name].join(parts)

@@ -1,7 +1,7 @@
 """Recordings in the index: filtered lists by keyset, and everything about one segment.
 
-Order: as saved, newest first (log index). With a filter by day and no search: newest day first, then as saved. So every
-list follows an index and a page deep in a million rows costs what the first one costs.
+Order: as saved, newest first (log index). By days alone, or days and one camera or station: newest day first, then as
+saved. So every list follows an index, and a page deep in a million rows costs what the first one costs.
 """
 
 from __future__ import annotations
@@ -38,9 +38,16 @@ class RecordingFilter:
     text: str | None = None
 
     @property
+    def intersects(self) -> bool:
+        """Whether the full-text index answers: it alone crosses several long lists without walking one of them."""
+        lists = sum(value is not None for value in (self.camera, self.station, self.label))
+        days = self.day_from is not None or self.day_to is not None
+        return bool(self.text or self.docking or lists > 1 or (self.label and days))
+
+    @property
     def by_day(self) -> bool:
-        """Whether rows come in the order of days. A search keeps the order as saved, which is its index's."""
-        return self.text is None and (self.day_from is not None or self.day_to is not None)
+        """Whether rows come in the order of days. The full-text index keeps the order as saved."""
+        return not self.intersects and (self.day_from is not None or self.day_to is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +137,10 @@ def load_recordings(
     """One page of the list. Raises BadQuery for a cursor that is not of such a list."""
     after = _parse_cursor(cursor, limits) if cursor else None
     with db.read() as connection:
-        if limits.text is None:
-            query = _list_query(limits, after).limit(rows + 1)
-        else:
+        if limits.intersects:
             query = _search_query(connection, limits, after, rows + 1)
+        else:
+            query = _list_query(limits, after).limit(rows + 1)
         found = list(connection.execute(query).mappings())
     page = tuple(_row(r) for r in found[:rows])
     return RecordingPage(page, _cursor(found[rows - 1], limits) if len(found) > rows else None)
@@ -173,11 +180,7 @@ def _list_query(limits: RecordingFilter, after: Place | None) -> Select[Any]:
 
 
 def _conditions(limits: RecordingFilter) -> list[ColumnElement[bool]]:
-    wanted = (
-        (segment.c.camera, limits.camera),
-        (segment.c.station, limits.station),
-        (segment.c.docking, limits.docking),
-    )
+    wanted = ((segment.c.camera, limits.camera), (segment.c.station, limits.station))
     found: list[ColumnElement[bool]] = [column == value for column, value in wanted if value is not None]
     if limits.day_from is not None:
         found.append(segment.c.recorded_day >= limits.day_from.isoformat())

@@ -179,6 +179,7 @@ def questions(hub: Hub) -> list[tuple[str, list[str]]]:
         ("camera and station", [f"camera={c}&station={s}" for c, s in zip(cameras, stations, strict=False)]),
         ("any label", ["label=any"]),
         ("rare label, none", ["label=zero_length"]),
+        ("label and month", [f"label=gaps&from={a:%Y-%m-%d}&to={b:%Y-%m-%d}" for a, b in month]),
         ("label and camera", [f"label=gaps&camera={c}" for c in cameras]),
         ("two Chinese letters", [f"q={w[:2]}" for w in WORDS]),
         ("one Chinese letter", ["q=检", "q=查"]),
