@@ -135,7 +135,7 @@ def load_link(directory: Path) -> HubLink | None:
     except (OSError, ValueError, KeyError, TypeError, KeyInvalid) as error:
         raise invalid(
             f"{path.name} cannot be read ({error}); enrol this station again",
-            f"无法读取 {path.name}（{error}）；请重新登记本工作站",
+            f"无法读取 {path.name}（{error}）；请重新登记本采集站",
         ) from error
 
 

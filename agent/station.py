@@ -104,7 +104,7 @@ def _bad_key(path: Path, why: str) -> KeyUnreadable:
     return KeyUnreadable(
         f"The station's key {path.name} cannot be used: {why}. Footage in the vault is safe. Restore the key file, or "
         "enrol this station anew under another name.",
-        f"工作站密钥 {path.name} 无法使用：{why}。存证库中的录像安全。请恢复密钥文件，或以新名称重新登记本工作站。",
+        f"采集站密钥 {path.name} 无法使用：{why}。存证库中的录像安全。请恢复密钥文件，或以新名称重新登记本采集站。",
     )
 
 

@@ -67,7 +67,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     uplink = "已连接 / connected" if status["uplink"] else "未连接 / not connected"
     outbox = status["outbox"]
     lines = [
-        f"工作站 / station {status['station']}: {running}",
+        f"采集站 / station {status['station']}: {running}",
         f"中心 / hub: {uplink if status['enrolled'] else '未登记 / not enrolled'}",
         f"待回执 / waiting for receipts: {outbox['unreceipted']}"
         + (f"（最久 {time_text(outbox['oldest_seconds'])}）" if outbox["unreceipted"] else ""),

@@ -434,7 +434,7 @@ def _untrusted(what: str) -> StoreUntrusted:
     return StoreUntrusted(
         f"The station's own database cannot be trusted: {what}. Footage already in the vault is safe and the camera is "
         "untouched. Do not clear the camera. Restore the database from backup or call support.",
-        f"工作站自身的数据库不可信：{what}。存证库中的录像安全，记录仪未被改动。请勿清除记录仪，请从备份恢复数据库或联系技术支持。",
+        f"采集站自身的数据库不可信：{what}。存证库中的录像安全，记录仪未被改动。请勿清除记录仪，请从备份恢复数据库或联系技术支持。",
     )
 
 

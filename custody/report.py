@@ -49,7 +49,7 @@ TEXT: dict[Kind, Text] = {
     Kind.NOT_CLOSED: (
         "NOT YET CLOSED: {actual} files, nothing signed yet. The offload is running, was interrupted, or its records "
         "were removed",
-        "尚未结束：{actual} 个文件，尚无签名记录。采集正在进行、曾被中断，或记录已被移除",
+        "尚未结束：{actual} 个文件，尚无签名记录。导出正在进行、曾被中断，或记录已被移除",
     ),
     Kind.CUSTODY_MISSING: (
         "PROOF MISSING: {actual} files lie where a docking belongs, and its .custody folder is gone",
@@ -58,7 +58,7 @@ TEXT: dict[Kind, Text] = {
     Kind.CLOSING_ALTERED: ("CLOSING STATEMENT ALTERED: {detail}", "结束声明被改动：{detail}"),
     Kind.CLOSING_MISSING: (
         "CLOSING STATEMENT MISSING: removed, or the station stopped before writing it",
-        "结束声明缺失：被移除，或工作站在写入前停止",
+        "结束声明缺失：被移除，或采集站在写入前停止",
     ),
     Kind.MANIFEST_ALTERED: ("MANIFEST ALTERED: {detail}", "清单被改动：{detail}"),
     Kind.MANIFEST_MISSING: ("MANIFEST MISSING", "清单缺失"),
@@ -98,7 +98,7 @@ TEXT: dict[Kind, Text] = {
     ),
     Kind.INCOMPLETE_OFFLOAD: (
         "the station itself states that this offload is incomplete: {detail}",
-        "工作站声明本次采集不完整：{detail}",
+        "采集站声明本次导出不完整：{detail}",
     ),
     Kind.GAPS: (
         "{expected} unreadable places of the card are zeros in this copy, {actual} bytes, as sealed",
@@ -174,7 +174,7 @@ def _authorship(report: Report, lang: Lang) -> str:
     if report.authorship_proved:
         return "已用给定密钥证明签名者身份。" if lang == "zh" else "Authorship is proved with the given keys."
     if lang == "zh":
-        return "未证明签名者身份：密钥行与录像放在一起，改动者可一并替换。请用 --key 给出从工作站或中心取得的密钥行。"
+        return "未证明签名者身份：密钥行与录像放在一起，改动者可一并替换。请用 --key 给出从采集站或中心取得的密钥行。"
     return (
         "AUTHORSHIP IS NOT PROVED: the key line lies beside the footage, where whoever altered both could have put it. "
         "Give --key with the key line obtained from the station or hub."
