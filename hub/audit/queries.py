@@ -15,7 +15,7 @@ from custody.merkle import verify_inclusion
 from hub import log
 from hub.db import Database
 from hub.logqueries import Proof
-from hub.problems import NotFound
+from hub.problems import BadQuery, NotFound
 from hub.tables import checkpoint, log_entry, station
 
 PAGE_ROWS = 50
@@ -89,7 +89,9 @@ def load_entries(
     before: int | None = None,
     rows: int = PAGE_ROWS,
 ) -> EntryPage:
-    """Entries below index `before`, newest first."""
+    """Entries below index `before`, newest first. Raises BadQuery for a filter that no entry could have."""
+    if "\x00" in f"{source}{event_type}":  # PostgreSQL refuses even to be asked
+        raise BadQuery
     query = select(*(log_entry.c[name] for name in _COLUMNS)).order_by(log_entry.c.idx.desc()).limit(rows + 1)
     if source:
         query = query.where(log_entry.c.source == source)

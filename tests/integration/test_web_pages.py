@@ -21,15 +21,19 @@ from custody.merkle import verify_inclusion
 from hub.db import open_database, sqlite_url
 from hub.tables import log_entry, segment
 from hub.web import SECURITY_HEADERS, create_app
+from tests.integration.conftest import ENGINES
+from tests.integration.postgres import new_database
 from tests.integration.site_data import Hub, tell_story
-from tests.integration.web_peer import client, signed_in
+from tests.integration.web_peer import client, sign_in, signed_in
 
 PAGES = ("/", "/overview/live", "/recordings", "/log", "/password")
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    made = Hub(tmp_path_factory.mktemp("hub"))
+@pytest.fixture(scope="module", params=ENGINES)
+def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub with work in it, on each database engine."""
+    url = new_database(request.getfixturevalue("postgres")) if request.param == "postgresql" else None
+    made = Hub(tmp_path_factory.mktemp("hub"), url)
     tell_story(made)
     yield made
     made.close()
@@ -106,6 +110,11 @@ def test_empty_hub_tells_what_to_do(tmp_path: Path) -> None:
         ("q=mp4", lambda r: ".mp4" in r["path"].lower()),
         ("q=mp4&camera=DSJ-000321", lambda r: r["camera"] == "DSJ-000321"),
         ("q=mp4&label=zero_length", lambda r: "zero_length" in r["labels"]),
+        ("camera=DSJ-000321&station=dock-jiaoyuju-1", lambda r: r["camera"] == "DSJ-000321"),
+        ("camera=DSJ-000321&station=dock-laocheng-2", lambda r: False),
+        ("label=any&camera=DSJ-000321", lambda r: r["labels"] and r["camera"] == "DSJ-000321"),
+        ("label=any&from=2000-01-01", lambda r: r["labels"]),
+        ("label=any&to=2000-01-01", lambda r: False),
         ("q=没有", lambda r: False),
         ("q=%22+OR+*", lambda r: False),
         ("docking=019c5a10-1111-7000-8000-000000000001", lambda r: r["camera"] == "DSJ-000317"),
@@ -153,6 +162,12 @@ def test_meaningless_filters_are_refused(browser: TestClient, query: str) -> Non
     problem = browser.get(f"/api/v1/recordings?{query}")
     assert (problem.status_code, problem.headers["content-type"]) == (422, "application/problem+json")
     assert problem.json()["code"] == "bad_query"
+
+
+def test_bytes_that_no_database_holds_are_no_fault_of_ours(hub: Hub, browser: TestClient) -> None:
+    for path in ("/recordings?q=%00", "/recordings?camera=a%00", "/log?source=%00", "/log?type=a%00b"):
+        assert browser.get(path).status_code == 422, path
+    assert sign_in(client(hub.app), "a\x00", "b\x00") == 401
 
 
 def test_one_recording_shows_facts_and_gaps(browser: TestClient) -> None:
