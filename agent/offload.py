@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.copies import CopyItem
-from agent.source import Entry
+from agent.source import Entry, Finding, FindingKind
 from agent.store import EntryRow, Saved
 from agent.vault import leaves_path, segment_path
 from agent.wire import path_from_text, path_to_text
 from custody.digest import CHUNK_BYTES
 
+PATH_BYTES_MAX = 4096  # of raw components: path, gaps and all of a seal fit an envelope; no camera comes near it
+DETAIL_MAX = 1000
+NUMBER_MAX = 2**53 - 1  # the greatest that an event may state
+TIME_MAX = 2**63 - 1
 SPACE_MARGIN_BYTES = 256 << 20  # manifest, database and a working margin that an offload never eats
 
 
@@ -30,13 +34,85 @@ def path_key(path_text: str) -> bytes:
     return hashlib.sha256(path_text.encode()).digest()[:16]
 
 
-def plan_entry(plan: DockingPlan, n: int, entry: Entry, saved: Sequence[Saved], twins: int) -> EntryRow:
+def statable(met: Entry | Finding) -> Entry | Finding:
+    """What was listed, as seal and manifest can state it: a card may claim any path, size and time.
+
+    A file that no seal can name becomes a finding that keeps the docking from being complete.
+    """
+    path = _cut(met.path)
+    if isinstance(met, Finding):
+        return replace(
+            met, path=path, detail=met.detail[:DETAIL_MAX],
+            offset_bytes=_number(met.offset_bytes), length_bytes=_number(met.length_bytes),
+        )  # fmt: skip
+    if path != met.path:
+        detail = f"its path has {len(met.path)} components, too long for a seal: it was not copied"
+        return Finding(FindingKind.UNREADABLE_ENTRY, path, detail)
+    if not 0 <= met.size_bytes <= NUMBER_MAX:
+        detail = f"its entry says {met.size_bytes:.6g} bytes: it was not copied"
+        return Finding(FindingKind.UNREADABLE_ENTRY, path, detail)
+    if met.modified_ns is not None and abs(met.modified_ns) > TIME_MAX:
+        return replace(met, modified_ns=None)
+    return met
+
+
+def _cut(path: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """As many leading components as are statable."""
+    room = PATH_BYTES_MAX
+    for kept, component in enumerate(path):
+        room -= len(component) + 1
+        if room < 0:
+            return path[:kept]
+    return path
+
+
+def _number(value: int | None) -> int | None:
+    return value if value is not None and 0 <= value <= NUMBER_MAX else None
+
+
+class Names:
+    """Keeps the files of one docking apart where a damaged card lists a path twice, or as a file and as a folder."""
+
+    def __init__(self) -> None:
+        """No file was listed yet."""
+        self._files: set[int] = set()
+        self._folders: set[int] = set()
+        self._twins: dict[int, int] = {}
+        self._parent: tuple[bytes, ...] = ()
+        self._above: list[int] = []  # keys of `_parent` and the folders above it
+
+    def begin_round(self) -> None:
+        """The source is listed anew: equal paths of two rounds are no twins."""
+        self._twins.clear()
+
+    def place(self, path: tuple[bytes, ...], key: bytes) -> tuple[int, bool]:
+        """How many files took this name before, and whether the file needs a folder of its own (`vault`, %p)."""
+        if path[:-1] != self._parent:
+            self._parent = path[:-1]
+            self._above = [_short(path_key(path_to_text(path[:depth]))) for depth in range(1, len(path))]
+        apart = not self._files.isdisjoint(self._above)
+        if not apart:
+            self._folders.update(self._above)
+        short = _short(key)
+        twins = self._twins.get(short, 0)
+        self._twins[short] = twins + 1
+        self._files.add(short)
+        return twins + (short in self._folders), apart
+
+
+def _short(key: bytes) -> int:
+    """A 64-bit part: where two ever meet, a version number is skipped."""
+    return int.from_bytes(key[:8], "big")
+
+
+def plan_entry(
+    plan: DockingPlan, n: int, entry: Entry, saved: Sequence[Saved], twins: int = 0, apart: bool = False
+) -> EntryRow:
     """Decide on one listed file.
 
     Saved earlier with equal size and time: a candidate for "already saved", which the worker confirms by comparing
     the first chunk's leaf: a camera whose clock was lost writes equal times on other footage. Anything else is copied;
-    a path seen before gets the next version. `twins` counts entries
-    of this same listing that carry the same raw path (a damaged directory can).
+    a path seen before gets the next version. `twins` and `apart`: see `Names.place`.
     """
     text = path_to_text(entry.path)
     same = [
@@ -55,8 +131,8 @@ def plan_entry(plan: DockingPlan, n: int, entry: Entry, saved: Sequence[Saved], 
         handle=entry.handle,
         version=version,
         part_key=part_key(plan.camera, text, entry, version),
-        target=segment_path(plan.folder, entry.path, version),
-        leaves_target=leaves_path(plan.folder, entry.path, version) if long_file else None,
+        target=segment_path(plan.folder, entry.path, version, apart),
+        leaves_target=leaves_path(plan.folder, entry.path, version, apart) if long_file else None,
         known_leaf=earlier.first_leaf if earlier and entry.size_bytes else None,
         known_in=earlier.docking if earlier else None,
         state="known" if known else "planned",

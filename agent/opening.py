@@ -45,7 +45,8 @@ def open_dock(vault: Path, directory: Path, station_id: str | None = None) -> It
             raise vault_locked() from None
         station = load_or_create_station(directory, station_id)
         store = Store(directory / "station.db")
-        recover(store, vault, station)
+        with store.translated():
+            recover(store, vault, station)
         thread, probe = StoreThread(store), MediaProbe()
         try:
             yield Opened(Dock(vault, station, thread, probe), station)

@@ -7,8 +7,10 @@ fsynced, read back, named, and committed with its signed event.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from agent import wire
-from agent.closing import Closed, close_docking, recover
+from agent.closing import STAGING, Closed, close_docking, recover, vault_error
 from agent.copies import Copied
 from agent.copies import Result as CopyResult
-from agent.errors import AgentError, SourceEmpty, VaultFull
+from agent.errors import AgentError, SettingsInvalid, SourceEmpty, SourceGone, VaultFull
 from agent.media import MediaProbe, is_media
-from agent.offload import DockingPlan, copy_item, path_key, plan_entry, space_needed
+from agent.offload import DockingPlan, Names, copy_item, path_key, plan_entry, space_needed, statable
 from agent.progress import Progress, ProgressMeter
 from agent.sealing import Outcome, save_outcomes
-from agent.source import Entry, SourceFacts
+from agent.source import Entry, Finding, SourceFacts
 from agent.station import Station, sign_events
 from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
 from agent.store_thread import StoreThread
@@ -32,15 +34,18 @@ from agent.vault import docking_path
 from agent.worker_process import WorkerProcess
 from custody.events import DockingStarted, Event, Media
 
+log = logging.getLogger("agent.pipeline")
+
 ROUNDS_MAX = 3  # a file that still changes after this many copies is left as it is, and said to be so
 STILL_WRITTEN = "still_being_written"
 
 
 @dataclass
 class Dock:
-    """What all bays of this station share. `reserved` maps dockings to bytes promised to them.
+    """What all bays of this station share. `reserved` maps dockings to bytes promised to them and not yet used.
 
-    `active` holds the dockings under way; any other open one is closed before the next begins.
+    `active` holds the dockings under way; any other open one is closed before the next begins. A camera is in one
+    docking at a time, whatever bays name it: two would stage the same files under the same keys.
     """
 
     vault: Path
@@ -49,6 +54,7 @@ class Dock:
     probe: MediaProbe
     reserved: dict[str, int] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
+    cameras: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +85,19 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
     Raises AgentError when nothing was begun (unreadable or empty source, no space, vault not writable). Once files
     were copied an error closes the docking as interrupted and comes back in the result.
     """
-    await dock.store.call(recover, dock.vault, dock.station, frozenset(dock.active))
-    docking = await _open_docking(dock, order)
-    run = _Run(dock, order, docking, ProgressMeter(on_progress))
+    _check_apart(order.source, dock.vault)
+    async with dock.cameras[order.camera]:
+        await dock.store.call(recover, dock.vault, dock.station, frozenset(dock.active))
+        docking = await _open_docking(dock, order)
+        try:
+            return await _offload(dock, order, docking, ProgressMeter(on_progress))
+        finally:
+            dock.reserved.pop(docking.id, None)
+            dock.active.discard(docking.id)
+
+
+async def _offload(dock: Dock, order: Order, docking: DockingRow, meter: ProgressMeter) -> Result:
+    run = _Run(dock, order, docking, meter)
     worker = await WorkerProcess.start(order.source, dock.vault, order.settle_seconds)
     try:
         error = None
@@ -93,6 +109,9 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
             await worker.kill()
             await asyncio.shield(run.close("agent_stopped"))
             raise
+        except Exception:  # what the worker says is hostile input: whatever it breaks here ends this docking alone
+            log.exception("docking_failed docking=%s", docking.id)
+            error = wire.nonsense()
         await worker.kill()
         closed = await run.close(error.code if error else "complete")
         if error is not None and closed is None:
@@ -100,8 +119,17 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
         return Result(docking.id, closed, run.still_written, error)
     finally:
         await worker.kill()
-        dock.reserved.pop(docking.id, None)
-        dock.active.discard(docking.id)
+
+
+def _check_apart(source: Path, vault: Path) -> None:
+    """Raises SettingsInvalid: a vault inside its source would be copied into itself, more at every docking."""
+    inner, outer = Path(os.path.realpath(vault)), Path(os.path.realpath(source))
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise SettingsInvalid(
+            "The source lies in the vault, or the vault in the source. Nothing was begun. Name a source and a vault "
+            "that lie apart.",
+            "来源位于存证库之内，或存证库位于来源之内。尚未开始。请使用互不包含的来源和存证库。",
+        )
 
 
 async def _open_docking(dock: Dock, order: Order) -> DockingRow:
@@ -130,6 +158,8 @@ class _Run:
         self.still_written = False
         self.ordered: dict[int, EntryRow] = {}  # given to the worker, not yet answered
         self.changed: set[bytes] = set()  # path keys to copy once more
+        self.names = Names()
+        self.left = (0, 0)  # files and bytes that disk space is still promised to
 
     async def rounds(self, worker: WorkerProcess) -> None:
         """List and copy; files that changed meanwhile are listed and copied again, as new versions."""
@@ -167,26 +197,28 @@ class _Run:
         await worker.send({"t": "list"})
         first = n = await self.dock.store.call(Store.last_entry, self.docking.id)
         plan = DockingPlan(self.docking.camera, self.docking.folder, self.order.trust_times)
-        twins: dict[int, int] = {}
+        self.names.begin_round()
         while (frame := await worker.receive())["t"] != "listed":
             if frame["t"] == "facts":
                 self.facts = wire.facts_from_json(frame["facts"])
                 continue
-            entries = [wire.entry_from_json(e) for e in frame["entries"]]
+            listed = [statable(wire.entry_from_json(e)) for e in frame["entries"]]
+            entries = [met for met in listed if isinstance(met, Entry)]
+            met = [met for met in listed if isinstance(met, Finding)]
+            met += [wire.finding_from_json(f) for f in frame["findings"]]
             if again is not None:
                 entries = [e for e in entries if path_key(wire.path_to_text(e.path)) in again]
-            findings = [] if again is not None else self._findings(frame["findings"])
-            n = await self.dock.store.call(_add_listing, self.docking, plan, n, entries, findings, twins)
+            findings = [] if again is not None else self._findings(met)
+            n = await self.dock.store.call(_add_listing, self.docking, plan, n, entries, findings, self.names)
             self.found_any = self.found_any or bool(entries or findings)
         return first, n
 
-    def _findings(self, items: list[list[Any]]) -> list[FindingRow]:
-        findings = [wire.finding_from_json(item) for item in items]
-        self.still_written = self.still_written or any(f.kind == STILL_WRITTEN for f in findings)
+    def _findings(self, met: list[Finding]) -> list[FindingRow]:
+        self.still_written = self.still_written or any(f.kind == STILL_WRITTEN for f in met)
         return [
             FindingRow(f.kind.value, wire.path_to_text(f.path), f.detail, f.offset_bytes, f.length_bytes)
-            for f in findings
-            if f.kind != STILL_WRITTEN
+            for f in map(statable, met)
+            if isinstance(f, Finding) and f.kind != STILL_WRITTEN
         ]
 
     async def _begin(self) -> None:
@@ -202,20 +234,30 @@ class _Run:
                 raise source_empty()
         if not new_files and self.order.quiet:
             return
-        self._reserve(new_files, new_bytes)
+        self._reserve(*await self.dock.store.call(Store.surely_new, self.docking.id))
         self.meter.copying(new_files, new_bytes)
         await self.dock.store.call(_announce, self.dock.station, self.docking, self.facts, new_files, new_bytes)
         self.announced = True
 
     def _reserve(self, new_files: int, new_bytes: int) -> None:
-        staged = sum(e.stat().st_blocks * 512 for e in os.scandir(self.dock.vault / ".staging") if e.is_file())
-        disk = os.statvfs(self.dock.vault)
-        promised = sum(self.dock.reserved.values())
-        free = disk.f_bavail * disk.f_frsize - promised + (staged if not promised else 0)
-        needed = space_needed(new_bytes, new_files)
+        """Files that are probably saved already need no space; should one be new after all, the disk itself says so."""
+        dock, needed = self.dock, space_needed(new_bytes, new_files)
+        promised = sum(dock.reserved.values())
+        try:
+            free = _free_bytes(dock.vault) - promised + (0 if dock.reserved else _staged_bytes(dock.vault / STAGING))
+        except OSError as error:
+            raise vault_error(error) from error
         if needed > free:
-            raise vault_too_small(needed, free)
-        self.dock.reserved[self.docking.id] = needed
+            raise vault_too_small(needed, max(0, free))
+        dock.reserved[self.docking.id] = needed
+        self.left = (new_files, new_bytes)
+
+    def _use_reserved(self, rows: list[EntryRow]) -> None:
+        """What these rows needed lies on the disk now: the promise shrinks, so that no other docking is turned away."""
+        new = [row.size_bytes for row in rows if row.known_leaf is None]
+        files, size_bytes = self.left
+        self.left = (max(0, files - len(new)), max(0, size_bytes - sum(new)))
+        self.dock.reserved[self.docking.id] = space_needed(self.left[1], self.left[0])
 
     # --- copy ---
 
@@ -231,6 +273,10 @@ class _Run:
                     self.meter.partial(dict(frame["items"]))
                 else:
                     await self._save([wire.result_from_json(item) for item in frame["items"]])
+        except SourceGone:
+            if ordering.done() and not ordering.cancelled() and (failure := ordering.exception()):
+                raise failure from None  # which is why `_order_copies` ended the worker
+            raise
         finally:
             ordering.cancel()
             await asyncio.wait([ordering])
@@ -238,11 +284,15 @@ class _Run:
             raise failure
 
     async def _order_copies(self, worker: WorkerProcess, after: int) -> None:
-        while rows := await self.dock.store.call(Store.entries, self.docking.id, "planned", after, wire.BATCH):
-            self.ordered.update((row.n, row) for row in rows)  # as many as the worker looks ahead, no more
-            await worker.send({"t": "copy", "items": [wire.item_to_json(copy_item(row)) for row in rows]})
-            after = rows[-1].n
-        await worker.send({"t": "end"})
+        try:
+            while rows := await self.dock.store.call(Store.entries, self.docking.id, "planned", after, wire.BATCH):
+                self.ordered.update((row.n, row) for row in rows)  # as many as the worker looks ahead, no more
+                await worker.send({"t": "copy", "items": [wire.item_to_json(copy_item(row)) for row in rows]})
+                after = rows[-1].n
+            await worker.send({"t": "end"})
+        except Exception:  # nobody else would tell the worker that no more items come
+            await worker.kill()
+            raise
 
     async def _save(self, results: list[CopyResult]) -> None:
         assert self.facts is not None  # noqa: S101 - as above
@@ -250,6 +300,7 @@ class _Run:
         rows = [self.ordered.pop(result.n) for result in results]
         outcomes = [Outcome(row, r, await self._media(row, r)) for row, r in zip(rows, results, strict=True)]
         await dock.store.call(save_outcomes, dock.station, self.docking, self.facts.time_basis, outcomes)
+        self._use_reserved(rows)
         for outcome in outcomes:
             if isinstance(outcome.result, Copied) and outcome.result.changed:
                 self.changed.add(outcome.row.path_key)
@@ -269,17 +320,15 @@ def _add_listing(
     n: int,
     entries: list[Entry],
     findings: list[FindingRow],
-    twins: dict[int, int],
+    names: Names,
 ) -> int:
-    """Plan one batch and keep it; the highest entry number. `twins` counts paths by a 64-bit part of their key."""
+    """Plan one batch and keep it; the highest entry number."""
     keys = [path_key(wire.path_to_text(e.path)) for e in entries]
     saved = store.saved_copies(docking.camera, keys)
     rows: list[EntryRow] = []
     for entry, key in zip(entries, keys, strict=True):
         n += 1
-        short = int.from_bytes(key[:8], "big")
-        rows.append(plan_entry(plan, n, entry, saved.get(key, ()), twins.get(short, 0)))
-        twins[short] = twins.get(short, 0) + 1
+        rows.append(plan_entry(plan, n, entry, saved.get(key, ()), *names.place(entry.path, key)))
     with store.begin():
         store.add_entries(docking.id, docking.camera, rows)
         store.add_findings(docking.id, findings)
@@ -300,6 +349,17 @@ def _announce(
         store.set_source(docking.id, facts_json(wire.facts_to_json(facts)))
         sign_events(store, station, [started])
         store.mark_announced(docking.id)
+
+
+def _free_bytes(vault: Path) -> int:
+    disk = os.statvfs(vault)
+    return disk.f_bavail * disk.f_frsize
+
+
+def _staged_bytes(staging: Path) -> int:
+    """What unfinished copies hold; they are resumed. Only while no docking is under way, for its parts come and go."""
+    with os.scandir(staging) as parts:
+        return sum(part.stat(follow_symlinks=False).st_blocks * 512 for part in parts)
 
 
 def source_empty() -> SourceEmpty:

@@ -1,8 +1,8 @@
 """The station's SQLite store: dockings, entries and the outbox, each change one durable commit.
 
 WAL with ``synchronous=FULL``: a commit that returned survives a power cut. The store belongs to one thread; the
-event loop reaches it through `pipeline.StoreThread`. Every method raises StoreUntrusted when SQLite says that the
-file is damaged, and VaultFull when its disk is.
+event loop reaches it through `StoreThread`. Inside `translated`, as inside `begin`, what SQLite says becomes ours:
+StoreUntrusted when the file is damaged, VaultFull when its disk is.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open or create the database and bring it to the newest schema. Raises StoreUntrusted."""
         self._path = path
-        with self._translated():
+        with self.translated():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
@@ -136,7 +136,7 @@ class Store:
     @contextmanager
     def begin(self) -> Iterator[None]:
         """One transaction: everything inside is durable when it ends, or nothing happened."""
-        with self._translated():
+        with self.translated():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -330,6 +330,15 @@ class Store:
         )
         return {state: (number, size) for state, number, size in rows}
 
+    def surely_new(self, docking: str) -> tuple[int, int]:
+        """Number and bytes of planned entries that no earlier copy resembles."""
+        number, size = self._db.execute(
+            "SELECT count(*), coalesce(sum(size_bytes), 0) FROM entry "
+            "WHERE docking = ? AND state = 'planned' AND known_leaf IS NULL",
+            (docking,),
+        ).fetchone()
+        return number, size
+
     def finding_counts(self, docking: str) -> dict[str, int]:
         """Finding kind → number."""
         return dict(self._db.execute("SELECT kind, count(*) FROM finding WHERE docking = ? GROUP BY kind", (docking,)))
@@ -384,10 +393,11 @@ class Store:
 
     def outbox_depth(self) -> tuple[int, datetime | None]:
         """How many envelopes wait for a receipt, and since when the oldest does."""
-        number, oldest = self._db.execute(
-            "SELECT count(*), min(created_at) FROM outbox WHERE receipted_at IS NULL"
+        (number,) = self._db.execute("SELECT count(*) FROM outbox WHERE receipted_at IS NULL").fetchone()
+        oldest = self._db.execute(
+            "SELECT created_at FROM outbox WHERE receipted_at IS NULL ORDER BY seq LIMIT 1"
         ).fetchone()
-        return number, None if oldest is None else datetime.fromisoformat(oldest)
+        return number, None if oldest is None else datetime.fromisoformat(oldest[0])
 
     def keep_checkpoint(self, size: int, note: str) -> None:
         """Remember the newest checkpoint seen; an older one never replaces it."""
@@ -404,7 +414,7 @@ class Store:
 
     def check(self) -> str:
         """SQLite's own quick check: ``ok`` or what is damaged."""
-        with self._translated():
+        with self.translated():
             return str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
 
     # --- inside ---
@@ -418,7 +428,8 @@ class Store:
             self._db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """Inside, SQLite's errors leave as StoreUntrusted, VaultFull or VaultReadOnly."""
         try:
             yield
         except sqlite3.Error as error:

@@ -21,8 +21,12 @@ class StoreThread:
         self._pool = ThreadPoolExecutor(1, "store")
 
     async def call(self, function: Callable[..., T_], *args: Any) -> T_:
-        """Run ``function(store, *args)`` in the store's thread, in the order of the calls."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, self._store, *args)
+        """Run ``function(store, *args)`` in the store's thread, in the order of the calls. Raises StoreUntrusted."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, function, *args)
+
+    def _run(self, function: Callable[..., T_], *args: Any) -> T_:
+        with self._store.translated():
+            return function(self._store, *args)
 
     def close(self) -> None:
         """Let queued work finish, then close the store."""

@@ -12,7 +12,8 @@ before a lower-case letter is ours alone:
     %e             an empty component
     %h<16 hex>     before the extension: cut to 200 bytes, the hex is the start of SHA-256 of the raw component
     %v<k>          before the extension: version k (2, 3, ...) of the same path in one docking
-    %p<64 hex>     stands for all folders of a path that would be too long, SHA-256 over them
+    %p<64 hex>     stands for all folders of a path that would be too long, or one of which is a file's name on a
+                   damaged card; SHA-256 over them
 
 So different original paths never meet, and an uncut name can be turned back into its bytes.
 """
@@ -74,8 +75,11 @@ def docking_path(camera: str, day: date, docking_id: str) -> bytes:
     return b"/".join([first, b"%04d/%02d/%02d" % (day.year, day.month, day.day), encode_component(docking_id.encode())])
 
 
-def relative_path(path: Sequence[bytes], version: int = 1) -> bytes:
-    """Where a file of a camera lies inside the folder of its docking: what SHA256SUMS and the seal name."""
+def relative_path(path: Sequence[bytes], version: int = 1, apart: bool = False) -> bytes:
+    """Where a file of a camera lies inside the folder of its docking: what SHA256SUMS and the seal name.
+
+    `apart`: a folder of the path has the name of a file, so one %p folder stands for all of them.
+    """
     if not path or version < 1:
         raise ValueError("a file has at least one path component and a version from 1")
     parts = [encode_component(component) for component in path]
@@ -84,20 +88,20 @@ def relative_path(path: Sequence[bytes], version: int = 1) -> bytes:
     if version > 1:
         parts[-1] = _before_extension(parts[-1], b"%%v%d" % version)
     joined = b"/".join(parts)
-    if len(joined) <= PATH_BYTES_MAX:
+    if len(joined) <= PATH_BYTES_MAX and not apart:
         return joined
     folders = hashlib.sha256(b"".join(len(raw).to_bytes(8) + raw for raw in path[:-1])).hexdigest()
     return b"%p" + folders.encode() + b"/" + parts[-1]
 
 
-def segment_path(docking_folder: bytes, path: Sequence[bytes], version: int = 1) -> bytes:
+def segment_path(docking_folder: bytes, path: Sequence[bytes], version: int = 1, apart: bool = False) -> bytes:
     """Where a file of a camera lies, relative to the vault; `path` holds its raw components as the source gave them."""
-    return docking_folder + b"/" + relative_path(path, version)
+    return docking_folder + b"/" + relative_path(path, version, apart)
 
 
-def leaves_path(docking_folder: bytes, path: Sequence[bytes], version: int = 1) -> bytes:
+def leaves_path(docking_folder: bytes, path: Sequence[bytes], version: int = 1, apart: bool = False) -> bytes:
     """Where the chunk leaves of that file lie, relative to the vault."""
-    return docking_folder + b"/.custody/leaves/" + relative_path(path, version) + LEAVES_SUFFIX
+    return docking_folder + b"/.custody/leaves/" + relative_path(path, version, apart) + LEAVES_SUFFIX
 
 
 def checksum_line(sha256_hex: str, path: bytes) -> bytes:

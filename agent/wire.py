@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from agent.copies import Copied, CopyItem, Failed, Gap, Known, Result
-from agent.errors import AgentError, SourceUnreadable
+from agent.errors import AgentError, SourceError, SourceUnreadable, VaultError
 from agent.source import Entry, Finding, FindingKind, SourceFacts, SourceKind, TimeBasis
 
 FRAME_BYTES_MAX = 64 << 20
 BATCH = 500
+TEXT_MAX = 1000
 
 Frame = dict[str, Any]
 
@@ -32,12 +33,17 @@ def decode_frame(line: bytes) -> Frame:
     except (ValueError, RecursionError):
         frame = None
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
-        raise SourceUnreadable(
-            "The process that reads this camera answered nonsense and was stopped. Files already reported are safe. "
-            "Dock the camera again; if it happens again, keep the card and call support.",
-            "读取该记录仪的进程应答异常，已被停止。已报告的文件均安全。请重新接入；若再次发生，请保留存储卡并联系技术支持。",
-        )
+        raise nonsense()
     return frame
+
+
+def nonsense() -> SourceUnreadable:
+    """The worker said what it never may."""
+    return SourceUnreadable(
+        "The process that reads this camera answered nonsense and was stopped. Files already reported are safe. "
+        "Dock the camera again; if it happens again, keep the card and call support.",
+        "读取该记录仪的进程应答异常，已被停止。已报告的文件均安全。请重新接入；若再次发生，请保留存储卡并联系技术支持。",
+    )
 
 
 def path_to_text(path: Iterable[bytes]) -> str:
@@ -157,7 +163,8 @@ def result_from_json(body: list[Any]) -> Result:
     if kind == "known":
         return Known(n)
     if kind == "failed":
-        return Failed(n, *rest)
+        code, detail = rest
+        return Failed(n, code[:TEXT_MAX], detail[:TEXT_MAX])
     size, sha256, root, leaf, chunks, gaps, changed, copied, resumed = rest
     return Copied(
         n,
@@ -180,15 +187,15 @@ def error_to_json(error: AgentError) -> Frame:
 
 def error_from_json(frame: Frame) -> AgentError:
     """The worker's error as the same class here, with the worker's words."""
-    classes: list[type[AgentError]] = [AgentError]
+    classes: list[type[AgentError]] = [SourceError, VaultError]  # all that a worker may say; it has no key and no store
     while classes:
         cls = classes.pop()
-        if cls.__dict__.get("code") == frame["code"]:
+        if "code" in cls.__dict__ and cls.code == frame.get("code"):
             error = cls.__new__(cls)
-            AgentError.__init__(error, str(frame["en"]), str(frame["zh"]))
+            AgentError.__init__(error, str(frame.get("en")), str(frame.get("zh")))
             return error
         classes.extend(cls.__subclasses__())
-    return SourceUnreadable(str(frame["en"]), str(frame["zh"]))
+    return SourceUnreadable(str(frame.get("en")), str(frame.get("zh")))
 
 
 def _clean(text: str) -> str:

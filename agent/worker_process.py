@@ -50,7 +50,10 @@ class WorkerProcess:
     async def receive(self) -> wire.Frame:
         """The next frame. Raises the worker's own error, or SourceGone when it died without one."""
         assert self._process.stdout is not None  # noqa: S101 - started with PIPE
-        line = await self._process.stdout.readline()
+        try:
+            line = await self._process.stdout.readline()
+        except ValueError:  # longer than any frame
+            raise wire.nonsense() from None
         if not line.endswith(b"\n"):
             raise worker_died(await self._process.wait())
         frame = wire.decode_frame(line)

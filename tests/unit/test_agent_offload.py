@@ -1,8 +1,8 @@
 """The plan: what is copied, what is known, which version and which name."""
 
-from agent.offload import DockingPlan, copy_item, plan_entry, space_needed
+from agent.offload import PATH_BYTES_MAX, DockingPlan, Names, copy_item, path_key, plan_entry, space_needed, statable
 from agent.sealing import time_text
-from agent.source import Entry, TimeBasis
+from agent.source import Entry, Finding, FindingKind, TimeBasis
 from agent.store import Saved
 from agent.wire import path_from_text, path_to_text
 
@@ -73,3 +73,49 @@ def test_times_of_hostile_cards() -> None:
     assert time_text(2**70, TimeBasis.UTC) is None
     assert time_text(1_000_000_000 * 10**9, TimeBasis.UTC) == "2001-09-09T01:46:40Z"
     assert time_text(1_000_000_000 * 10**9, TimeBasis.CAMERA_LOCAL) == "2001-09-09T01:46:40"
+
+
+def targets(*paths: tuple[bytes, ...]) -> list[bytes]:
+    names = Names()
+    rows = []
+    for n, path in enumerate(paths, 1):
+        place = names.place(path, path_key(path_to_text(path)))
+        rows.append(plan_entry(PLAN, n, Entry(path, 2 << 20, None, "h"), [], *place))
+    return [row.target.removeprefix(PLAN.folder + b"/") for row in rows]
+
+
+def test_a_damaged_card_lists_a_file_and_a_folder_of_one_name() -> None:
+    """Whichever comes first: no name is a file and a folder at once, and none is given twice."""
+    file, inside, deeper = (b"DCIM",), (b"DCIM", b"A.MP4"), (b"DCIM", b"100", b"B.MP4")
+    for order in ((file, inside, deeper), (inside, file, deeper), (inside, deeper, file), (file, file, inside)):
+        names = targets(*order)
+        assert len(set(names)) == len(names)
+        folders = {name[:at] for name in names for at in range(len(name)) if name[at : at + 1] == b"/"}
+        assert not folders & set(names)
+    assert targets(inside, deeper) == [b"DCIM/A.MP4", b"DCIM/100/B.MP4"]
+
+
+def test_a_file_copied_again_because_it_changed_is_no_twin_of_itself() -> None:
+    names, path = Names(), (b"DCIM", b"A.MP4")
+    key = path_key(path_to_text(path))
+    assert [names.place(path, key), names.place(path, key)] == [(0, False), (1, False)]
+    names.begin_round()
+    assert names.place(path, key) == (0, False)
+
+
+def test_what_no_seal_can_state_becomes_a_finding_that_a_manifest_can() -> None:
+    deep = (b"d" * 250,) * 200
+    for entry in (Entry(deep, 5, None, "h"), Entry((b"a",), 2**64 - 1, None, "h"), Entry((b"a",), -1, None, "h")):
+        found = statable(entry)
+        assert isinstance(found, Finding)
+        assert found.kind is FindingKind.UNREADABLE_ENTRY
+        assert sum(map(len, found.path)) <= PATH_BYTES_MAX
+    assert statable(CLIP) == CLIP
+    assert statable(Entry((b"a",), 5, 2**70, "h")) == Entry((b"a",), 5, None, "h")
+
+
+def test_a_deleted_entry_may_claim_any_size_and_place() -> None:
+    found = statable(Finding(FindingKind.DELETED_ENTRY, (b"a",) * 9000, "x" * 5000, -1, 2**64 - 1))
+    assert isinstance(found, Finding)
+    assert (found.offset_bytes, found.length_bytes, len(found.detail)) == (None, None, 1000)
+    assert sum(len(part) + 1 for part in found.path) <= PATH_BYTES_MAX
