@@ -55,7 +55,9 @@ def recover(store: Store, vault: Path, station: Station, active: frozenset[str] 
                 store.forget_docking(docking.id)
     for docking in store.recent_dockings(50):
         # Crash window: after the commit of docking.closed, before its envelope file.
-        if docking.closed_seq and not (vault / os.fsdecode(docking.folder) / ".custody/completed.dsse.json").exists():
+        # Without .custody the docking lies elsewhere now, on another disk or in an archive.
+        custody = vault / os.fsdecode(docking.folder) / ".custody"
+        if docking.closed_seq and custody.is_dir() and not (custody / "completed.dsse.json").exists():
             _write_closing_envelope(store, vault, docking.folder, docking.closed_seq)
     return closed
 
@@ -113,9 +115,12 @@ def _reclaim_unsealed(store: Store, vault: Path, docking_id: str) -> None:
     touched: set[bytes] = set()
     for row in store.all_entries(docking_id, "planned"):
         for target, suffix in ((row.target, ".part"), (row.leaves_target, ".leaves")):
-            if target is not None and os.path.lexists(path := os.path.join(os.fsencode(vault), target)):
-                os.replace(path, os.fsencode(staging / f"{row.part_key}{suffix}"))
-                touched.add(os.path.dirname(path))
+            if target is None or not os.path.isfile(path := os.path.join(os.fsencode(vault), target)):
+                continue
+            os.replace(path, os.fsencode(staging / f"{row.part_key}{suffix}"))
+            if os.path.lexists(path):  # crash window of `rename_new`: two names of one file, which replacing leaves be
+                os.unlink(path)
+            touched.add(os.path.dirname(path))
     for directory in touched:
         sync_directory(directory)
     if touched:
@@ -239,7 +244,8 @@ class _DurableFile:
 
     def __init__(self, path: Path) -> None:
         self._path, self._aside = path, path.with_name(f".{path.name}.new")
-        self._out = self._aside.open("wb", buffering=1 << 18)
+        self._aside.unlink(missing_ok=True)  # of a closing that was cut short, read-only already
+        self._out = self._aside.open("xb", buffering=1 << 18)
         self.digest, self.size_bytes = hashlib.sha256(), 0
 
     def write(self, line: bytes) -> None:
