@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 WINDOW = 512
 RECEIPT_WAIT_SECONDS = 20.0
+RECEIPT_WAIT_MAX_SECONDS = 320.0  # a hub that is away for weeks must not find the broker full of repetitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +19,19 @@ class SendState:
     """Where sending stands. `next_seq` is sent next; everything below `confirmed` has its receipt.
 
     Invariant: ``confirmed <= next_seq``. `waiting_since` is when the oldest unanswered sending began, on a monotonic
-    clock in seconds; None while nothing waits or the link is down.
+    clock in seconds; None while nothing waits or the link is down. `patience_seconds` doubles with each time out.
     """
 
     confirmed: int = 1
     next_seq: int = 1
     connected: bool = False
     waiting_since: float | None = None
+    patience_seconds: float = RECEIPT_WAIT_SECONDS
 
 
 def connected(state: SendState, first_unreceipted: int) -> SendState:
     """The link is up: begin with the first envelope that has no receipt."""
-    return replace(state, confirmed=first_unreceipted, next_seq=first_unreceipted, connected=True, waiting_since=None)
+    return SendState(first_unreceipted, first_unreceipted, connected=True)
 
 
 def disconnected(state: SendState) -> SendState:
@@ -50,14 +52,19 @@ def sent(state: SendState, last_seq: int, now: float) -> SendState:
     return replace(state, next_seq=max(state.next_seq, last_seq + 1), waiting_since=since)
 
 
-def receipted(state: SendState, first_unreceipted: int, now: float) -> SendState:
-    """Receipts were committed to the store; `first_unreceipted` is what still waits (or the next new seq)."""
-    waiting = now if first_unreceipted < state.next_seq else None
+def receipted(state: SendState, first_unreceipted: int, through: int, now: float) -> SendState:
+    """Receipts up to seq `through` were committed; `first_unreceipted` is what still waits (or the next new seq).
+
+    While the hub is given again what it had receipted and lost, it is `through` that says how far it is.
+    """
+    confirmed = min(first_unreceipted, max(state.confirmed, through + 1))
+    waiting = now if confirmed < state.next_seq else None
     return replace(
         state,
-        confirmed=first_unreceipted,
-        next_seq=max(state.next_seq, first_unreceipted),
+        confirmed=confirmed,
+        next_seq=max(state.next_seq, confirmed),
         waiting_since=waiting if state.connected else None,
+        patience_seconds=RECEIPT_WAIT_SECONDS,
     )
 
 
@@ -70,9 +77,10 @@ def resend_from(state: SendState, seq: int, now: float) -> SendState:
 
 def timed_out(state: SendState, now: float) -> bool:
     """Whether receipts stayed away so long that sending starts again."""
-    return state.connected and state.waiting_since is not None and now - state.waiting_since > RECEIPT_WAIT_SECONDS
+    return state.connected and state.waiting_since is not None and now - state.waiting_since > state.patience_seconds
 
 
 def rewound(state: SendState) -> SendState:
-    """Start again from the first unreceipted envelope."""
-    return replace(state, next_seq=state.confirmed, waiting_since=None)
+    """Start again from the first unreceipted envelope, and wait longer for its receipt."""
+    patience = min(2 * state.patience_seconds, RECEIPT_WAIT_MAX_SECONDS)
+    return replace(state, next_seq=state.confirmed, waiting_since=None, patience_seconds=patience)

@@ -22,7 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import outbox
-from agent.settings import HubLink
+from agent.settings import HubLink, invalid
 from agent.station import Station
 from agent.store import Store
 from agent.store_thread import StoreThread
@@ -39,12 +39,12 @@ SESSION_SECONDS = 24 * 3600
 
 
 class Uplink:
-    """Runs as one task; `poke` wakes it when envelopes were queued, `publish_state` keeps retained topics fresh."""
+    """Runs as one task; `poke` wakes it when envelopes were queued, `publish_bay` keeps a bay's topic fresh."""
 
     def __init__(
         self, link: HubLink, station: Station, store: StoreThread, state: Callable[[], dict[str, Any]]
     ) -> None:
-        """`state` gives the station's retained state without outbox figures."""
+        """`state` gives the station's retained state without outbox figures. Raises SettingsInvalid."""
         self._link, self._station, self._store, self._describe = link, station, store, state
         self._state = outbox.SendState()
         self._wake = asyncio.Event()
@@ -140,7 +140,7 @@ class Uplink:
             return
         assert checkpoint is not None  # noqa: S101 - open_receipt gives one with every receipt
         first = await self._store.call(_keep_receipt, answer, checkpoint.size)
-        self._state = outbox.receipted(self._state, first, now)
+        self._state = outbox.receipted(self._state, first, max((e.seq for e in answer.entries), default=0), now)
 
     # --- paho's thread: hand everything over to the event loop ---
 
@@ -152,10 +152,7 @@ class Uplink:
         offline = json.dumps({"station": self._station.id, "online": False}).encode()
         client.will_set(station_topic(self._station.id, "state"), offline, qos=1, retain=True)
         if self._link.address()[2]:
-            context = ssl.create_default_context(cafile=self._link.ca)
-            if self._link.certificate is not None:
-                context.load_cert_chain(self._link.certificate, self._link.private_key)
-            client.tls_set_context(context)
+            client.tls_set_context(_tls(self._link))
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received
@@ -201,6 +198,19 @@ class Uplink:
                 info.wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
+
+
+def _tls(link: HubLink) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=link.ca)
+        if link.certificate is not None:
+            context.load_cert_chain(link.certificate, link.private_key)
+    except OSError as error:  # ssl.SSLError is one
+        raise invalid(
+            f"the TLS files of the hub's link cannot be used ({error}); enrol this station again",
+            f"连接中心所用的 TLS 文件无法使用（{error}）；请重新登记本采集站",
+        ) from error
+    return context
 
 
 def _first_to_send(store: Store) -> int:

@@ -15,19 +15,19 @@ def test_goes_ahead_of_receipts_by_one_window_at_most() -> None:
     assert outbox.allowance(state) == outbox.WINDOW
     state = outbox.sent(state, 5 + outbox.WINDOW - 1, now=0.0)
     assert outbox.allowance(state) == 0
-    state = outbox.receipted(state, 10, now=1.0)
+    state = outbox.receipted(state, 10, through=9, now=1.0)
     assert outbox.allowance(state) == 5
 
 
 def test_reconnection_begins_with_the_first_unreceipted() -> None:
     state = outbox.sent(outbox.connected(outbox.SendState(), 1), 100, now=0.0)
-    state = outbox.receipted(state, 40, now=1.0)
+    state = outbox.receipted(state, 40, through=39, now=1.0)
     state = outbox.connected(outbox.disconnected(state), 40)
     assert state.next_seq == 40
 
 
 def test_hub_may_ask_for_more_than_was_receipted() -> None:
-    state = outbox.receipted(outbox.sent(outbox.connected(outbox.SendState(), 1), 100, 0.0), 101, 1.0)
+    state = outbox.receipted(outbox.sent(outbox.connected(outbox.SendState(), 1), 100, 0.0), 101, 100, 1.0)
     state = outbox.resend_from(state, 7, now=2.0)
     assert (state.next_seq, state.confirmed) == (7, 7)
 
@@ -42,6 +42,35 @@ def test_receipts_that_stay_away_start_the_sending_again() -> None:
     assert not outbox.timed_out(state, outbox.RECEIPT_WAIT_SECONDS - 1)
     assert outbox.timed_out(state, outbox.RECEIPT_WAIT_SECONDS + 1)
     assert outbox.rewound(state).next_seq == 3
+
+
+def test_a_hub_that_stays_away_is_asked_ever_more_rarely_and_a_receipt_ends_that() -> None:
+    state, waits = outbox.connected(outbox.SendState(), 1), []
+    for _ in range(8):
+        state = outbox.rewound(outbox.sent(state, 10, now=0.0))
+        waits.append(state.patience_seconds)
+    assert waits == sorted(waits)
+    assert waits[-1] == outbox.RECEIPT_WAIT_MAX_SECONDS
+    assert outbox.receipted(state, 2, through=1, now=1.0).patience_seconds == outbox.RECEIPT_WAIT_SECONDS
+
+
+def test_a_hub_that_lost_everything_gets_everything_again() -> None:
+    """Its receipts for rows that had one already move the sending on, window by window."""
+    queued, hub = 5 * outbox.WINDOW, 0
+    state = outbox.connected(outbox.SendState(), queued + 1)
+    state = outbox.resend_from(state, 1, now=0.0)
+    while hub < queued:
+        room = min(outbox.allowance(state), queued + 1 - state.next_seq)
+        assert room > 0
+        assert state.next_seq == hub + 1
+        hub += room
+        state = outbox.sent(state, hub, now=0.0)
+        state = outbox.receipted(state, queued + 1, through=hub, now=0.0)
+
+
+def test_a_late_receipt_for_old_rows_moves_nothing_back() -> None:
+    state = outbox.sent(outbox.connected(outbox.SendState(), 50), 60, now=0.0)
+    assert outbox.receipted(state, 50, through=20, now=1.0).confirmed == 50
 
 
 steps = st.lists(
@@ -84,7 +113,7 @@ def test_whatever_happens_everything_is_delivered_in_order(history: list[tuple[s
             case "send":
                 state = send(state, value)
             case "receipt":
-                state = outbox.receipted(state, hub + 1, now)
+                state = outbox.receipted(state, hub + 1, hub, now)
             case "resend":
                 state = outbox.resend_from(state, min(value, hub + 1), now)
             case "timeout":
@@ -92,5 +121,5 @@ def test_whatever_happens_everything_is_delivered_in_order(history: list[tuple[s
         assert state.confirmed <= state.next_seq
     state = outbox.connected(state, hub + 1)
     for _ in range(queued // outbox.WINDOW + 2):
-        state = outbox.receipted(send(state, queued), hub + 1, now)
+        state = outbox.receipted(send(state, queued), hub + 1, hub, now)
     assert hub == queued
