@@ -96,7 +96,7 @@ class LongCopy:
         self._part = Part(run.vault, item.key, item.entry.size_bytes)
         end, trouble = -1, None
         try:
-            index = self._next = self._take_over()
+            index = self._next = self._take_over(reader)
             self._resumed_at_bytes = self._size_bytes = min(index * CHUNK_BYTES, item.entry.size_bytes)
             end = self._read_chunks(reader, index)
             with run.source_lock:
@@ -116,12 +116,14 @@ class LongCopy:
         finally:
             self._run.pool.give(buffer)
 
-    def _take_over(self) -> int:
+    def _take_over(self, reader: Reader) -> int:
         """Chunks of an interrupted copy that their leaves prove; the hash of the whole file goes on behind them."""
         leaves, gaps = self._part.journalled()
         buffer = self._run.pool.take()
         index = 0
         try:
+            if not self._continues(reader, leaves, gaps, buffer):
+                leaves, gaps = b"", []
             while index * HASH_BYTES < len(leaves) and index * CHUNK_BYTES < self._item.entry.size_bytes:
                 chunk = None if self._run.abandoned else prove(self._part, leaves, index, buffer)
                 if chunk is None:
@@ -134,6 +136,23 @@ class LongCopy:
         if not self._run.abandoned:
             self._part.resume(index, leaves, gaps)
         return index
+
+    def _continues(self, reader: Reader, leaves: bytes, gaps: list[Gap], buffer: memoryview) -> bool:
+        """Whether the source's file is the one that the part was copied from, by its first and last journalled chunk.
+
+        A camera that lost its clock gives a new file the name, size and time of an old one: the two must not be mixed.
+        """
+        size_bytes = self._item.entry.size_bytes
+        last = min(len(leaves) // HASH_BYTES, -(-size_bytes // CHUNK_BYTES)) - 1
+        for index in sorted({0, last} if last >= 0 else ()):
+            start, end = index * CHUNK_BYTES, min((index + 1) * CHUNK_BYTES, size_bytes)
+            if any(gap.offset_bytes < end and start < gap.offset_bytes + gap.length_bytes for gap in gaps):
+                continue  # holds zeros that the source never gave
+            with self._run.source_lock:
+                length, unread = Salvage(reader).read(buffer[: end - start], start)
+            if not unread and leaf_hash(buffer[:length]) != leaves[index * HASH_BYTES : (index + 1) * HASH_BYTES]:
+                return False
+        return True
 
     def _read_chunks(self, reader: Reader, index: int) -> int:
         """Read from chunk `index` on; how many chunks there are, or -1 when reading was stopped."""
