@@ -17,7 +17,7 @@ from agent.errors import AgentError, Exit
 from agent.opening import Opened, open_dock
 from agent.pipeline import Order, Result, offload
 from agent.report import outcome_json, outcome_lines, progress_line
-from agent.settings import HubLink, check_camera, invalid, load_settings, save_link
+from agent.settings import HubLink, check_bay, check_camera, invalid, load_settings, save_link
 from agent.station import load_or_create_station
 from custody.checkpoint import parse_key_line
 from custody.errors import KeyInvalid
@@ -40,6 +40,7 @@ exit codes of offload:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     args = _parser().parse_args(argv)
+    os.umask(0o027)  # footage, manifests and the station's book are nobody else's to read
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
         code: int = args.call(args)
@@ -141,7 +142,7 @@ def _offload(args: argparse.Namespace) -> int:
     if args.vault is None and args.dir is None:
         raise invalid("offload needs --vault or --dir", "offload 需要 --vault 或 --dir")
     vault = args.vault or load_settings(args.dir).vault
-    order = Order(args.source, check_camera(args.camera), args.bay)
+    order = Order(args.source, check_camera(args.camera), check_bay(args.bay))
     show = _no_progress if args.json or not sys.stderr.isatty() else _show_progress
     with open_dock(vault, args.dir or vault / ".station") as opened:
         result = asyncio.run(_offload_interruptibly(opened, order, show))
@@ -205,11 +206,15 @@ def _enrol(args: argparse.Namespace) -> int:
         receipt_key, log_key = parse_key_line(args.hub_receipt_key), parse_key_line(args.hub_log_key)
     except KeyInvalid as error:
         raise invalid(str(error), f"密钥行无效：{error}") from error
-    args.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    station = load_or_create_station(args.dir, args.station)
-    link = HubLink(args.mqtt, receipt_key, log_key, args.ca, args.certificate, args.private_key)
+    files = (path and path.absolute() for path in (args.ca, args.certificate, args.private_key))
+    link = HubLink(args.mqtt, receipt_key, log_key, *files)
     link.address()
-    save_link(args.dir, link)
+    try:
+        args.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        station = load_or_create_station(args.dir, args.station)
+        save_link(args.dir, link)
+    except OSError as error:
+        raise invalid(f"{args.dir} cannot be written: {error}", f"无法写入 {args.dir}：{error}") from error
     line = station.key.verify_key.line
     print(json.dumps({"station": station.id, "key": line}) if args.json else f"{line}\n")
     return 0

@@ -14,7 +14,11 @@ REASONS = {
     "changed_while_copied": ("a file kept changing while it was copied", "有文件在复制过程中持续变化"),
     "agent_stopped": ("the agent was stopped", "程序被停止"),
     "source_gone": ("the camera was disconnected", "记录仪被断开"),
+    "source_unreadable": ("the camera cannot be read any further", "记录仪无法继续读取"),
     "vault_full": ("the vault is full", "存证库空间已满"),
+    "vault_read_only": ("the vault cannot be written", "存证库不可写入"),
+    "vault_unwritable": ("the vault's disk failed", "存证库磁盘出错"),
+    "readback_mismatch": ("the vault's disk gives back wrong data", "存证库磁盘读回的数据有误"),
 }
 
 

@@ -35,14 +35,15 @@ class Service:
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises AgentError when the station must stop."""
+        settings = self._settings
+        if settings.link is not None:
+            self._uplink = Uplink(settings.link, self._station, self._dock.store, self._describe)
         await self._dock.store.call(_state_started, self._station)
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        settings = self._settings
         tasks = [asyncio.create_task(stop.wait(), name="stop"), asyncio.create_task(self._keep_status(), name="status")]
-        if settings.link is not None:
-            self._uplink = Uplink(settings.link, self._station, self._dock.store, self._describe)
+        if self._uplink is not None:
             tasks.append(asyncio.create_task(self._uplink.run(), name="uplink"))
         for bay in settings.bays:
             work = Bay(bay, settings.settle_seconds, self._dock, self._show_bay)
@@ -58,14 +59,13 @@ class Service:
             task.result()
 
     def _describe(self) -> dict[str, Any]:
-        disk = psutil.disk_usage(str(self._settings.vault))
-        return {
-            "station": self._station.id,
-            "software": version("custodock"),
-            "clock": clock_quality(),
-            "disk_free_bytes": disk.free >> 20 << 20,  # whole MiB: the retained state changes when it means something
-            "disk_total_bytes": disk.total,
-        }
+        state = {"station": self._station.id, "software": version("custodock"), "clock": clock_quality()}
+        try:
+            disk = psutil.disk_usage(str(self._settings.vault))
+        except OSError:  # the vault's disk left: the hub sees that its figures are missing, the bays say why
+            return state
+        # whole MiB: the retained state changes when it means something
+        return state | {"disk_free_bytes": disk.free >> 20 << 20, "disk_total_bytes": disk.total}
 
     def _show_bay(self, state: dict[str, Any]) -> None:
         self._bays[state["bay"]] = state

@@ -37,14 +37,18 @@ class HubLink:
 
     def address(self) -> tuple[str, int, bool]:
         """Host, port and whether TLS. Raises SettingsInvalid."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        try:
+            parts = urlsplit(self.url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # a port above 65535, half an IPv6 address
+            host = port = None
+        if not host or parts.scheme not in ("mqtt", "mqtts"):
             raise SettingsInvalid(
                 f"not an MQTT address: {self.url!r}; use mqtt://host:port or mqtts://host:port",
                 f"MQTT 地址无效：{self.url!r}；应为 mqtt://主机:端口 或 mqtts://主机:端口",
             )
         secure = parts.scheme == "mqtts"
-        return parts.hostname, parts.port or (8883 if secure else 1883), secure
+        return host, port or (8883 if secure else 1883), secure
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,10 @@ def load_settings(directory: Path) -> Settings:
         raise invalid('vault = "FOLDER" is missing', '缺少 vault = "目录"')
     if not isinstance(settle, int | float) or not 0 <= settle <= 3600:
         raise invalid("settle_seconds is a number from 0 to 3600", "settle_seconds 应为 0 到 3600 的数")
-    bays = tuple(_bay(b, directory) for b in body.get("bay", []))
+    bodies = body.get("bay", [])
+    if not isinstance(bodies, list):
+        raise invalid("[[bay]] expected", "应为 [[bay]]")
+    bays = tuple(_bay(b, directory) for b in bodies)
     if len({b.name for b in bays}) != len(bays):
         raise invalid("two bays have one name", "有两个仓位同名")
     return Settings(directory, directory / vault, bays, float(settle), load_link(directory))
@@ -96,8 +103,9 @@ def _bay(body: Any, directory: Path) -> BaySettings:
         raise invalid("[[bay]] expected", "应为 [[bay]]")
     _no_others(body, {"name", "folder", "cards", "camera"}, "[[bay]]")
     texts = {key: body[key] for key in body if isinstance(body[key], str)}
-    if len(texts) != len(body) or not BAY_NAME.fullmatch(texts.get("name", "")):
-        raise invalid("a bay's name is 1 to 32 of A-Z a-z 0-9 . _ -", "仓位名称为 1 至 32 位 A-Z a-z 0-9 . _ -")
+    for key in body.keys() - texts.keys():
+        raise invalid(f"{key} of a bay is text in quotes", f"仓位的 {key} 应为带引号的文本")
+    check_bay(texts.get("name", ""))
     if ("folder" in texts) == ("cards" in texts) or ("folder" in texts and "camera" not in texts):
         raise invalid(
             f"bay {texts['name']} needs either folder and camera, or cards",
@@ -111,6 +119,13 @@ def _bay(body: Any, directory: Path) -> BaySettings:
         directory / texts["cards"] if "cards" in texts else None,
         texts.get("camera"),
     )
+
+
+def check_bay(name: str) -> str:
+    """The bay's name, if it can be one. Raises SettingsInvalid."""
+    if not BAY_NAME.fullmatch(name):
+        raise invalid("a bay's name is 1 to 32 of A-Z a-z 0-9 . _ -", "仓位名称为 1 至 32 位 A-Z a-z 0-9 . _ -")
+    return name
 
 
 def check_camera(camera: str) -> str:

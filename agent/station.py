@@ -82,7 +82,10 @@ def _create_key(directory: Path, key_path: Path, wanted_id: str | None) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     # Name and key are one file, written aside and renamed: a crash leaves either no station or a whole one.
-    write_durably(key_path, f"station: {name}\n".encode() + pem, 0o600)
+    try:
+        write_durably(key_path, f"station: {name}\n".encode() + pem, 0o600)
+    except OSError as error:
+        raise _bad_key(key_path, str(error)) from error
 
 
 def _load_station(key_path: Path) -> Station:

@@ -24,37 +24,59 @@ FREE_BYTES_MIN = 2 << 30
 
 
 def read_status(settings: Settings) -> dict[str, Any]:
-    """Live state of the running agent (if it runs) and the store's own figures; field names are stable."""
-    live: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        live = json.loads((settings.directory / "status.json").read_text("utf-8"))
-    running = bool(live) and psutil.pid_exists(int(live.get("pid", 0)))
-    station = load_or_create_station(settings.directory)
-    store = Store(settings.directory / "station.db")
+    """Live state of the running agent (if it runs) and the store's own figures; field names are stable.
+
+    A station that was never started has neither key nor store; looking makes none, for the name would stay.
+    """
+    key, database = settings.directory / "station.key", settings.directory / "station.db"
+    live = _live(settings.directory / "status.json")
+    status = {
+        "station": load_or_create_station(settings.directory).id if key.exists() else None,
+        "running": bool(live),
+        "uplink": bool(live.get("uplink")),
+        "enrolled": settings.link is not None,
+        "bays": live.get("bays", []),
+        "outbox": {"unreceipted": 0, "oldest_seconds": 0},
+        "checkpoint_size": None,
+        "dockings": [],
+    }
+    if not database.exists():
+        return status
+    store = Store(database)
     try:
-        depth, oldest = store.outbox_depth()
-        checkpoint = store.checkpoint()
-        dockings = [
-            {
-                "docking": row.id,
-                "camera": row.camera,
-                "bay": row.bay,
-                "started_at": row.started_at.isoformat(),
-                "closed": row.closed_seq is not None,
-                "reason": row.reason,
-                "files": {state: number for state, (number, _) in store.state_counts(row.id).items()},
-            }
-            for row in store.recent_dockings(10)
-        ]
+        with store.translated():
+            return status | _kept(store)
     finally:
         store.close()
-    age = 0 if oldest is None else round((datetime.now(UTC) - oldest).total_seconds())
+
+
+def _live(path: Path) -> dict[str, Any]:
+    """What the running agent wrote; empty when none runs. A process younger than the file has only inherited its id."""
+    with suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
+        written_at = path.stat().st_mtime
+        live: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if psutil.Process(live["pid"]).create_time() <= written_at:
+            return live
+    return {}
+
+
+def _kept(store: Store) -> dict[str, Any]:
+    depth, oldest = store.outbox_depth()
+    age = 0 if oldest is None else max(0, round((datetime.now(UTC) - oldest).total_seconds()))
+    checkpoint = store.checkpoint()
+    dockings = [
+        {
+            "docking": row.id,
+            "camera": row.camera,
+            "bay": row.bay,
+            "started_at": row.started_at.isoformat(),
+            "closed": row.closed_seq is not None,
+            "reason": row.reason,
+            "files": {state: number for state, (number, _) in store.state_counts(row.id).items()},
+        }
+        for row in store.recent_dockings(10)
+    ]
     return {
-        "station": station.id,
-        "running": running,
-        "uplink": bool(live.get("uplink")) if running else False,
-        "enrolled": settings.link is not None,
-        "bays": live.get("bays", []) if running else [],
         "outbox": {"unreceipted": depth, "oldest_seconds": age},
         "checkpoint_size": checkpoint[0] if checkpoint else None,
         "dockings": dockings,
@@ -67,7 +89,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     uplink = "已连接 / connected" if status["uplink"] else "未连接 / not connected"
     outbox = status["outbox"]
     lines = [
-        f"采集站 / station {status['station']}: {running}",
+        f"采集站 / station {status['station'] or '-'}: {running}",
         f"中心 / hub: {uplink if status['enrolled'] else '未登记 / not enrolled'}",
         f"待回执 / waiting for receipts: {outbox['unreceipted']}"
         + (f"（最久 {time_text(outbox['oldest_seconds'])}）" if outbox["unreceipted"] else ""),
@@ -79,7 +101,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         )
     for row in status["dockings"]:
         lines.append(f"{row['docking']}  {row['camera']}  {row['files']}  {row['reason'] or '…'}")
-    return lines or ["-"]
+    return lines
 
 
 @dataclass(frozen=True)
@@ -100,7 +122,7 @@ def doctor(directory: Path) -> list[Check]:
             ok, detail = probe()
         except AgentError as error:
             ok, detail = False, f"{error.zh} / {error.en}"
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a host name that no resolver takes
             ok, detail = False, str(error)
         checks.append(Check(name, ok, detail))
 
