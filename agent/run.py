@@ -17,6 +17,7 @@ from agent.source import Source
 
 POOL_CHUNKS = 8
 CHECK_CHUNKS = 4
+WRITERS = 4  # chunks written at once: direct writes reach the disk one by one and wait for it
 RING_DEPTH = 256
 
 
@@ -69,7 +70,7 @@ class Run:
         self.source_lane = self._lane("source")
         self.whole_lane = self._lane("whole")
         self.leaf_lane = self._lane("leaf")
-        self.write_lanes = (self._lane("write-a"), self._lane("write-b"))
+        self.write_lanes = [self._lane(f"write-{number}") for number in range(WRITERS)]
         self.commit_lane = self._lane("commit")
         self.check_lane = self._lane("check")
         self.publish_lane = self._lane("publish")
