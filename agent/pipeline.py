@@ -238,6 +238,10 @@ class _Run:
         self.meter.copying(new_files, new_bytes)
         await self.dock.store.call(_announce, self.dock.station, self.docking, self.facts, new_files, new_bytes)
         self.announced = True
+        try:  # before any footage: what is verified meanwhile, or after a stop, is "not closed" and not "removed"
+            (self.dock.vault / os.fsdecode(self.docking.folder) / ".custody").mkdir(parents=True)
+        except OSError as error:
+            raise vault_error(error) from error
 
     def _reserve(self, new_files: int, new_bytes: int) -> None:
         """Files that are probably saved already need no space; should one be new after all, the disk itself says so."""

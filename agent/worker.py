@@ -39,6 +39,7 @@ from agent.wire import (
 )
 
 REPORT_SECONDS = 0.2
+BATCH_NAME_BYTES = 1 << 20  # a frame stays far below `wire.FRAME_BYTES_MAX`, as JSON too
 PR_SET_PDEATHSIG = 1
 
 
@@ -91,18 +92,20 @@ class Reporter:
 
 
 def list_source(source: Source, report: Reporter) -> None:
-    """Send everything the source lists, in batches: memory stays flat for any number of files."""
+    """Send everything the source lists, in batches: memory stays flat for any number of files and length of names."""
     report.send({"t": "facts", "facts": facts_to_json(source.facts)})
     entries: list[list[object]] = []
     findings: list[list[object]] = []
+    name_bytes = 0
     for met in source.entries():
+        name_bytes += sum(map(len, met.path))
         if isinstance(met, Entry):
             entries.append(entry_to_json(met))
         else:
             findings.append(finding_to_json(met))
-        if len(entries) + len(findings) >= BATCH:
+        if len(entries) + len(findings) >= BATCH or name_bytes >= BATCH_NAME_BYTES:
             report.send({"t": "listing", "entries": entries, "findings": findings})
-            entries, findings = [], []
+            entries, findings, name_bytes = [], [], 0
     report.send({"t": "listing", "entries": entries, "findings": findings})
     report.send({"t": "listed"})
 

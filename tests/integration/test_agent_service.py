@@ -159,3 +159,19 @@ def test_a_vault_and_its_source_lie_apart(tmp_path: Path, nested: str) -> None:
     argv = [*AGENT, "offload", str(source), "--vault", str(vault), "--camera", "CAM"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+def test_a_vault_that_is_verified_during_an_offload_is_not_closed_and_nothing_worse(tmp_path: Path) -> None:
+    (tmp_path / "card").mkdir()
+    for n in range(4000):
+        (tmp_path / "card" / f"{n}.txt").write_bytes(b"small %d" % n)
+    argv = [*AGENT, "offload", str(tmp_path / "card"), "--vault", str(tmp_path / "vault"), "--camera", "CAM"]
+    work = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: any((tmp_path / "vault").glob("CAM/*/*/*/*/*.txt")))
+    finally:
+        work.kill()
+        work.wait()
+    argv = [sys.executable, "-m", "custody.cli", "verify", str(tmp_path / "vault"), "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert {f["kind"] for f in json.loads(done.stdout)["findings"]} <= {"not_closed", "staging"}
