@@ -14,12 +14,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
 
-from custody.checkpoint import SigningKey, VerifyKey, parse_key_line
+from custody.checkpoint import SigningKey, VerifyKey
 from custody.errors import FormatError
 from custody.events import StationFrozen
 from custody.receipt import ReceiptEntry
@@ -34,6 +33,7 @@ from hub.opening import HTTP_TOPIC, Link, Message, Refused, open_message
 from hub.projections import Projection
 from hub.refusals import count_refused, minute_of, state_refused
 from hub.states import State, keep_states, read_state
+from hub.stationkeys import station_key
 from hub.tables import station
 from hub.times import now_utc, to_text
 
@@ -76,7 +76,7 @@ class Intake:
         self._one_at_a_time = threading.Lock()
         self._db, self._keys, self._offset = db, keys, utc_offset_minutes
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="open")
-        self._stations: dict[str, VerifyKey] = {}
+        self._stations: Mapping[str, VerifyKey] = {}
         self._stated_minute = ""
 
     @property
@@ -129,7 +129,7 @@ class Intake:
             return
         with self._db.read() as connection:
             rows = connection.execute(select(station.c.id, station.c.key_line)).all()
-        self._stations = {row.id: _key(row.key_line) for row in rows}
+        self._stations = {row.id: station_key(row.key_line) for row in rows}
 
     # --- one transaction ---
 
@@ -284,8 +284,3 @@ def _open_one(message: Message, keys: Mapping[str, VerifyKey]) -> Opened:
         return read_state(name, bay, message.raw)
     except FormatError:
         return Refused(message, "bad_format")
-
-
-@lru_cache(maxsize=4096)
-def _key(key_line: str) -> VerifyKey:
-    return parse_key_line(key_line)
