@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.closing import STAGING, recover, vault_error
-from agent.errors import VaultLocked
+from agent.errors import VaultError, VaultLocked
 from agent.media import MediaProbe
 from agent.pipeline import Dock
 from agent.station import Station, load_or_create_station
 from agent.store import Store
 from agent.store_thread import StoreThread
+
+log = logging.getLogger("agent.opening")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,12 @@ def open_dock(vault: Path, directory: Path, station_id: str | None = None) -> It
             raise vault_locked() from None
         station = load_or_create_station(directory, station_id)
         store = Store(directory / "station.db")
-        with store.translated():
-            recover(store, vault, station)
+        try:
+            with store.translated():
+                recover(store, vault, station)
+        except VaultError as error:
+            # The next offload tries again and says so; until then the hub must still hear from this station.
+            log.error("recovery_postponed code=%s why=%s", error.code, error.en)  # noqa: TRY400 - the words are for people
         thread, probe = StoreThread(store), MediaProbe()
         try:
             yield Opened(Dock(vault, station, thread, probe), station)
