@@ -131,8 +131,8 @@ def test_undisturbed_under_strace(tmp_path: Path) -> None:
 def test_a_failed_step_loses_nothing(tmp_path: Path, step: str, fault: str, when: int) -> None:
     scene = Scene(tmp_path, SIZES)
     told = scene.run(*strace(step, fault, when))
-    probe = (step, when) == ("pwrite64", 1)  # the vault's first write asks for O_DIRECT: a disk error ends it there
-    if fault == "error=EIO" and step in ("fdatasync", "syncfs", "pwrite64") and not probe:
+    # pwrite64 happens in several threads, each of which fails once: that may be a disk too bad to go on with.
+    if fault == "error=EIO" and step in ("fdatasync", "syncfs"):
         assert told.end == "complete"  # poisoned and copied anew
     scene.finish()
 
