@@ -13,6 +13,7 @@ import os
 import random
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -216,7 +217,7 @@ def table(case: Case, tools: list[Tool], pairs: dict[str, Pair], peak: Peak, tot
     ours = statistics.median(seconds for pair in pairs.values() for seconds in pair.ours)
     yield f"{case.name}: {files} files, {total_bytes / MIB:,.0f} MiB"
     yield f"{'':16}{'seconds':>9}{'MiB/s':>8}   ours is faster by (pairs)   target   its proof"
-    yield f"{'dock-agent':16}{ours:9.2f}{total_bytes / MIB / ours:8.0f}{'':39}both sides, copy read from the disk; signed"
+    yield f"{'dock-agent':16}{ours:9.2f}{total_bytes / MIB / ours:8.0f}{'':39}both sides, copy from the disk; signed"
     for tool in tools:
         pair = pairs[tool.name]
         other, ratios = statistics.median(pair.other), sorted(pair.ratios)
@@ -241,6 +242,7 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is deleted then too
     tools = []
     for tool in (tool for tool in TOOLS if not options.tool or tool.name in options.tool):
         missing = [program for program in tool.needs if shutil.which(program) is None]
