@@ -12,9 +12,22 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from hub.opening import Link
 from hub.tables import log_entry, station
-from hub.times import to_text
 
 _PARAMETERS = 400  # values in one IN list
+# made once: to build a statement costs more than to run it
+_ENDS = select(station.c.id, station.c.last_seq, station.c.last_hash, station.c.frozen_at).where(
+    station.c.id.in_(bindparam("names", expanding=True))
+)
+_MOVE_HEAD = (
+    update(station)
+    .where(station.c.id == bindparam("key"))
+    .values(
+        last_seq=bindparam("seq"),
+        last_hash=bindparam("hash"),
+        last_event_at=bindparam("event_at"),
+        last_received_at=bindparam("now"),
+    )
+)
 
 
 class Verdict(Enum):
@@ -49,10 +62,9 @@ def judge(end: ChainEnd, link: Link, logged_sha256: str | None) -> Verdict:
 
 def chain_ends(tx: Connection, names: set[str]) -> dict[str, ChainEnd]:
     """Where each station's chain stands."""
-    columns = (station.c.id, station.c.last_seq, station.c.last_hash, station.c.frozen_at)
     wanted, ends = sorted(names), {}
     for i in range(0, len(wanted), _PARAMETERS):
-        for row in tx.execute(select(*columns).where(station.c.id.in_(wanted[i : i + _PARAMETERS]))):
+        for row in tx.execute(_ENDS, {"names": wanted[i : i + _PARAMETERS]}):
             ends[row.id] = ChainEnd(row.last_seq, row.last_hash, row.frozen_at is not None)
     return ends
 
@@ -76,24 +88,9 @@ def logged_entries(tx: Connection, wanted: list[tuple[str, int]]) -> dict[tuple[
 
 def move_heads(tx: Connection, moved: dict[str, Link], received_at: str) -> None:
     """Make these links the ends of their stations' chains."""
-    if not moved:
-        return
-    tx.execute(
-        update(station)
-        .where(station.c.id == bindparam("key"))
-        .values(
-            last_seq=bindparam("seq"),
-            last_hash=bindparam("hash"),
-            last_event_at=bindparam("event_at"),
-            last_received_at=received_at,
-        ),
-        [
-            {
-                "key": key,
-                "seq": link.seq,
-                "hash": link.sha256,
-                "event_at": to_text(link.event.at) if link.event else None,
-            }
+    if moved:
+        heads = [
+            {"key": key, "seq": link.seq, "hash": link.sha256, "event_at": link.event_at, "now": received_at}
             for key, link in moved.items()
-        ],
-    )
+        ]
+        tx.execute(_MOVE_HEAD, heads)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,20 +18,19 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
 
 from custody.checkpoint import SigningKey, VerifyKey
-from custody.errors import FormatError
 from custody.events import StationFrozen
 from custody.receipt import ReceiptEntry
-from custody.topics import parse_station_topic
 from hub import log
 from hub.answers import Answer, Answers, Taken
 from hub.chains import ChainEnd, Verdict, chain_ends, judge, logged_entries, move_heads
 from hub.db import Database
 from hub.errors import HubError
 from hub.keys import HubKeys
-from hub.opening import HTTP_TOPIC, Link, Message, Refused, open_message
+from hub.opener import Opener, Opening
+from hub.opening import Link, Message, Opened, Refused, open_all
 from hub.projections import Projection
 from hub.refusals import count_refused, minute_of, state_refused
-from hub.states import State, keep_states, read_state
+from hub.states import State, keep_states
 from hub.stationkeys import station_key
 from hub.tables import station
 from hub.times import now_utc, to_text
@@ -40,8 +38,6 @@ from hub.times import now_utc, to_text
 logger = logging.getLogger("hub.intake")
 
 MAX_BATCH = 500
-
-Opened = Link | State | Refused
 
 
 @dataclass(slots=True)
@@ -70,12 +66,12 @@ class _Batch:
 class Intake:
     """One per process; MQTT and HTTP share it and wait for each other."""
 
-    def __init__(self, db: Database, keys: HubKeys, utc_offset_minutes: int, threads: int = 2) -> None:
-        """`threads` open envelopes side by side: checking a signature releases the interpreter lock."""
+    def __init__(self, db: Database, keys: HubKeys, utc_offset_minutes: int) -> None:
+        """`utc_offset_minutes`: local time of the stations, for times that a source gives in UTC."""
         self.counters = Counters()
         self._one_at_a_time = threading.Lock()
         self._db, self._keys, self._offset = db, keys, utc_offset_minutes
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="open")
+        self._opener = Opener(utc_offset_minutes)
         self._stations: Mapping[str, VerifyKey] = {}
         self._stated_minute = ""
 
@@ -85,13 +81,18 @@ class Intake:
         return self._keys.receipts
 
     def close(self) -> None:
-        """Let the threads go."""
-        self._pool.shutdown()
+        """End the opener's process."""
+        self._opener.close()
 
-    def open(self, messages: Sequence[Message]) -> Future[list[Opened]]:
-        """Begin to open messages in another thread. Raises SQLAlchemy's errors when stations cannot be looked up."""
+    def open(self, messages: Sequence[Message]) -> list[Opened]:
+        """Open messages here and now. Raises SQLAlchemy's errors when stations cannot be looked up."""
         self._learn_stations(messages)
-        return self._pool.submit(_open_all, messages, self._stations)
+        return open_all(messages, self._stations, self._offset)
+
+    def begin_opening(self, messages: Sequence[Message]) -> Opening:
+        """Begin to open messages beside what this process does; for one thread only. Raises as `open` does."""
+        self._learn_stations(messages)
+        return self._opener.begin(messages, self._stations)
 
     def commit(self, opened: Sequence[Opened]) -> Taken:
         """Handle opened messages in one transaction; when this returns, all is durable.
@@ -109,7 +110,7 @@ class Intake:
     def take(self, messages: Sequence[Message]) -> list[Answer]:
         """Open and commit up to `MAX_BATCH` messages, and seal the answers at once. Raises as `commit` does."""
         answers = Answers(self._keys.receipts)
-        answers.add(self.commit(self.open(messages).result()))
+        answers.add(self.commit(self.open(messages)))
         return answers.seal(now_utc())
 
     def tick(self) -> None:
@@ -184,7 +185,7 @@ class Intake:
         logged = logged_entries(
             tx, [(x.station, x.seq) for x in links if x.station in ends and x.seq <= ends[x.station].seq]
         )
-        projection, received_at = Projection(self._offset), to_text(now)
+        projection, received_at = Projection(), to_text(now)
         moved: dict[str, Link] = {}
         for link in links:
             key, end = (link.station, link.seq), ends[link.station]
@@ -194,11 +195,11 @@ class Intake:
                 index = entries.add(link.station, link.seq, link.message.raw, link.sha256, link.event_type)
                 end.seq, end.sha256, logged[key] = link.seq, link.sha256, (link.sha256, index)
                 moved[link.station] = link
-                if link.event is None or not project:
+                if link.draft is None or not project:
                     reason = link.unread or "projection_failed"
                     projection.set_aside(index, link.station, link.event_type, reason, received_at)
                 else:
-                    projection.add(index, link.event, received_at)
+                    projection.add(index, link.draft, received_at)
                 batch.accepted += 1
             elif verdict is Verdict.DUPLICATE:
                 batch.duplicates += 1
@@ -255,32 +256,3 @@ def _is_ours(error: Exception) -> bool:
     if isinstance(error, IntegrityError | DataError | ProgrammingError) or type(error) is StatementError:
         return False
     return isinstance(error, SQLAlchemyError | OSError | MemoryError)
-
-
-def _open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> list[Opened]:
-    return [_open_safely(message, keys) for message in messages]
-
-
-def _open_safely(message: Message, keys: Mapping[str, VerifyKey]) -> Opened:
-    try:
-        return _open_one(message, keys)
-    except Exception:  # a fault of ours in reading one message must not stop the others, for ever and again
-        logger.exception("message_unprocessable bytes=%d", len(message.raw))
-        return Refused(message, "unprocessable")
-
-
-def _open_one(message: Message, keys: Mapping[str, VerifyKey]) -> Opened:
-    if message.topic == HTTP_TOPIC:
-        return open_message(message, keys)
-    try:
-        name, channel, bay = parse_station_topic(message.topic)
-    except FormatError:
-        return Refused(message, "bad_topic")
-    if channel == "events":
-        return open_message(message, keys)
-    if name not in keys:
-        return Refused(message, "unknown_station")
-    try:
-        return read_state(name, bay, message.raw)
-    except FormatError:
-        return Refused(message, "bad_format")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, desc, insert, select, update
+from sqlalchemy import Connection, bindparam, desc, insert, select, update
 
 from custody.checkpoint import Checkpoint, sign_checkpoint
 from custody.digest import CompactRange, leaf_hash, tree_root
@@ -31,6 +31,13 @@ TILE_WIDTH = 256
 TILE_BITS = 8
 HASH_BYTES = 32
 _MAX_TILES_HELD = 64
+# made once: to build a statement costs more than to run it
+_HEAD = select(log_state)
+_LOCKED_HEAD = _HEAD.with_for_update()
+_MOVE_HEAD = update(log_state).where(log_state.c.id == 1, log_state.c.size == bindparam("old_size"))
+_ADD_CHECKPOINT = insert(checkpoint)
+_NEWEST_NOTE = select(checkpoint.c.note).order_by(desc(checkpoint.c.size)).limit(1)
+_TILE = select(log_tile.c.hashes).where(log_tile.c.level == bindparam("level"), log_tile.c.idx == bindparam("idx"))
 _ENTRY_COLUMNS = ("idx", "source", "seq", "envelope", "envelope_sha256", "event_type", "received_at")
 
 
@@ -97,13 +104,11 @@ class Appender:
         insert_rows(tx, log_entry.name, _ENTRY_COLUMNS, self._rows)
         _extend_tiles(tx, self._head.size, self._leaves)
         state = {"size": tree.size, "roots": b"".join(tree.roots), "own_seq": self._own_seq, "own_hash": self._own_hash}
-        swapped = tx.execute(
-            update(log_state).where(log_state.c.id == 1, log_state.c.size == self._head.size).values(**state)
-        )
+        swapped = tx.execute(_MOVE_HEAD, state | {"old_size": self._head.size})
         if swapped.rowcount != 1:
             raise LogUntrusted("持锁期间另有写入", "another writer appended while the lock was held")
         self.note = sign_checkpoint(Checkpoint(self._keys.log.name, tree.size, tree.root()), self._keys.log)
-        tx.execute(insert(checkpoint).values(size=tree.size, note=self.note, signed_at=self._at_text))
+        tx.execute(_ADD_CHECKPOINT, {"size": tree.size, "note": self.note, "signed_at": self._at_text})
 
 
 @contextmanager
@@ -127,17 +132,17 @@ def create(tx: Connection, keys: HubKeys, at: datetime) -> None:
 
 def lock(tx: Connection) -> LogHead:
     """Take the lock and return the head. Raises LogUntrusted when there is no log."""
-    return _head(tx, select(log_state).with_for_update())
+    return _head(tx, _LOCKED_HEAD)
 
 
 def read_head(connection: Connection) -> LogHead:
     """The head as last committed. Raises LogUntrusted when there is no log."""
-    return _head(connection, select(log_state))
+    return _head(connection, _HEAD)
 
 
 def newest_note(connection: Connection) -> str:
     """The newest checkpoint's signed note."""
-    note: str = connection.execute(select(checkpoint.c.note).order_by(desc(checkpoint.c.size)).limit(1)).scalar_one()
+    note: str = connection.execute(_NEWEST_NOTE).scalar_one()
     return note
 
 
@@ -192,9 +197,7 @@ def _extend_tiles(tx: Connection, start: int, hashes: Sequence[bytes]) -> None:
 
 def read_tile(connection: Connection, level: int, index: int) -> bytes:
     """The stored hashes of a tile, full or partial. Raises LogUntrusted when it is missing."""
-    found = connection.execute(
-        select(log_tile.c.hashes).where(log_tile.c.level == level, log_tile.c.idx == index)
-    ).scalar_one_or_none()
+    found = connection.execute(_TILE, {"level": level, "idx": index}).scalar_one_or_none()
     if found is None:
         raise LogUntrusted("缺少哈希块", f"tile {level}/{index} is missing")
     return bytes(found)

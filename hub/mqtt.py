@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -31,9 +30,10 @@ from custody.topics import LOG_CHECKPOINT, TOPICS, parse_station_topic, station_
 from hub import log
 from hub.answers import Answers
 from hub.db import Database
-from hub.intake import MAX_BATCH, Intake, Opened
+from hub.intake import MAX_BATCH, Intake
 from hub.mqttclient import Client, Delivery
-from hub.opening import Message
+from hub.opener import Opening
+from hub.opening import Message, Opened
 from hub.settings import Settings, broker_address
 from hub.times import now_utc
 
@@ -47,7 +47,7 @@ _GATHER_SECONDS = 0.002  # the line is quiet when nothing came for so long
 _IDLE_SECONDS = 0.2
 _ANSWERS_SECONDS = 0.1  # receipts of a busy station are gathered for so long
 _TICK_SECONDS = 1.0
-_CHUNK = 25  # messages handed to an opening thread at once
+_CHUNK = 25  # messages handed to the opener at once
 _SMALLEST_COMMIT = 50  # half the delivery window of the embedded broker: one half is opened while the other commits
 T_ = TypeVar("T_")
 
@@ -61,7 +61,7 @@ class HubLine:
         self._settings, self._db, self._intake = settings, db, intake
         self._stopping = threading.Event()
         self._batch: list[Delivery] = []  # received, not yet being opened
-        self._opening: deque[tuple[list[Delivery], Future[list[Opened]]]] = deque()
+        self._opening: deque[tuple[list[Delivery], Opening]] = deque()
         self._answers = Answers(intake.receipt_key)
         self._published_note = ""
         self._client = self._make_client()
@@ -116,10 +116,10 @@ class HubLine:
         self._client.disconnect()
 
     def _begin_opening(self, *, all_held: bool) -> bool:
-        """Hand messages to the threads that open them. False when the connection was lost meanwhile."""
+        """Hand messages to those who open them. False when the connection was lost meanwhile."""
         while len(self._batch) >= _CHUNK or (all_held and self._batch):
             chunk = self._batch[:_CHUNK]
-            opening = self._insist(partial(self._intake.open, [_message(m) for m in chunk]))
+            opening = self._insist(partial(self._intake.begin_opening, [_message(m) for m in chunk]))
             if opening is None:
                 return False
             del self._batch[:_CHUNK]
@@ -129,7 +129,7 @@ class HubLine:
     def _commit_opened(self, *, dry: bool) -> bool:
         """Commit the oldest messages, once the line is quiet or enough are in hand. False: the connection was lost.
 
-        While these are committed, the threads open what came after them. A crash before the commit: the broker sends
+        While these are committed, the opener opens what came after them. A crash before the commit: the broker sends
         all of it again. A crash between commit and acknowledgement: all of it comes again as duplicates, which get
         their receipts again.
         """

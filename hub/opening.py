@@ -8,7 +8,8 @@ after that (type, fields) is the station's word and is logged as it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,12 @@ from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, Envelope, parse_envelop
 from custody.errors import FormatError, SignatureInvalid, UnknownType
 from custody.events import Event, decode_chain, decode_event
 from custody.fields import load_object
+from custody.topics import parse_station_topic
+from hub.projections import NOT_FOR_STATIONS, Draft, project
+from hub.states import State, read_state
+from hub.times import to_text
+
+logger = logging.getLogger("hub.opening")
 
 Reason = Literal[
     "bad_topic", "unknown_station", "bad_format", "bad_signature", "wrong_source", "station_frozen", "fork",
@@ -44,9 +51,10 @@ class Link:
     seq: int
     previous: str
     sha256: str
-    event: Event | None  # None: authentic, but of a type or with fields that this version cannot read
     event_type: str
-    unread: str  # why `event` is None, else ""
+    event_at: str | None  # by the station's clock, as the tables hold it; None when the event cannot be read
+    draft: Draft | None  # None: authentic, but this version makes no index rows of it
+    unread: str  # why `draft` is None, else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,41 @@ class Refused:
     reason: Reason
 
 
-def open_message(message: Message, keys: Mapping[str, VerifyKey]) -> Link | Refused:
-    """Check one message; `keys` are those of the enrolled stations by id."""
+Opened = Link | State | Refused
+
+
+def open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> list[Opened]:
+    """Check messages of any topic, in order; `keys` are those of the enrolled stations by id."""
+    return [_open_safely(message, keys, utc_offset_minutes) for message in messages]
+
+
+def _open_safely(message: Message, keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> Opened:
+    try:
+        return _open_one(message, keys, utc_offset_minutes)
+    except Exception:  # a fault of ours in reading one message must not stop the others, for ever and again
+        logger.exception("message_unprocessable bytes=%d", len(message.raw))
+        return Refused(message, "unprocessable")
+
+
+def _open_one(message: Message, keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> Opened:
+    if message.topic == HTTP_TOPIC:
+        return open_message(message, keys, utc_offset_minutes)
+    try:
+        name, channel, bay = parse_station_topic(message.topic)
+    except FormatError:
+        return Refused(message, "bad_topic")
+    if channel == "events":
+        return open_message(message, keys, utc_offset_minutes)
+    if name not in keys:
+        return Refused(message, "unknown_station")
+    try:
+        return read_state(name, bay, message.raw)
+    except FormatError:
+        return Refused(message, "bad_format")
+
+
+def open_message(message: Message, keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> Link | Refused:
+    """Check one envelope; `keys` are those of the enrolled stations by id."""
     try:
         envelope = parse_envelope(message.raw)  # 3
     except FormatError:
@@ -70,21 +111,21 @@ def open_message(message: Message, keys: Mapping[str, VerifyKey]) -> Link | Refu
         return Refused(message, "unknown_station")
     try:
         envelope.verify(key)  # 4
-        return _link(message, station, envelope)
+        return _link(message, station, envelope, utc_offset_minutes)
     except SignatureInvalid:
         return Refused(message, "bad_signature")
     except FormatError:
         return Refused(message, "bad_format")
 
 
-def _link(message: Message, station: str, envelope: Envelope) -> Link | Refused:
-    event: Event | None = None
-    unread = ""
+def _link(message: Message, station: str, envelope: Envelope, utc_offset_minutes: int) -> Link | Refused:
     if envelope.payload_type not in (EVENT_TYPE, STATEMENT_TYPE):
         return Refused(message, "bad_format")  # a receipt or anything else signed by this key is no event
+    draft, at = None, None
     try:
         event = decode_event(envelope.payload_type, envelope.payload)
-        source, seq, previous, kind = event.source, event.seq, str(event.previous), event.TYPE
+        source, seq, previous, kind, at = event.source, event.seq, str(event.previous), event.TYPE, to_text(event.at)
+        draft, unread = _draft(event, utc_offset_minutes)
     except (UnknownType, FormatError) as error:
         source, seq, previous = decode_chain(envelope.payload_type, envelope.payload)
         kind, unread = _type_of(envelope), error.code
@@ -92,7 +133,17 @@ def _link(message: Message, station: str, envelope: Envelope) -> Link | Refused:
         return Refused(message, "wrong_source")
     if seq < 1:
         return Refused(message, "bad_format")
-    return Link(message, station, seq, previous, hashlib.sha256(message.raw).hexdigest(), event, kind, unread)
+    return Link(message, station, seq, previous, hashlib.sha256(message.raw).hexdigest(), kind, at, draft, unread)
+
+
+def _draft(event: Event, utc_offset_minutes: int) -> tuple[Draft | None, str]:
+    """The event's rows, or why there are none."""
+    try:
+        draft = project(event, utc_offset_minutes)
+    except Exception:  # a fault of ours: the event is authentic, so the log gets it all the same
+        logger.exception("projection_failed source=%s seq=%d", event.source, event.seq)
+        return None, "projection_failed"
+    return draft, "" if draft else NOT_FOR_STATIONS
 
 
 def _type_of(envelope: Envelope) -> str:

@@ -1,7 +1,7 @@
 """Index rows out of events: what intake writes beside the log and ``dock-hub reindex`` writes again.
 
-`Projection.add` is pure; `write` puts the collected rows down in the caller's transaction. Rows are never
-authoritative: the log is.
+`project` is pure and needs no place in the log yet; `Projection` gives its rows their log indexes and puts them down in
+the caller's transaction. Rows are never authoritative: the log is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed
 HubEvent = StationEnrolled | StationFrozen | EnvelopeRefused | AccountCreated
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
-_AT = {name: place for place, name in enumerate(SEGMENT_COLUMNS)}
+_AT = {name: place for place, name in enumerate(SEGMENT_COLUMNS[1:])}
 _STARTED_COLUMNS = (
     "station", "id", "camera", "bay", "source_kind", "started_at", "new_files", "new_bytes", "started_index",
     "first_index",
@@ -46,38 +46,62 @@ _CAMERA_COLUMNS = ("id", "first_seen_at", "last_seen_at", "last_station")
 _UNPROJECTED_COLUMNS = tuple(c.name for c in unprojected.columns)
 
 
+# What one event gives: its type; its row without log indexes; its tokens for the text index, with a space between.
+# Plain values only, because the opener hands them over from its process (`hub.opener`).
+Draft = tuple[str, Row, str]
+NOT_FOR_STATIONS = "not_for_stations"  # why an event that `project` gives nothing for is set aside
+
+
+def project(event: Event, utc_offset_minutes: int) -> Draft | None:
+    """The row of one event of a station, or None for one that is not for stations to state.
+
+    `utc_offset_minutes`: local time of the stations, for times that a source gives in UTC.
+    """
+    known = cast(StationEvent | HubEvent, event)
+    match known:
+        case SegmentSealed():
+            row = _segment(known, timedelta(minutes=utc_offset_minutes))
+            return known.TYPE, row, fts5_document(_document(row))
+        case DockingStarted():
+            return known.TYPE, _started(known), ""
+        case DockingClosed():
+            return known.TYPE, _closed(known), ""
+        case StationStarted():
+            return known.TYPE, (known.source, _text(known.software)), ""
+        case StationEnrolled() | StationFrozen() | EnvelopeRefused() | AccountCreated():
+            return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
+        case _:
+            assert_never(known)
+
+
 class Projection:
     """The rows of a run of log entries, in log order."""
 
-    def __init__(self, utc_offset_minutes: int) -> None:
-        """`utc_offset_minutes`: local time of the stations, for times that a source gives in UTC."""
-        self._offset = timedelta(minutes=utc_offset_minutes)
+    def __init__(self) -> None:
+        """Empty."""
         self._segments: list[Row] = []
+        self._texts: list[Row] = []
         self._dockings: list[tuple[tuple[str, ...], Row]] = []
         self._cameras: dict[str, Row] = {}
         self._software: dict[str, str] = {}
         self._unprojected: list[Row] = []
 
-    def add(self, log_index: int, event: Event, received_at: str) -> None:
-        """Collect the rows of one event of a station."""
-        known = cast(StationEvent | HubEvent, event)
-        match known:
-            case SegmentSealed():
-                self._segments.append(self._segment(log_index, known))
-                self._meet(known.camera_id, known.source, received_at)
-            case DockingStarted():
-                self._dockings.append((_STARTED_COLUMNS, _started(log_index, known)))
-                self._meet(known.camera_id, known.source, received_at)
-            case DockingClosed():
-                self._dockings.append((_CLOSED_COLUMNS, _closed(log_index, known)))
-                self._meet(known.camera_id, known.source, received_at)
-            case StationStarted():
-                self._software[known.source] = _text(known.software)
-            case StationEnrolled() | StationFrozen() | EnvelopeRefused() | AccountCreated():
-                # true or not, it is not for a station to say; the hub writes its own rows when it acts
-                self.set_aside(log_index, known.source, known.TYPE, "not_for_stations", received_at)
-            case _:
-                assert_never(known)
+    def add(self, log_index: int, draft: Draft, received_at: str) -> None:
+        """Collect the rows of one entry."""
+        kind, row, tokens = draft
+        if kind == StationStarted.TYPE:
+            self._software[row[0]] = row[1]
+            return
+        if kind == SegmentSealed.TYPE:
+            self._segments.append((log_index, *row))
+            self._texts.append((log_index, tokens))
+            name, camera_id = row[:2]
+        else:
+            columns = _STARTED_COLUMNS if kind == DockingStarted.TYPE else _CLOSED_COLUMNS
+            self._dockings.append((columns, (*row, log_index, log_index)))
+            name, _, camera_id = row[:3]
+        first = self._cameras[camera_id][1] if camera_id in self._cameras else received_at
+        self._cameras[camera_id] = (camera_id, first, received_at, name)
 
     def set_aside(self, log_index: int, source: str, event_type: str, reason: str, received_at: str) -> None:
         """Keep an authentic entry visible that gives no index rows."""
@@ -86,7 +110,7 @@ class Projection:
     def write(self, tx: Connection) -> None:
         """Put down everything collected."""
         insert_rows(tx, segment.name, SEGMENT_COLUMNS, self._segments)
-        _index_text(tx, self._segments)
+        _index_text(tx, self._texts)
         for columns, row in self._dockings:
             upsert_rows(tx, docking, columns, [row], keep=("first_index",))
         upsert_rows(tx, camera, _CAMERA_COLUMNS, list(self._cameras.values()), keep=("first_seen_at",))
@@ -97,56 +121,53 @@ class Projection:
                 [{"key": key, "said": said} for key, said in self._software.items()],
             )
 
-    def _meet(self, camera_id: str, source: str, received_at: str) -> None:
-        key = _text(camera_id)
-        first = self._cameras[key][1] if key in self._cameras else received_at
-        self._cameras[key] = (key, first, received_at, source)
 
-    def _segment(self, log_index: int, e: SegmentSealed) -> Row:
-        """Values in the order of `SEGMENT_COLUMNS`."""
-        path, media = _text(e.path), e.media
-        recorded_at = self._recorded_at(e)
-        return (
-            log_index,
-            e.source,
-            _text(e.camera_id),
-            _text(e.bay),
-            _text(e.docking_id),
-            e.entry,
-            path,
-            path.rpartition("/")[2],
-            e.version,
-            _text(e.vault_path),
-            e.size_bytes,
-            e.sha256,
-            e.tree_root,
-            e.chunk_count,
-            recorded_at,
-            recorded_at[:10] if recorded_at else None,
-            to_text(e.at),
-            media.duration_ms if media else None,
-            _text(media.container) if media and media.container else None,
-            _text(media.video_codec) if media and media.video_codec else None,
-            labels_of(e),
-            e.gap_count,
-            e.gap_bytes,
-        )
+def _segment(e: SegmentSealed, offset: timedelta) -> Row:
+    """Values in the order of `SEGMENT_COLUMNS`, from the second on."""
+    path, media = _text(e.path), e.media
+    recorded_at = _recorded_at(e, offset)
+    return (
+        e.source,
+        _text(e.camera_id),
+        _text(e.bay),
+        _text(e.docking_id),
+        e.entry,
+        path,
+        path.rpartition("/")[2],
+        e.version,
+        _text(e.vault_path),
+        e.size_bytes,
+        e.sha256,
+        e.tree_root,
+        e.chunk_count,
+        recorded_at,
+        recorded_at[:10] if recorded_at else None,
+        to_text(e.at),
+        media.duration_ms if media else None,
+        _text(media.container) if media and media.container else None,
+        _text(media.video_codec) if media and media.video_codec else None,
+        labels_of(e),
+        e.gap_count,
+        e.gap_bytes,
+    )
 
-    def _recorded_at(self, e: SegmentSealed) -> str | None:
-        """Local time without zone: the medium's own start, else the file's time; None when neither can be read."""
-        started = self._local(e.media.started_at if e.media else None, zone_missing_means_utc=False)
-        return started or self._local(e.modified_at, zone_missing_means_utc=e.time_basis == "utc")
 
-    def _local(self, text: str | None, *, zone_missing_means_utc: bool) -> str | None:
-        try:
-            at = datetime.fromisoformat(text or "")
-            if at.tzinfo is None and zone_missing_means_utc:
-                at = at.replace(tzinfo=UTC)
-            if at.tzinfo is not None:
-                at = at.astimezone(UTC).replace(tzinfo=None) + self._offset
-        except (ValueError, OverflowError):  # what a camera writes there is not ours to trust
-            return None
-        return at.isoformat(timespec="seconds")
+def _recorded_at(e: SegmentSealed, offset: timedelta) -> str | None:
+    """Local time without zone: the medium's own start, else the file's time; None when neither can be read."""
+    started = _local(e.media.started_at if e.media else None, offset, zone_missing_means_utc=False)
+    return started or _local(e.modified_at, offset, zone_missing_means_utc=e.time_basis == "utc")
+
+
+def _local(text: str | None, offset: timedelta, *, zone_missing_means_utc: bool) -> str | None:
+    try:
+        at = datetime.fromisoformat(text or "")
+        if at.tzinfo is None and zone_missing_means_utc:
+            at = at.replace(tzinfo=UTC)
+        if at.tzinfo is not None:
+            at = at.astimezone(UTC).replace(tzinfo=None) + offset
+    except (ValueError, OverflowError):  # what a camera writes there is not ours to trust
+        return None
+    return at.isoformat(timespec="seconds")
 
 
 def labels_of(e: SegmentSealed) -> str:
@@ -163,29 +184,27 @@ def labels_of(e: SegmentSealed) -> str:
     return "[" + ", ".join(f'"{label}"' for label, holds in found.items() if holds) + "]"
 
 
-def _started(log_index: int, e: DockingStarted) -> Row:
-    """Values in the order of `_STARTED_COLUMNS`."""
+def _started(e: DockingStarted) -> Row:
+    """Values in the order of `_STARTED_COLUMNS` up to the log indexes."""
     key = (e.source, _text(e.docking_id), _text(e.camera_id), _text(e.bay))
-    return (*key, e.source_kind, to_text(e.at), e.new_files, e.new_bytes, log_index, log_index)
+    return (*key, e.source_kind, to_text(e.at), e.new_files, e.new_bytes)
 
 
-def _closed(log_index: int, e: DockingClosed) -> Row:
-    """Values in the order of `_CLOSED_COLUMNS`."""
+def _closed(e: DockingClosed) -> Row:
+    """Values in the order of `_CLOSED_COLUMNS` up to the log indexes."""
     key, c = (e.source, _text(e.docking_id), _text(e.camera_id), _text(e.bay)), e.counts
     counts = (c.listed, c.copied, c.already_saved, c.failed, c.skipped, c.deleted_seen, c.unreadable, c.bytes_copied)
     outcome = (to_text(e.at), e.complete, _text(e.reason))
-    return (*key, *outcome, *counts, e.manifest_sha256, e.manifest_bytes, log_index, log_index)
+    return (*key, *outcome, *counts, e.manifest_sha256, e.manifest_bytes)
 
 
-def _index_text(tx: Connection, segments: list[Row]) -> None:
-    if not segments:
-        return
-    documents = ((row[_AT["log_index"]], _document(row)) for row in segments)
+def _index_text(tx: Connection, texts: list[Row]) -> None:
+    """`texts`: log index and tokens."""
     if tx.dialect.name == "sqlite":
-        insert_rows(tx, "segment_text", ("rowid", "grams"), [(i, fts5_document(d)) for i, d in documents])
-    else:
+        insert_rows(tx, "segment_text", ("rowid", "grams"), texts)
+    elif texts:
         sql = "INSERT INTO segment_bigrams (log_index, bigrams) VALUES (%s, %s::tsvector)"
-        tx.exec_driver_sql(sql, [(i, tsvector_document(d)) for i, d in documents])
+        tx.exec_driver_sql(sql, [(i, tsvector_document(tokens.split(" "))) for i, tokens in texts])
 
 
 def _document(row: Row) -> list[str]:

@@ -9,7 +9,7 @@ from custody.errors import CustodyError
 from custody.events import decode_event
 from hub import log
 from hub.db import Database
-from hub.projections import Projection
+from hub.projections import NOT_FOR_STATIONS, Projection, project
 from hub.tables import camera, docking, log_entry, segment, segment_bigrams, unprojected
 
 _PAGE = 500
@@ -35,7 +35,7 @@ def _clear(tx: Connection) -> None:
 
 
 def _project(tx: Connection, start: int, end: int, utc_offset_minutes: int) -> None:
-    projection = Projection(utc_offset_minutes)
+    projection = Projection()
     rows = tx.execute(
         select(log_entry)
         .where(log_entry.c.idx >= start, log_entry.c.idx < end, log_entry.c.source != log.HUB_SOURCE)
@@ -44,9 +44,12 @@ def _project(tx: Connection, start: int, end: int, utc_offset_minutes: int) -> N
     for row in rows:
         envelope = parse_envelope(bytes(row.envelope))
         try:
-            event = decode_event(envelope.payload_type, envelope.payload)
+            draft = project(decode_event(envelope.payload_type, envelope.payload), utc_offset_minutes)
         except CustodyError as error:
             projection.set_aside(row.idx, row.source, row.event_type, error.code, row.received_at)
+            continue
+        if draft:
+            projection.add(row.idx, draft, row.received_at)
         else:
-            projection.add(row.idx, event, row.received_at)
+            projection.set_aside(row.idx, row.source, row.event_type, NOT_FOR_STATIONS, row.received_at)
     projection.write(tx)

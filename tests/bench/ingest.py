@@ -119,8 +119,10 @@ class Hub:
             return log.read_head(connection).size
 
     def cpu_seconds(self) -> dict[str, float]:
-        found = {name: psutil.Process(p.pid).cpu_times() for name, p in self.processes.items()}
-        return {name: round(t.user + t.system, 2) for name, t in found.items()}
+        found = {name: psutil.Process(p.pid) for name, p in self.processes.items()}
+        found |= {f"{name}_opener": child for name, p in found.items() for child in p.children()}
+        times = {name: p.cpu_times() for name, p in found.items()}
+        return {name: round(t.user + t.system, 2) for name, t in times.items()}
 
     def stop(self) -> None:
         for process in reversed(self.processes.values()):
@@ -134,9 +136,9 @@ def measure_direct(hub: Hub, envelopes: dict[str, list[bytes]], batch: int) -> d
     intake = Intake(hub.db, hub.keys, 480)
     messages = list(_interleaved(envelopes))
     before, started = time.process_time(), time.perf_counter()
-    opening = intake.open(messages[:batch])
+    opening = intake.begin_opening(messages[:batch])
     for i in range(batch, len(messages) + batch, batch):  # as the line does: open the next while this one commits
-        opened, opening = opening.result(), intake.open(messages[i : i + batch])
+        opened, opening = opening.result(), intake.begin_opening(messages[i : i + batch])
         intake.commit(opened)
     seconds = time.perf_counter() - started
     intake.close()
@@ -170,7 +172,7 @@ def measure_processes(hub: Hub, port: int, envelopes: dict[str, list[bytes]]) ->
             raise SystemExit(f"no progress for {STALL_SECONDS} s: {size} of {goal} entries")
         time.sleep(0.05)
     seconds = time.perf_counter() - started
-    used = {name: round(cpu - before[name], 2) for name, cpu in hub.cpu_seconds().items()}
+    used = {name: round(cpu - before.get(name, 0.0), 2) for name, cpu in hub.cpu_seconds().items()}
     publisher_cpu = float(publisher.stdout.readline())
     publisher.wait()
     return _rate(total, seconds, used | {"publisher": publisher_cpu})

@@ -13,7 +13,7 @@ MESSAGE = Message("custodock/1/dock-1/events", b"", "dock-1")
 
 
 def link(seq: int, previous: str, sha256: str) -> Link:
-    return Link(MESSAGE, "dock-1", seq, previous, sha256, None, "test", "")
+    return Link(MESSAGE, "dock-1", seq, previous, sha256, "test", None, None, "")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ TOPIC = "custodock/1/dock-1/events"
 
 
 def reason(raw: bytes, station: str | None = "dock-1") -> str:
-    opened = open_message(Message(TOPIC, raw, station), KEYS)
+    opened = open_message(Message(TOPIC, raw, station), KEYS, 480)
     return opened.reason if isinstance(opened, Refused) else "link"
 
 
@@ -29,21 +29,21 @@ def body(**changes: object) -> bytes:
 
 def test_an_authentic_event_is_a_link() -> None:
     raw = SigningStation("dock-1").started()
-    opened = open_message(Message(TOPIC, raw, "dock-1"), KEYS)
+    opened = open_message(Message(TOPIC, raw, "dock-1"), KEYS, 480)
     assert isinstance(opened, Link)
     assert (opened.station, opened.seq, opened.event_type, opened.unread) == ("dock-1", 1, "station.started.v1", "")
 
 
 def test_over_http_the_key_label_says_whose_it_is() -> None:
     raw = SigningStation("dock-1").started()
-    assert isinstance(open_message(Message(HTTP_TOPIC, raw, None), KEYS), Link)
+    assert isinstance(open_message(Message(HTTP_TOPIC, raw, None), KEYS, 480), Link)
     assert reason(SigningStation("dock-2").started(), None) == "unknown_station"
 
 
 def test_an_unknown_type_is_a_link_without_event() -> None:
-    opened = open_message(Message(TOPIC, SigningStation("dock-1").seal_raw(EVENT_TYPE, body()), "dock-1"), KEYS)
+    opened = open_message(Message(TOPIC, SigningStation("dock-1").seal_raw(EVENT_TYPE, body()), "dock-1"), KEYS, 480)
     assert isinstance(opened, Link)
-    assert (opened.event, opened.event_type, opened.unread) == (None, "moon.risen.v7", "unknown_type")
+    assert (opened.draft, opened.event_type, opened.unread) == (None, "moon.risen.v7", "unknown_type")
 
 
 @pytest.mark.parametrize(

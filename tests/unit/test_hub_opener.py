@@ -1,0 +1,102 @@
+"""Whatever becomes of the opener's process, every message is opened, once and in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+import pytest
+
+from custody.checkpoint import VerifyKey
+from hub import opener as module
+from hub.opener import Opener
+from hub.opening import Message, open_all
+from tests.bench.stations import SigningStation
+
+
+@dataclass
+class Place:
+    """An opener whose process is up, and messages of every kind with what must become of them."""
+
+    opener: Opener
+    messages: list[Message]
+    keys: dict[str, VerifyKey]
+
+    @property
+    def process(self) -> psutil.Process:
+        [child] = [c for c in psutil.Process().children() if "hub.opener" in c.cmdline()]
+        return child
+
+    def check(self) -> None:
+        opening = self.opener.begin(self.messages, self.keys)
+        assert opening.result() == open_all(self.messages, self.keys, 480)
+        assert opening.done()
+
+    def wait_until_up(self) -> None:
+        until = time.monotonic() + 20
+        while not self.opener._running():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    dock, topic = SigningStation("dock-1"), "custodock/1/dock-1/"
+    raws = [dock.started(), dock.docking_started(), *(dock.segment() for _ in range(30)), dock.docking_closed()]
+    messages = [Message(f"{topic}events", raw, "dock-1") for raw in raws]
+    messages += [Message(f"{topic}events", b"\x00\xff", "dock-1"), Message("nobody's", raws[0], None)]
+    messages += [Message(f"{topic}state", b'{"online":true}', "dock-1"), Message(f"{topic}bay/3", b"", "dock-1")]
+    opener = Opener(480)
+    found = Place(opener, messages, {"dock-1": dock.key.verify_key})
+    found.wait_until_up()
+    yield found
+    opener.close()
+
+
+def test_the_process_opens_as_we_do(place: Place) -> None:
+    place.check()
+    openings = [place.opener.begin(place.messages, place.keys) for _ in range(20)]  # more than the sockets hold
+    expected = open_all(place.messages, place.keys, 480)
+    assert all(opening.result() == expected for opening in openings)
+    assert place.process.cpu_times().user > 0
+
+
+def test_keys_enrolled_later_are_told(place: Place) -> None:
+    place.check()
+    later = SigningStation("dock-2")
+    place.keys = {**place.keys, "dock-2": later.key.verify_key}
+    place.messages += [Message("custodock/1/dock-2/events", later.started(), "dock-2")]
+    place.check()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_process_that_ends_or_hangs_loses_nothing(
+    place: Place, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.5)
+    old = place.process.pid
+    openings = [place.opener.begin(place.messages, place.keys) for _ in range(5)]
+    os.kill(old, how)
+    openings += [place.opener.begin(place.messages, place.keys) for _ in range(5)]
+    expected = open_all(place.messages, place.keys, 480)
+    assert all(opening.result() == expected for opening in openings)
+    place.check()
+    place.wait_until_up()
+    place.check()
+    assert place.process.pid != old
+
+
+def test_it_ends_with_its_owner() -> None:
+    opener = Opener(480)
+    opener._running()
+    process = opener._process
+    assert process
+    assert opener._line
+    opener._line.close()
+    assert process.wait(20) == 0
+    opener._line = None
+    opener.close()
