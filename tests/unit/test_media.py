@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.media import _media, is_media
+from agent.media import _media, begins_as_named, is_media
 from custody.events import Media
 
 
@@ -56,3 +56,21 @@ def test_anything_but_an_object_is_refused(answer: object) -> None:
     else:
         with pytest.raises(ValueError, match="object"):
             _media(answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "expected"),
+    [
+        (b"a.MP4", b"\x00\x00\x00\x20ftypisom", True),
+        (b"a.mov", b"\x00\x00\x00\x08wide\x00\x00\x00\x00", True),
+        (b"a.mp4", bytes(12), False),
+        (b"a.mp4", b"", False),
+        (b"a.AVI", b"RIFF\x00\x00\x00\x00AVI ", True),
+        (b"a.jpg", b"\xff\xd8\xff\xe0", True),
+        (b"a.jpg", b"<html>", False),
+        (b"a.ts", b"\x12\x34", True),  # a stream may begin in the middle of a packet
+        (b"a.mp3", b"anything", True),
+    ],
+)
+def test_noise_under_a_media_name_never_reaches_the_parser(name: bytes, head: bytes, expected: bool) -> None:
+    assert begins_as_named(name, head) is expected
