@@ -25,20 +25,17 @@ NUMBER_MAX = 2**53 - 1  # what JSON readers elsewhere keep exactly
 UNREADABLE = Media(container="unreadable")
 NOT_PLAYABLE = Media(playable=False)
 MEDIA_EXTENSIONS = frozenset(
-    b"264 265 3gp aac amr asf avi flv h264 heic hevc jpeg jpg lrv m2ts m4a mkv mov mp3 mp4 mpeg mpg mts png ts wav "
-    b"wmv".split()
-)
+    b"264 265 3gp aac amr asf avi flv h264 hevc lrv m2ts m4a mkv mov mp3 mp4 mpeg mpg mts ts wav wmv".split()
+)  # no stills: duration, start and codec are asked of recordings, and a card may hold ten thousands of snapshots
 
 
 # How a file of these kinds must begin; the others (transport and elementary streams, MP3) may begin anywhere. Noise
 # under such a name would cost the parser seconds of searching: 1.3 s for 64 MiB.
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid")
 _STARTS: dict[bytes, tuple[int, tuple[bytes, ...]]] = {
-    **dict.fromkeys((b"mp4", b"mov", b"3gp", b"m4a", b"heic", b"lrv"), (4, _BOXES)),
+    **dict.fromkeys((b"mp4", b"mov", b"3gp", b"m4a", b"lrv"), (4, _BOXES)),
     **dict.fromkeys((b"avi", b"wav"), (0, (b"RIFF", b"RF64", b"RIFX"))),
-    **dict.fromkeys((b"jpg", b"jpeg"), (0, (b"\xff\xd8",))),
     b"mkv": (0, (b"\x1a\x45\xdf\xa3",)),
-    b"png": (0, (b"\x89PNG",)),
     b"flv": (0, (b"FLV",)),
 }
 
@@ -50,7 +47,7 @@ def begins_as_named(path: bytes, head: bytes) -> bool:
 
 
 def is_media(path: bytes) -> bool:
-    """Whether a file is named like footage, a still or sound."""
+    """Whether a file is named like footage or sound."""
     _, dot, extension = path.rpartition(b"/")[2].rpartition(b".")
     return bool(dot) and extension.lower() in MEDIA_EXTENSIONS
 

@@ -99,11 +99,16 @@ TOOLS = (
 
 
 def make_source(case: Case, scale: float, folder: Path) -> int:
-    """Write the case's files, no two alike; the bytes written. Each is an MP4 whose index was never written."""
+    """Write the case's files, no two alike; the bytes written.
+
+    Long ones are MP4s whose index was never written, so their media facts are looked for; short ones are snapshots.
+    """
     count = max(1, round(case.count * scale))
     generator = random.Random(case.name)
     for number in range(count):
-        place = folder / f"{number // 100:03}" / f"VID{number:05}.MP4"
+        place = (
+            folder / f"{number // 100:03}" / (f"VID{number:05}.MP4" if case.size_bytes > MIB else f"IMG{number:05}.JPG")
+        )
         place.parent.mkdir(parents=True, exist_ok=True)
         media_bytes = case.size_bytes - len(_FTYP)
         with place.open("wb") as file:
