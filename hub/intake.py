@@ -89,6 +89,10 @@ class Intake:
         self._learn_stations(messages)
         return open_all(messages, self._stations, self._offset)
 
+    def start_opener(self) -> None:
+        """Start the opener's process before there is work for it."""
+        self._opener.start()
+
     def begin_opening(self, messages: Sequence[Message]) -> Opening:
         """Begin to open messages beside what this process does; for one thread only. Raises as `open` does."""
         self._learn_stations(messages)

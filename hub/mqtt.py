@@ -72,6 +72,7 @@ class HubLine:
 
     def run(self) -> None:
         """Work until stopped: connect, take batches, reconnect for ever. Raises HubError when the log is untrusted."""
+        self._intake.start_opener()
         wait = 0.5
         while not self._stopping.is_set():
             try:

@@ -59,7 +59,7 @@ class Opening:
 
 
 class Opener:
-    """The process, started when first needed. Belongs to one thread."""
+    """The process, started by `start` or when first needed. Belongs to one thread."""
 
     def __init__(self, utc_offset_minutes: int) -> None:
         """`utc_offset_minutes`: see `hub.projections.project`."""
@@ -72,10 +72,23 @@ class Opener:
         self._told: Mapping[str, VerifyKey] = {}  # the keys that the process knows
         self._start_at = 0.0
 
+    def start(self) -> bool:
+        """Start the process unless it runs; whether it is up."""
+        if self._process is None and time.monotonic() >= self._start_at:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                command = [sys.executable, "-m", "hub.opener", str(self._offset)]
+                self._process = subprocess.Popen(command, stdin=theirs.fileno())
+            ours.setblocking(False)
+            self._line, self._told = ours, {}
+        if self._process and not self._ready:
+            self.move(0.0)
+        return self._ready
+
     def begin(self, messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> Opening:
         """Begin to open messages; few of them are opened before this returns."""
         opening = Opening(self, messages, keys)
-        if len(messages) < _SMALLEST or not self._running():
+        if len(messages) < _SMALLEST or not self.start():
             opening.opened = open_all(messages, keys, self._offset)
             return opening
         lines = {} if keys is self._told else {name: key.line for name, key in keys.items()}
@@ -106,18 +119,6 @@ class Opener:
             self._process.kill()
             self._process.wait()
         self._process, self._line, self._ready = None, None, False
-
-    def _running(self) -> bool:
-        if self._process is None and time.monotonic() >= self._start_at:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                command = [sys.executable, "-m", "hub.opener", str(self._offset)]
-                self._process = subprocess.Popen(command, stdin=theirs.fileno())
-            ours.setblocking(False)
-            self._line, self._told = ours, {}
-        if self._process and not self._ready:
-            self.move(0.0)
-        return self._ready
 
     def _receive(self, line: socket.socket) -> None:
         part = line.recv(1 << 20)

@@ -38,7 +38,7 @@ class Place:
 
     def wait_until_up(self) -> None:
         until = time.monotonic() + 20
-        while not self.opener._running():
+        while not self.opener.start():
             assert time.monotonic() < until
             time.sleep(0.02)
 
@@ -92,7 +92,7 @@ def test_a_process_that_ends_or_hangs_loses_nothing(
 
 def test_it_ends_with_its_owner() -> None:
     opener = Opener(480)
-    opener._running()
+    opener.start()
     process = opener._process
     assert process
     assert opener._line
