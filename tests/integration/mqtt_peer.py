@@ -24,10 +24,10 @@ def free_port() -> int:
     return port
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        assert time.monotonic() < deadline, f"waited {WAIT_SECONDS} s for {what}"
         time.sleep(0.01)
 
 
@@ -54,6 +54,7 @@ class Client:
         self.refusals: list[int] = []
         self.published = 0
         self.granted: list[int] = []
+        self.ended_with: str | None = None  # why the broker hung up; paho goes on calling itself connected for a while
         self._subscribed = threading.Event()
         self._ack = ack
         self.paho = mqtt.Client(
@@ -66,6 +67,7 @@ class Client:
         self.paho.on_message = self._on_message
         self.paho.on_subscribe = self._on_subscribe
         self.paho.on_publish = self._on_publish
+        self.paho.on_disconnect = self._on_disconnect
         if will:
             self.paho.will_set(will[0], will[1], qos=1, retain=True)
         if tls:
@@ -85,6 +87,9 @@ class Client:
     def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
         self.granted = [reason.value for reason in reasons]
         self._subscribed.set()
+
+    def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self.ended_with = str(reason)
 
     def _on_publish(self, _client: mqtt.Client, _data: Any, _mid: int, reason: Any, _properties: Any) -> None:
         self.published += 1
