@@ -30,8 +30,10 @@ def read_status(settings: Settings) -> dict[str, Any]:
     """
     key, database = settings.directory / "station.key", settings.directory / "station.db"
     live = _live(settings.directory / "status.json")
+    station = load_or_create_station(settings.directory) if key.exists() else None
     status = {
-        "station": load_or_create_station(settings.directory).id if key.exists() else None,
+        "station": station.id if station else None,
+        "key": station.key.verify_key.line if station else None,
         "running": bool(live),
         "uplink": bool(live.get("uplink")),
         "enrolled": settings.link is not None,
@@ -99,6 +101,8 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(
             f"仓位 / bay {bay['bay']}: {bay['camera'] or '-'} {bay['state']}{done} {bay['reason'] or ''}".rstrip()
         )
+    if status["key"]:
+        lines.append(f"公钥行 / key line {status['key']}")
     for row in status["dockings"]:
         lines.append(f"{row['docking']}  {row['camera']}  {row['files']}  {row['reason'] or '…'}")
     return lines
