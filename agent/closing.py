@@ -5,7 +5,6 @@ Runs in the store's thread. Steps and crash windows are those of `close_docking`
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -14,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from agent.errors import VaultError, VaultFull, VaultReadOnly, VaultUnwritable
+from agent.disk import vault_error
 from agent.station import Station, sign_events, sync_directory
 from agent.store import DockingRow, EntryRow, FindingRow, Store
-from agent.vault import checksum_line, display_path
+from agent.vault import display_path
 from agent.wire import path_from_text
 from custody import manifest
 from custody.envelope import parse_envelope
 from custody.events import MAX_SEALED_GAPS, Counts, DockingClosed, Event, Gap, Sha256Hex
+from custody.sums import checksum_line
 
 STAGING = ".staging"
 NOT_COPIED = "not_copied"
@@ -99,15 +99,6 @@ def close_docking(store: Store, vault: Path, station: Station, docking_id: str, 
     for part_key in store.keys_with_gaps(docking_id):  # kept until here so that no recovery forgets a gap
         (vault / STAGING / f"{part_key}.gaps").unlink(missing_ok=True)
     return Closed(docking_id, complete, reason, counts, gap_files)
-
-
-def vault_error(error: OSError) -> VaultError:
-    """Our error for a failed write to the vault."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return VaultFull()
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return VaultReadOnly()
-    return VaultUnwritable(str(error))
 
 
 def _reclaim_unsealed(store: Store, vault: Path, docking_id: str) -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.closing import STAGING, recover, vault_error
+from agent.closing import STAGING, recover
+from agent.disk import vault_error
 from agent.errors import VaultError, VaultLocked
 from agent.media import MediaProbe
 from agent.pipeline import Dock

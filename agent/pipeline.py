@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from agent import wire
-from agent.closing import STAGING, Closed, close_docking, recover, vault_error
+from agent.closing import STAGING, Closed, close_docking, recover
 from agent.copies import Copied
 from agent.copies import Result as CopyResult
+from agent.disk import vault_error
 from agent.errors import AgentError, SettingsInvalid, SourceEmpty, SourceGone, VaultFull
 from agent.media import MediaProbe, is_media
 from agent.offload import DockingPlan, Names, copy_item, path_key, plan_entry, space_needed, statable

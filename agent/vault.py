@@ -104,12 +104,6 @@ def leaves_path(docking_folder: bytes, path: Sequence[bytes], version: int = 1, 
     return docking_folder + b"/.custody/leaves/" + relative_path(path, version, apart) + LEAVES_SUFFIX
 
 
-def checksum_line(sha256_hex: str, path: bytes) -> bytes:
-    """One line of SHA256SUMS, as GNU sha256sum writes and reads it: a leading backslash announces escaped names."""
-    escaped = path.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    return (b"\\" if escaped != path else b"") + sha256_hex.encode() + b"  " + escaped + b"\n"
-
-
 def display_path(path: Sequence[bytes]) -> str:
     """A camera's path for people: UTF-8, else GBK, else percent-encoded; whatever could mislead a reader is inert."""
     return "/".join(_display(component) for component in path)

@@ -10,7 +10,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.vault import (
-    checksum_line,
     decode_component,
     display_path,
     docking_path,
@@ -19,6 +18,7 @@ from agent.vault import (
     relative_path,
     segment_path,
 )
+from custody.sums import checksum_line
 
 DAY = date(2026, 3, 1)
 nasty = st.lists(
