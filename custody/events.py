@@ -145,6 +145,99 @@ class DockingClosed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """A camera's battery as the dock knows it (Art. 7). Unknown is never ready."""
+
+    percent: int | None  # 0 to 100; null where the source tells only a state
+    state: Literal["charging", "tapering", "full", "discharging", "absent", "fault", "unknown"]
+    origin: Literal["reported", "measured", "inferred", "unknown"]  # by the camera, by a sensor of the dock, concluded
+    method: str  # how it was read: ptp, power_supply, ina226, status_file … or `none`
+    read_at: datetime  # when
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraDocked(Event):
+    """A camera was put into a bay and recognised, before anything of it is copied."""
+
+    TYPE = "camera.docked.v1"
+    camera_id: str  # as the dock identified it
+    bay: str  # port of the dock
+    usb_id: str  # vendor:product in hex
+    usb_serial: str  # as the device says; cheap cameras share one
+    volume_ids: tuple[str, ...]  # of its volumes, where it has any
+    profile: str  # camera profile that recognised it
+    disputed: bool  # another device has shown the same serial: both are copied, people decide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraChecked(Event):
+    """The verdict on a camera before duty (Art. 7), stated again whenever it changes."""
+
+    TYPE = "camera.checked.v1"
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    verdict: Literal["ready", "attention", "not_ready"]  # may it go on duty
+    reasons: tuple[str, ...]  # codes, the gravest first; empty when ready
+    charge: Charge  # the best reading there is
+    free_bytes: int | None  # on its card; null when unknown
+    total_bytes: int | None  # of its card; null when unknown
+    free_minutes: int | None  # of recording, at the camera's own bitrate
+    clock_error_seconds: int | None  # how far the camera's clock is off, either way; null when unknown
+    unsafe_files: int  # footage on the card that is not yet sealed in the vault
+    policy_from: str  # day from which the policy that judged is in force, YYYY-MM-DD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraCheckedOut(Event):
+    """An officer takes a camera for duty and was shown what to say first (Art. 7, 8)."""
+
+    TYPE = "camera.checked_out.v1"
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    officer: str  # number of the officer, never a name
+    verdict: Literal["ready", "attention", "not_ready"]  # as last checked
+    reasons: tuple[str, ...]  # of that verdict
+    notice: str  # the sentence of Art. 8 as it was shown
+    due_at: datetime  # when the camera is expected back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraLeft(Event):
+    """A camera was taken out of its bay."""
+
+    TYPE = "camera.left.v1"
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    offload: Literal["safe", "copying", "incomplete"]  # safe: everything listed was saved
+    verdict: Literal["ready", "attention", "not_ready", "unchecked"]  # as last checked in this stay
+    officer: str | None  # who had checked it out; null: nobody had
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraOverdue(Event):
+    """A camera that was checked out did not come back in time (Art. 6)."""
+
+    TYPE = "camera.overdue.v1"
+    camera_id: str  # see camera.docked.v1
+    officer: str  # who had checked it out
+    due_at: datetime  # when it was expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRefused(Event):
+    """Something was plugged into the dock that is no camera, or behaves like none. Nothing was read from it."""
+
+    TYPE = "device.refused.v1"
+    bay: str | None  # null: a port that is no bay
+    port: str  # path of the USB port
+    usb_id: str  # vendor:product in hex
+    usb_serial: str  # as the device says
+    product: str  # name that the device gives itself
+    reason: Literal["keyboard", "network", "unknown_device", "unmapped_port", "replug_storm"]  # why
+    count: int  # how often within a minute; equal ones are one event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationEnrolled(Event):
     """The hub accepted a station's key (events of the hub from here on)."""
 
@@ -192,6 +285,12 @@ EVENTS: dict[str, type[Event]] = {
         DockingStarted,
         SegmentSealed,
         DockingClosed,
+        CameraDocked,
+        CameraChecked,
+        CameraCheckedOut,
+        CameraLeft,
+        CameraOverdue,
+        DeviceRefused,
         StationEnrolled,
         StationFrozen,
         EnvelopeRefused,
