@@ -55,7 +55,7 @@ _NETWORK = frozenset({"02", "0a", "e0"})  # CDC control and data; wireless contr
 
 
 def classify(device: Attached) -> Kind:
-    """What the device is. One that is a keyboard or a network as well as a disk is refused whole: a camera is neither."""
+    """What the device is. A disk that is a keyboard or a network as well is refused whole: a camera is neither."""
     classes = {interface[:2] for interface in device.interfaces}
     if not classes:
         return Kind.PENDING
