@@ -78,8 +78,8 @@ class Testbed:
         vendor, product = usb_id.split(":")
         self._add(
             f"P: {path}\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_device\nA: bDeviceClass={device_class}\n"
-            f"A: idVendor={vendor}\nA: idProduct={product}\nA: serial={serial}\nA: manufacturer=ACME\nA: product=Body camera {name}\n"
-            f"A: busnum={1 if 'usb1' in path else 2}\nA: devnum={self._numbers}\n{extra}"
+            f"A: idVendor={vendor}\nA: idProduct={product}\nA: serial={serial}\n"
+            f"A: manufacturer=ACME\nA: product=Body camera {name}\nA: busnum={1 if 'usb1' in path else 2}\nA: devnum={self._numbers}\n{extra}"
         )
 
     def _add(self, text: str) -> None:
