@@ -76,11 +76,13 @@ class Testbed:
     ) -> None:
         self._numbers += 1
         vendor, product = usb_id.split(":")
-        self._add(
-            f"P: {path}\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_device\nA: bDeviceClass={device_class}\n"
-            f"A: idVendor={vendor}\nA: idProduct={product}\nA: serial={serial}\n"
-            f"A: manufacturer=ACME\nA: product=Body camera {name}\nA: busnum={1 if 'usb1' in path else 2}\nA: devnum={self._numbers}\n{extra}"
-        )
+        facts = {
+            "bDeviceClass": device_class, "idVendor": vendor, "idProduct": product, "serial": serial,
+            "manufacturer": "ACME", "product": f"Body camera {name}", "busnum": 1 if "usb1" in path else 2,
+            "devnum": self._numbers,
+        }  # fmt: skip
+        attributes = "".join(f"A: {key}={value}\n" for key, value in facts.items())
+        self._add(f"P: {path}\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_device\n{attributes}{extra}")
 
     def _add(self, text: str) -> None:
         failure = ctypes.c_void_p()
