@@ -15,7 +15,7 @@ from agent import exfat, fat
 from agent.errors import NotAFileSystem, SourceGone, SourceUnreadable
 from agent.fatvolume import FatVolume
 from agent.folder import FolderSource
-from agent.medium import Device, FileDevice, Medium
+from agent.medium import Device, FileDevice, Medium, ReadClock
 from agent.sleuth import read_partitions
 from agent.sleuthvolume import SleuthVolume, detect
 from agent.source import Entry, Finding, FindingKind, Reader, Source, SourceFacts, SourceKind, TimeBasis
@@ -47,10 +47,11 @@ class _Part:
     volume: Volume
 
 
-def open_source(path: str | bytes | os.PathLike[str], settle_ns: int = 0) -> Source:
+def open_source(path: str | bytes | os.PathLike[str], settle_ns: int = 0, clock: ReadClock | None = None) -> Source:
     """Open a folder, card image or block device for reading.
 
-    Files of a folder that were modified less than `settle_ns` ago are findings, not entries.
+    Files of a folder that were modified less than `settle_ns` ago are findings, not entries. `clock` tells how long a
+    read of a card is kept waiting.
     Raises SourceUnreadable, NotAFileSystem, SourceGone. A source without any file opens; its `entries` are empty.
     """
     raw = os.fsencode(path)
@@ -63,7 +64,7 @@ def open_source(path: str | bytes | os.PathLike[str], settle_ns: int = 0) -> Sou
                 f"{os.fsdecode(raw)} is neither a folder, nor a card image, nor a disk. Nothing was changed.",
                 f"{os.fsdecode(raw)} 既不是文件夹，也不是存储卡镜像或磁盘。未作任何改动。",
             )
-        device = FileDevice(raw)
+        device = FileDevice(raw, clock)
     except OSError as error:
         raise SourceUnreadable(
             f"{os.fsdecode(raw)} cannot be opened: {error.strerror}. Nothing was changed. "

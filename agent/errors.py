@@ -95,6 +95,21 @@ class SourceGone(SourceError):
         )
 
 
+class SourceStalled(SourceError):
+    """The card kept one read waiting for minutes; its process was ended, other bays were never held up."""
+
+    code = "source_stalled"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The camera stopped answering while it was read. Every file already reported is safe in the vault. Take "
+            "the camera out and connect it again: copying goes on where it stopped. If it happens again, keep the card "
+            "and call support.",
+            "读取过程中记录仪停止响应。已报告的文件均已安全存入存证库。请取下后重新连接，将从中断处继续复制；"
+            "若再次发生，请保留存储卡并联系技术支持。",
+        )
+
+
 class ReadFault(SourceError):
     """The medium refuses `length_bytes` bytes at `offset_bytes` of one file; other parts of it may be readable.
 

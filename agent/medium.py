@@ -10,7 +10,9 @@ import mmap
 import os
 import stat
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from agent.errors import SourceGone
@@ -43,13 +45,37 @@ class Device(Protocol):
         ...
 
 
+class ReadClock:
+    """Since when the kernel has kept a read of ours waiting; another thread looks at it."""
+
+    def __init__(self) -> None:
+        """Nothing is being read."""
+        self._since: float | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The read is under way inside."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def waiting_seconds(self) -> float:
+        """How long the read under way has taken; 0 when there is none."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+
 class FileDevice:
     """A card image or a block device behind a file descriptor that cannot write."""
 
-    def __init__(self, path: bytes) -> None:
+    def __init__(self, path: bytes, clock: ReadClock | None = None) -> None:
         """Raises OSError. Never blocks on a FIFO and never becomes a controlling terminal."""
         self._path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        self._clock = clock or ReadClock()
+        with self._clock.running():  # opening a card reads its partition table
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         self._direct_fd = -1
         self._bounce = mmap.mmap(-1, SALVAGE_BYTES + 2 * mmap.PAGESIZE)
         self.mode = os.fstat(self._fd).st_mode
@@ -61,7 +87,8 @@ class FileDevice:
         return os.lseek(self._fd, 0, os.SEEK_END)
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
-        return os.preadv(self._fd, [buffer], offset)
+        with self._clock.running():
+            return os.preadv(self._fd, [buffer], offset)
 
     def read_into_direct(self, buffer: memoryview, offset: int) -> int:
         wanted = min(len(buffer), SALVAGE_BYTES)
@@ -71,7 +98,8 @@ class FileDevice:
         try:
             if self._direct_fd < 0:
                 self._direct_fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT | os.O_NONBLOCK)
-            got = os.preadv(self._direct_fd, [bounce[: end - start]], start)
+            with self._clock.running():
+                got = os.preadv(self._direct_fd, [bounce[: end - start]], start)
         except OSError as error:
             if error.errno != errno.EINVAL:  # EINVAL: this file system has no O_DIRECT
                 raise

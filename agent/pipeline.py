@@ -60,7 +60,10 @@ class Dock:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One offload to do. `quiet`: finding nothing new is no docking. `trust_times`: see `DockingPlan`."""
+    """One offload to do. `quiet`: finding nothing new is no docking. `trust_times`: see `DockingPlan`.
+
+    `gone` is set when the camera was taken out: a card that hangs in the kernel would not say so by itself.
+    """
 
     source: Path
     camera: str
@@ -68,6 +71,7 @@ class Order:
     settle_seconds: float = 0.0
     quiet: bool = False
     trust_times: bool = False
+    gone: asyncio.Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +104,13 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
 async def _offload(dock: Dock, order: Order, docking: DockingRow, meter: ProgressMeter) -> Result:
     run = _Run(dock, order, docking, meter)
     worker = await WorkerProcess.start(order.source, dock.vault, order.settle_seconds)
+    leaving = asyncio.create_task(_kill_when_gone(order, worker))
     try:
         error = None
         try:
             await run.rounds(worker)
         except AgentError as caught:
-            error = caught
+            error = SourceGone() if order.gone is not None and order.gone.is_set() else caught
         except asyncio.CancelledError:
             await worker.kill()
             await asyncio.shield(run.close("agent_stopped"))
@@ -119,6 +124,13 @@ async def _offload(dock: Dock, order: Order, docking: DockingRow, meter: Progres
             raise error
         return Result(docking.id, closed, run.still_written, error)
     finally:
+        leaving.cancel()
+        await worker.kill()
+
+
+async def _kill_when_gone(order: Order, worker: WorkerProcess) -> None:
+    if order.gone is not None:
+        await order.gone.wait()
         await worker.kill()
 
 

@@ -37,6 +37,14 @@ def decode_frame(line: bytes) -> Frame:
     return frame
 
 
+def seconds_from_json(frame: Frame) -> float:
+    """How long the card has kept a read waiting. Raises SourceUnreadable for an "alive" that tells no number."""
+    seconds = frame.get("waiting_seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise nonsense()
+    return float(seconds)
+
+
 def nonsense() -> SourceUnreadable:
     """The worker said what it never may."""
     return SourceUnreadable(

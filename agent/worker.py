@@ -4,7 +4,8 @@
 
     agent: {"t":"list"}                      worker: facts, entries…, findings…, listed
     agent: {"t":"copy","items":[…]}… , end   worker: results…, progress…, copied_all
-    both may repeat; the worker ends when stdin does.
+    both may repeat; the worker ends when stdin does. "alive" comes every `ALIVE_SECONDS` and says for how long the
+    card has kept a read waiting.
 
 It holds no key and no database. What it reports as copied is fsynced, read back from the disk and under its final name.
 """
@@ -16,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +25,7 @@ from typing import BinaryIO
 from agent.card import open_source
 from agent.copies import CopyItem, Result
 from agent.errors import AgentError
+from agent.medium import ReadClock
 from agent.source import Entry, Source
 from agent.transfer import copy_items
 from agent.wire import (
@@ -39,6 +42,7 @@ from agent.wire import (
 )
 
 REPORT_SECONDS = 0.2
+ALIVE_SECONDS = 1.0
 BATCH_NAME_BYTES = 1 << 20  # a frame stays far below `wire.FRAME_BYTES_MAX`, as JSON too
 PR_SET_PDEATHSIG = 1
 
@@ -46,9 +50,10 @@ PR_SET_PDEATHSIG = 1
 class Reporter:
     """Sends results in batches and progress at most every `REPORT_SECONDS`, from a thread of its own."""
 
-    def __init__(self, out: BinaryIO) -> None:
-        """Start reporting to `out`."""
-        self._out = out
+    def __init__(self, out: BinaryIO, clock: ReadClock) -> None:
+        """Start reporting to `out`; `clock` is that of the source."""
+        self._out, self._clock = out, clock
+        self._alive_at = 0.0
         self._lock = threading.Lock()
         self._results: list[list[object]] = []
         self._progress: dict[int, int] = {}
@@ -80,6 +85,14 @@ class Reporter:
         while not self._stop.wait(REPORT_SECONDS):
             with self._lock:
                 self._flush()
+                self._say_alive()
+
+    def _say_alive(self) -> None:
+        now = time.monotonic()
+        if now - self._alive_at >= ALIVE_SECONDS:
+            self._alive_at = now
+            self._out.write(encode_frame({"t": "alive", "waiting_seconds": round(self._clock.waiting_seconds(), 1)}))
+            self._out.flush()
 
     def _flush(self) -> None:
         if self._results:
@@ -119,9 +132,11 @@ def wanted_items(commands: BinaryIO) -> Iterator[CopyItem]:
         yield from map(item_from_json, frame["items"])
 
 
-def serve(source_path: Path, vault: Path, settle_seconds: float, commands: BinaryIO, report: Reporter) -> None:
+def serve(
+    source_path: Path, vault: Path, settle_seconds: float, clock: ReadClock, commands: BinaryIO, report: Reporter
+) -> None:
     """Answer the agent's commands until stdin ends. Raises AgentError for what ends this docking."""
-    source = open_source(source_path, settle_ns=int(settle_seconds * 1e9))
+    source = open_source(source_path, settle_ns=int(settle_seconds * 1e9), clock=clock)
     try:
         while line := commands.readline():
             match decode_frame(line):
@@ -154,9 +169,10 @@ def main() -> int:
     # Frames own stdout: whatever a library prints must not land between them.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    report = Reporter(out)
+    clock = ReadClock()
+    report = Reporter(out, clock)
     try:
-        serve(source, vault, settle_seconds, sys.stdin.buffer, report)
+        serve(source, vault, settle_seconds, clock, sys.stdin.buffer, report)
     except AgentError as error:
         report.send(error_to_json(error))
         return int(error.exit_code)

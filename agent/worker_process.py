@@ -6,12 +6,15 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from contextlib import suppress
 from pathlib import Path
 
 from agent import wire
-from agent.errors import SourceGone
+from agent.errors import SourceGone, SourceStalled
 
 KILL_WAIT_SECONDS = 2.0
+STALL_SECONDS = 200.0  # the kernel gives a bad sector up to five tries of 30 s each before it answers
+SILENCE_SECONDS = 60.0  # without even an "alive": the process itself hangs
 
 
 class WorkerProcess:
@@ -20,6 +23,8 @@ class WorkerProcess:
     def __init__(self, process: Process) -> None:
         """Wrap a started process; use `start`."""
         self._process = process
+        self._killed = asyncio.Event()
+        self.waiting_seconds = 0.0  # for how long the card has kept a read waiting, as last told
 
     @classmethod
     async def start(cls, source: Path, vault: Path, settle_seconds: float) -> WorkerProcess:
@@ -48,34 +53,48 @@ class WorkerProcess:
             return
 
     async def receive(self) -> wire.Frame:
-        """The next frame. Raises the worker's own error, or SourceGone when it died without one."""
+        """The next frame. Raises the worker's own error, SourceStalled, or SourceGone when it died without a word."""
+        while True:
+            try:
+                line = await asyncio.wait_for(self._line(), SILENCE_SECONDS)
+            except ValueError:  # longer than any frame
+                raise wire.nonsense() from None
+            except TimeoutError:
+                raise SourceStalled from None
+            if not line.endswith(b"\n"):
+                raise worker_died(self._process.returncode)
+            frame = wire.decode_frame(line)
+            if frame["t"] == "error":
+                raise wire.error_from_json(frame)
+            if frame["t"] != "alive":
+                return frame
+            self.waiting_seconds = wire.seconds_from_json(frame)
+            if self.waiting_seconds > STALL_SECONDS:
+                raise SourceStalled
+
+    async def _line(self) -> bytes:
+        """A line; b"" at the end, and after `kill` even where the kernel does not let the process die."""
         assert self._process.stdout is not None  # noqa: S101 - started with PIPE
+        reading = asyncio.ensure_future(self._process.stdout.readline())
+        killed = asyncio.ensure_future(self._killed.wait())
         try:
-            line = await self._process.stdout.readline()
-        except ValueError:  # longer than any frame
-            raise wire.nonsense() from None
-        if not line.endswith(b"\n"):
-            raise worker_died(await self._process.wait())
-        frame = wire.decode_frame(line)
-        if frame["t"] == "error":
-            raise wire.error_from_json(frame)
-        return frame
+            await asyncio.wait((reading, killed), return_when=asyncio.FIRST_COMPLETED)
+            return reading.result() if reading.done() else b""
+        finally:
+            reading.cancel()
+            killed.cancel()
 
     async def kill(self) -> None:
         """End it and wait a little; one that hangs in the kernel dies when the kernel lets go."""
-        if self._process.returncode is not None:
-            return
-        try:
-            self._process.kill()
-        except ProcessLookupError:
-            return
-        try:
-            await asyncio.wait_for(self._process.wait(), KILL_WAIT_SECONDS)
-        except TimeoutError:
-            return
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), KILL_WAIT_SECONDS)
+        self._killed.set()
 
 
-def worker_died(code: int) -> SourceGone:
+def worker_died(code: int | None) -> SourceGone:
     """The worker ended without a word: killed, or brought down by the card it was reading."""
     error = SourceGone()
     error.en = (
