@@ -20,7 +20,7 @@ from typing import NamedTuple
 from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
 from custody.events import ChainHead, Sha256Hex
 
-MIGRATIONS = ("001_store.sql",)
+MIGRATIONS = ("001_store.sql", "002_charge.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,10 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """One statement, for the modules that keep a table of their own here; writes run inside `begin`."""
+        return self._db.execute(sql, values)
 
     # --- dockings and entries ---
 
