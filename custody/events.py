@@ -214,6 +214,17 @@ class CameraLeft(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CameraReturned(Event):
+    """A camera that was checked out is back in a bay, or its check-out was taken back before it left (Art. 6)."""
+
+    TYPE = "camera.returned.v1"
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    officer: str  # who had checked it out
+    was_out: bool  # false: it never left, the check-out was taken back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CameraOverdue(Event):
     """A camera that was checked out did not come back in time (Art. 6)."""
 
@@ -289,6 +300,7 @@ EVENTS: dict[str, type[Event]] = {
         CameraChecked,
         CameraCheckedOut,
         CameraLeft,
+        CameraReturned,
         CameraOverdue,
         DeviceRefused,
         StationEnrolled,

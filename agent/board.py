@@ -1,0 +1,57 @@
+"""The station's board: what every bay shows now. One writer side (bays), many readers (screen, lights, uplink)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from agent.baystate import BayState
+
+
+class Board:
+    """Belongs to the event loop. `changed` callbacks run at every change; `follow` is for those that wait."""
+
+    def __init__(self, bays: tuple[str, ...]) -> None:
+        """`bays` in the order people see them; others that show up come after."""
+        self._states: dict[str, BayState | None] = dict.fromkeys(bays)
+        self._version = 0
+        self._news = asyncio.Event()
+        self.changed: list[Callable[[BayState], None]] = []
+
+    @property
+    def version(self) -> int:
+        """Grows with every change."""
+        return self._version
+
+    def states(self) -> list[BayState]:
+        """What the bays show, those that have shown something."""
+        return [state for state in self._states.values() if state is not None]
+
+    def state(self, bay: str) -> BayState | None:
+        """What one bay shows."""
+        return self._states.get(bay)
+
+    def show(self, state: BayState) -> None:
+        """A bay shows something else."""
+        if self._states.get(state.bay) == state:
+            return
+        self._states[state.bay] = state
+        for tell in self.changed:
+            tell(state)
+        self.stir()
+
+    def stir(self) -> None:
+        """Something that readers show beside the bays has changed."""
+        self._version += 1
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def follow(self, beat_seconds: float) -> AsyncIterator[int]:
+        """The version now, after every change, and every `beat_seconds` without one; changes in between are joined."""
+        while True:
+            news = self._news
+            yield self._version
+            try:
+                await asyncio.wait_for(news.wait(), beat_seconds)
+            except TimeoutError:
+                continue

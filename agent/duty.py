@@ -1,0 +1,194 @@
+"""Cameras on duty: checked out with the verdict (Art. 7), brought back, or overdue (Art. 6). In the store's thread.
+
+Every step is one commit of its row and its signed event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from agent.errors import AgentError, Exit, Reaction
+from agent.officers import Officer
+from agent.station import Station, sign_events
+from agent.store import Store
+from custody.events import CameraCheckedOut, CameraLeft, CameraOverdue, CameraReturned, Event
+
+# Art. 8, word for word.
+NOTICE = "为保护您的合法权益，监督我们的执法行为，本次执法实行全过程录音录像记录。"
+DUTY = timedelta(hours=12)  # a camera is back by then, unless the policy says otherwise
+
+VerdictWord = Literal["ready", "attention", "not_ready"]
+
+
+class NotAtHand(AgentError):
+    """The camera is not in a bay, or is not done being copied: nobody can take it."""
+
+    code = "camera_not_at_hand"
+    reaction = Reaction.RETRY
+    exit_code = Exit.USAGE
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This camera cannot be checked out now: it was taken out, or its footage is not yet safe. "
+            "Wait until the bay says that it may be taken.",
+            "现在不能领用该记录仪：它已被取下，或录像尚未安全入库。请等待仓位显示可以取下。",
+        )
+
+
+class AlreadyOut(AgentError):
+    """Somebody has checked this camera out already."""
+
+    code = "camera_already_out"
+    reaction = Reaction.RETRY
+    exit_code = Exit.USAGE
+
+    def __init__(self, officer: str) -> None:
+        super().__init__(
+            f"This camera is already checked out by {officer}. Take that back first.",
+            f"该记录仪已由工号 {officer} 领用。请先撤销该领用。",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """One camera that an officer has, or is about to take."""
+
+    camera: str
+    officer: str
+    at: datetime
+    due_at: datetime
+    left_at: datetime | None
+
+
+def check_out(
+    store: Store,
+    station: Station,
+    officer: Officer,
+    camera: str,
+    bay: str,
+    verdict: VerdictWord,
+    reasons: Sequence[str],
+    now: datetime,
+    duty: timedelta = DUTY,
+) -> Checkout:
+    """An officer takes a docked camera; the notice of Art. 8 was on the screen. Raises AlreadyOut."""
+    due_at = now + duty
+
+    def event(common: dict[str, Any]) -> Event:
+        return CameraCheckedOut(
+            **common, camera_id=camera, bay=bay, officer=officer.number, verdict=verdict, reasons=tuple(reasons),
+            notice=NOTICE, due_at=due_at,
+        )  # fmt: skip
+
+    with store.begin():
+        if earlier := open_checkout(store, camera):
+            raise AlreadyOut(earlier.officer)
+        store.execute(
+            "INSERT INTO checkout (camera, officer, verdict, at, due_at) VALUES (?,?,?,?,?)",
+            (camera, officer.number, verdict, _text(now), _text(due_at)),
+        )
+        sign_events(store, station, [event])
+    return Checkout(camera, officer.number, now, due_at, None)
+
+
+def camera_left(
+    store: Store,
+    station: Station,
+    camera: str,
+    bay: str,
+    offload: Literal["safe", "copying", "incomplete"],
+    verdict: Literal["ready", "attention", "not_ready", "unchecked"],
+    now: datetime,
+) -> str | None:
+    """State that a camera was taken out; the officer who had checked it out, or None."""
+    with store.begin():
+        checkout = open_checkout(store, camera)
+        officer = checkout.officer if checkout else None
+        store.execute("UPDATE checkout SET left_at = ? WHERE camera = ? AND returned_at IS NULL", (_text(now), camera))
+        sign_events(
+            store, station,
+            [lambda common: CameraLeft(**common, camera_id=camera, bay=bay, offload=offload, verdict=verdict,
+                                       officer=officer)],
+        )  # fmt: skip
+    return officer
+
+
+def camera_returned(store: Store, station: Station, camera: str, bay: str, now: datetime) -> str | None:
+    """The camera is in a bay again: the duty it was checked out for is over; whose it was, or None. Commits."""
+    with store.begin():
+        checkout = open_checkout(store, camera)
+        if checkout is None or checkout.left_at is None:
+            return None
+        _close(store, station, checkout, bay, now)
+    return checkout.officer
+
+
+def take_back(store: Store, station: Station, camera: str, bay: str, now: datetime) -> bool:
+    """Undo a check-out whose camera still lies in the bay; whether there was one. Commits."""
+    with store.begin():
+        checkout = open_checkout(store, camera)
+        if checkout is None or checkout.left_at is not None:
+            return False
+        _close(store, station, checkout, bay, now)
+    return True
+
+
+def _close(store: Store, station: Station, checkout: Checkout, bay: str, now: datetime) -> None:
+    def event(common: dict[str, Any]) -> Event:
+        return CameraReturned(
+            **common, camera_id=checkout.camera, bay=bay, officer=checkout.officer,
+            was_out=checkout.left_at is not None,
+        )  # fmt: skip
+
+    store.execute(
+        "UPDATE checkout SET returned_at = ? WHERE camera = ? AND returned_at IS NULL", (_text(now), checkout.camera)
+    )
+    sign_events(store, station, [event])
+
+
+def open_checkout(store: Store, camera: str) -> Checkout | None:
+    """Who has this camera."""
+    for row in store.execute(f"{_SELECT} WHERE camera = ? AND returned_at IS NULL", (camera,)):
+        return _checkout(row)
+    return None
+
+
+def open_checkouts(store: Store) -> list[Checkout]:
+    """Every camera that is out or about to be taken, the one due first."""
+    return [_checkout(row) for row in store.execute(f"{_SELECT} WHERE returned_at IS NULL ORDER BY due_at")]
+
+
+def state_overdue(store: Store, station: Station, now: datetime) -> list[Checkout]:
+    """State every camera that should be back and is not, once each; a clock that jumped ahead states it too early."""
+    with store.begin():
+        rows = store.execute(
+            f"{_SELECT} WHERE returned_at IS NULL AND left_at IS NOT NULL AND overdue_seq IS NULL AND due_at < ?",
+            (_text(now),),
+        ).fetchall()
+        late = [_checkout(row) for row in rows]
+        seqs = sign_events(store, station, [_overdue_maker(one) for one in late])
+        for one, seq in zip(late, seqs, strict=True):
+            store.execute(
+                "UPDATE checkout SET overdue_seq = ? WHERE camera = ? AND returned_at IS NULL", (seq, one.camera)
+            )
+    return late
+
+
+def _overdue_maker(one: Checkout) -> Any:
+    return lambda common: CameraOverdue(**common, camera_id=one.camera, officer=one.officer, due_at=one.due_at)
+
+
+_SELECT = "SELECT camera, officer, at, due_at, left_at FROM checkout"
+
+
+def _checkout(row: tuple[str, str, str, str, str | None]) -> Checkout:
+    camera, officer, at, due_at, left_at = row
+    left = None if left_at is None else datetime.fromisoformat(left_at)
+    return Checkout(camera, officer, datetime.fromisoformat(at), datetime.fromisoformat(due_at), left)
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

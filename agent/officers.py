@@ -1,0 +1,126 @@
+"""Officers who may take cameras at this dock, known by service number and PIN. Names stay here; events carry numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from agent.errors import AgentError, Exit, Reaction, SettingsInvalid
+from agent.store import Store
+
+NUMBER = re.compile(r"[A-Za-z0-9-]{1,20}")
+PIN = re.compile(r"[0-9]{4,12}")
+TRIES_MAX = 5  # wrong PINs in a row; then each further one doubles the wait
+BLOCK_SECONDS = 60
+BLOCK_SECONDS_MAX = 3600
+_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 1 << 14, 8, 1  # RFC 7914: 16 MiB and about 50 ms; a Pi takes a few times as long
+
+
+class PinRefused(AgentError):
+    """Number or PIN is not right; which of them is not said."""
+
+    code = "pin_refused"
+    reaction = Reaction.RETRY
+    exit_code = Exit.USAGE
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Number or PIN is not right. The camera was not checked out. Try again.",
+            "工号或 PIN 不正确，记录仪未领用。请重新输入。",
+        )
+
+
+class PinBlocked(AgentError):
+    """Too many wrong PINs: everybody with this number waits."""
+
+    code = "pin_blocked"
+    reaction = Reaction.RETRY
+    exit_code = Exit.USAGE
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"Too many wrong PINs. Wait {seconds} s, or ask the custodian.",
+            f"PIN 输错次数过多。请等待 {seconds} 秒，或联系管理人员。",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Officer:
+    """A person as the dock knows them."""
+
+    number: str
+    name: str
+    disabled: bool
+
+
+def set_officer(store: Store, number: str, name: str, pin: str) -> None:
+    """Add an officer or give one a new name and PIN, inside the caller's transaction. Raises SettingsInvalid."""
+    if not NUMBER.fullmatch(number):
+        raise _invalid("an officer's number is 1 to 20 of A-Z a-z 0-9 -", "工号为 1 至 20 位 A-Z a-z 0-9 -")
+    if not PIN.fullmatch(pin):
+        raise _invalid("a PIN is 4 to 12 digits", "PIN 为 4 至 12 位数字")
+    if not 0 < len(name) <= 40 or not name.isprintable():
+        raise _invalid("an officer's name is 1 to 40 printable characters", "姓名为 1 至 40 个可见字符")
+    store.execute(
+        "INSERT INTO officer (number, name, pin_hash) VALUES (?,?,?) ON CONFLICT (number) DO UPDATE SET "
+        "name = excluded.name, pin_hash = excluded.pin_hash, failures = 0, blocked_until = NULL, disabled_at = NULL",
+        (number, name, _hash(pin, os.urandom(16))),
+    )
+
+
+def disable_officer(store: Store, number: str, at: datetime) -> bool:
+    """Let an officer take nothing more; whether there was one."""
+    return store.execute("UPDATE officer SET disabled_at = ? WHERE number = ?", (at.isoformat(), number)).rowcount > 0
+
+
+def officers(store: Store) -> list[Officer]:
+    """Everybody this dock knows, by number."""
+    rows = store.execute("SELECT number, name, disabled_at FROM officer ORDER BY number")
+    return [Officer(number, name, disabled is not None) for number, name, disabled in rows]
+
+
+def check_pin(store: Store, number: str, pin: str, now: datetime) -> Officer:
+    """The officer whose PIN this is. Runs its own transactions: a wrong try is counted durably before it is answered.
+
+    Raises PinRefused, PinBlocked. Unknown numbers cost as much time as known ones, and are counted too.
+    """
+    row = store.execute(
+        "SELECT name, pin_hash, failures, blocked_until, disabled_at FROM officer WHERE number = ?", (number,)
+    ).fetchone()
+    name, kept, failures, blocked_until, disabled_at = row or ("", _NOBODY, 0, None, "never")
+    if blocked_until and (left := (datetime.fromisoformat(blocked_until) - now).total_seconds()) > 0:
+        raise PinBlocked(min(BLOCK_SECONDS_MAX, round(left) + 1))  # bounded: the clock may have been set back
+    right = hmac.compare_digest(_hash(pin[:64], bytes.fromhex(kept.split("$")[1])), kept)
+    if right and disabled_at is None:
+        with store.begin():
+            store.execute("UPDATE officer SET failures = 0, blocked_until = NULL WHERE number = ?", (number,))
+        return Officer(number, name, disabled=False)
+    with store.begin():
+        store.execute(
+            "UPDATE officer SET failures = ?, blocked_until = ? WHERE number = ?",
+            (failures + 1, _blocked_until(failures + 1, now), number),
+        )
+    raise PinRefused
+
+
+def _blocked_until(failures: int, now: datetime) -> str | None:
+    if failures < TRIES_MAX:
+        return None
+    seconds = min(BLOCK_SECONDS_MAX, BLOCK_SECONDS << min(16, failures - TRIES_MAX))
+    return (now + timedelta(seconds=seconds)).astimezone(UTC).isoformat()
+
+
+def _hash(pin: str, salt: bytes) -> str:
+    raw = hashlib.scrypt(pin.encode(), salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P, dklen=32, maxmem=1 << 26)
+    return f"scrypt${salt.hex()}${raw.hex()}"
+
+
+_NOBODY = "scrypt$" + "00" * 16 + "$" + "00" * 32  # no PIN gives this: for unknown numbers
+
+
+def _invalid(en: str, zh: str) -> SettingsInvalid:
+    return SettingsInvalid(f"{en}. Nothing was changed.", f"{zh}。未作任何改动。")
