@@ -10,10 +10,11 @@ from agent.charge import Reading
 from agent.progress import Progress
 from agent.readiness import Verdict
 
-# empty: nothing there. recognising: a device is there, what it is comes next. listing, copying: an offload is under way.
-# safe: everything on the card is sealed in the vault. attention: what could be saved is, something could not; people
-# decide. failed: not everything is saved and it can go on. refused: no camera. storm: plugged too often, waiting.
+# empty: nothing there. recognising: a device is there, what it is comes next. listing, copying: an offload is under
+# way. safe: everything on the card is sealed in the vault. attention: what could be saved is, something could not;
+# people decide. failed: not everything is saved and it can go on. refused: no camera. storm: plugged too often.
 StateWord = Literal["empty", "recognising", "listing", "copying", "safe", "attention", "failed", "refused", "storm"]
+NO_PROGRESS = Progress("empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class BayState:
     state: str  # a StateWord
     at: datetime
     camera: str | None = None
-    progress: Progress = Progress("empty")
+    progress: Progress = NO_PROGRESS
     reason: str | None = None
     waiting_seconds: float = 0.0  # for how long the card has kept a read waiting
     charge: Reading | None = None

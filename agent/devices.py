@@ -94,6 +94,7 @@ def _attached(context: pyudev.Context, device: pyudev.Device, disks: list[Disk])
         interfaces=_interfaces(context, device),
         media_player=bool(device.get("ID_MTP_DEVICE") or device.get("ID_GPHOTO2")),
         disks=tuple(sorted(disks, key=lambda disk: disk.node)),
+        sys_path=device.sys_path,
     )
 
 

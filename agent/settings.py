@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from custody.errors import KeyInvalid
 SETTLE_SECONDS = 2.0
 BAY_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
 CAMERA_MAX = 64
+PORT = re.compile(r"[A-Za-z0-9:._-]{1,80}-usb[0-9]-[0-9]+(\.[0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +55,37 @@ class HubLink:
 
 @dataclass(frozen=True, slots=True)
 class BaySettings:
-    """A bay fed from the file system: `folder` is watched for footage of one camera, `cards` for card images.
+    """A bay: USB `ports` as `dock-agent bays` prints them, or a `folder` watched for footage of one camera, or `cards`,
+    a folder in which card images appear.
 
-    Exactly one of the two is set. A card image's camera is its file name without ``.img``.
+    Exactly one of the three is set. A card image's camera is its file name without ``.img``. The others belong to USB
+    bays: `sensor` and `sensor_channel` name the bay's current sensor (hwmon device), `supply` a power supply of the
+    kernel that stands for the camera's battery, `leds` its lights by colour.
     """
 
     name: str
+    ports: tuple[str, ...] = ()
     folder: Path | None = None
     cards: Path | None = None
     camera: str | None = None
+    sensor: str | None = None
+    sensor_channel: int = 1
+    supply: str | None = None
+    leds: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything an operator may decide. `link` is None until the station is enrolled."""
+    """Everything an operator may decide. `link` is None until the station is enrolled; `kiosk_port` 0: no screen."""
 
     directory: Path
     vault: Path
     bays: tuple[BaySettings, ...] = ()
     settle_seconds: float = SETTLE_SECONDS
+    kiosk_port: int = 0
+    minimum_charge_percent: int = 80  # Art. 7; what "full battery" means
+    minimum_hours: float = 2.0  # Art. 7; what "large space" means, in hours of recording
+    duty_hours: float = 12.0  # a camera that was checked out is due back by then
     link: HubLink | None = None
 
 
@@ -82,43 +96,85 @@ def load_settings(directory: Path) -> Settings:
         body = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise invalid(f"{path.name} cannot be read: {error}", f"无法读取 {path.name}：{error}") from error
-    _no_others(body, {"vault", "bay", "settle_seconds"}, path.name)
+    numbers = {"settle_seconds", "kiosk_port", "minimum_charge_percent", "minimum_hours", "duty_hours"}
+    _no_others(body, {"vault", "bay"} | numbers, path.name)
     vault = body.get("vault")
-    settle = body.get("settle_seconds", SETTLE_SECONDS)
     if not isinstance(vault, str) or not vault:
         raise invalid('vault = "FOLDER" is missing', '缺少 vault = "目录"')
-    if not isinstance(settle, int | float) or not 0 <= settle <= 3600:
-        raise invalid("settle_seconds is a number from 0 to 3600", "settle_seconds 应为 0 到 3600 的数")
     bodies = body.get("bay", [])
     if not isinstance(bodies, list):
         raise invalid("[[bay]] expected", "应为 [[bay]]")
     bays = tuple(_bay(b, directory) for b in bodies)
     if len({b.name for b in bays}) != len(bays):
         raise invalid("two bays have one name", "有两个仓位同名")
-    return Settings(directory, directory / vault, bays, float(settle), load_link(directory))
+    ports = [port for bay in bays for port in bay.ports]
+    if len(set(ports)) != len(ports):
+        raise invalid("two bays have one port", "有两个仓位使用同一端口")
+    return Settings(
+        directory, directory / vault, bays,
+        settle_seconds=_number(body, "settle_seconds", 0, 3600, SETTLE_SECONDS),
+        kiosk_port=int(_number(body, "kiosk_port", 0, 65535, 0)),
+        minimum_charge_percent=int(_number(body, "minimum_charge_percent", 1, 100, 80)),
+        minimum_hours=_number(body, "minimum_hours", 0.5, 24, 2),
+        duty_hours=_number(body, "duty_hours", 1, 240, 12),
+        link=load_link(directory),
+    )  # fmt: skip
+
+
+def _number(body: dict[str, Any], key: str, low: float, high: float, default: float) -> float:
+    value = body.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise invalid(f"{key} is a number from {low:g} to {high:g}", f"{key} 应为 {low:g} 到 {high:g} 的数")
+    return float(value)
+
+
+_BAY_TEXTS = {"name", "folder", "cards", "camera", "sensor", "supply"}
+LED_COLOURS = {"red", "green", "blue", "amber"}
 
 
 def _bay(body: Any, directory: Path) -> BaySettings:
     if not isinstance(body, dict):
         raise invalid("[[bay]] expected", "应为 [[bay]]")
-    _no_others(body, {"name", "folder", "cards", "camera"}, "[[bay]]")
-    texts = {key: body[key] for key in body if isinstance(body[key], str)}
-    for key in body.keys() - texts.keys():
+    _no_others(body, _BAY_TEXTS | {"ports", "sensor_channel", "leds"}, "[[bay]]")
+    texts = {key: body[key] for key in _BAY_TEXTS & body.keys() if isinstance(body[key], str)}
+    for key in (_BAY_TEXTS & body.keys()) - texts.keys():
         raise invalid(f"{key} of a bay is text in quotes", f"仓位的 {key} 应为带引号的文本")
-    check_bay(texts.get("name", ""))
-    if ("folder" in texts) == ("cards" in texts) or ("folder" in texts and "camera" not in texts):
+    name, ports = check_bay(texts.get("name", "")), _ports(body.get("ports", []))
+    sources = [key for key in ("folder", "cards") if key in texts] + (["ports"] if ports else [])
+    if len(sources) != 1 or ("folder" in texts and "camera" not in texts):
         raise invalid(
-            f"bay {texts['name']} needs either folder and camera, or cards",
-            f"仓位 {texts['name']} 需要 folder 与 camera，或者 cards",
+            f"bay {name} needs one of these: ports; folder and camera; cards",
+            f"仓位 {name} 需要以下之一：ports；folder 与 camera；cards",
         )
     if "camera" in texts:
         check_camera(texts["camera"])
     return BaySettings(
-        texts["name"],
+        name, ports,
         directory / texts["folder"] if "folder" in texts else None,
         directory / texts["cards"] if "cards" in texts else None,
-        texts.get("camera"),
-    )
+        texts.get("camera"), texts.get("sensor"), int(_number(body, "sensor_channel", 1, 3, 1)), texts.get("supply"),
+        _leds(body.get("leds", {})),
+    )  # fmt: skip
+
+
+def _ports(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(port, str) and PORT.fullmatch(port) for port in value):
+        raise invalid(
+            'ports is a list of ports as `dock-agent bays` prints them, such as ["0000:01:00.0-usb2-1.2"]',
+            'ports 为 `dock-agent bays` 显示的端口列表，例如 ["0000:01:00.0-usb2-1.2"]',
+        )
+    return tuple(value)
+
+
+def _leds(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(
+        colour in LED_COLOURS and isinstance(led, str) and led and "/" not in led for colour, led in value.items()
+    ):
+        raise invalid(
+            'leds names lights by colour, such as { green = "dock:green:1" }; colours: red, green, blue, amber',
+            'leds 按颜色给出指示灯，例如 { green = "dock:green:1" }；颜色：red、green、blue、amber',
+        )
+    return dict(value)
 
 
 def check_bay(name: str) -> str:

@@ -31,6 +31,7 @@ class Attached:
     interfaces: tuple[str, ...]  # class, subclass, protocol in hex: 080650
     media_player: bool  # udev's device lists say that it speaks MTP or PTP
     disks: tuple[Disk, ...]
+    sys_path: str = ""  # its folder below /sys
 
     @property
     def stay(self) -> tuple[str, int, int]:

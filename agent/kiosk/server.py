@@ -21,7 +21,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve_kiosk(app: FastAPI, port: int) -> None:
-    """Serve on loopback until cancelled. A port that is taken leaves the dock without its screen, never without work."""
+    """Serve on loopback until cancelled. A port that is taken costs the dock its screen, never its work."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off", ws="none",
         timeout_graceful_shutdown=1,

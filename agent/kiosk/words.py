@@ -28,17 +28,24 @@ TODO: dict[str, Both] = {
     "listing": ("请勿取下", "Do not remove"),
     "copying": ("请勿取下", "Do not remove"),
     "safe": ("录像已全部安全入库", "All footage is safe in the vault"),
-    "attention": ("可读部分均已入库。请取下并交管理人员，存储卡原样保留", "What can be read is safe. Hand camera and card to "
-                  "the custodian as they are"),
-    "failed": ("录像仍在记录仪中。请重新插接；仍不行请交管理人员", "The footage is still in the camera. Plug it in again, or "
-               "call the custodian"),
+    "attention": (
+        "可读部分均已入库。请取下并交管理人员，存储卡原样保留",
+        "What can be read is safe. Hand camera and card to the custodian as they are",
+    ),
+    "failed": (
+        "录像仍在记录仪中。请重新插接；仍不行请交管理人员",
+        "The footage is still in the camera. Plug it in again, or call the custodian",
+    ),
     "refused": ("请拔下此设备", "Unplug this device"),
     "storm": ("请插稳并保持 10 秒", "Plug it in firmly and wait 10 seconds"),
 }  # fmt: skip
 REFUSALS: dict[str, Both] = {
     "keyboard": ("这是键盘或鼠标类设备", "It acts as a keyboard or mouse"),
     "network": ("这是网络设备", "It acts as a network device"),
-    "unknown_device": ("无法识别的设备；若是记录仪，请将其切换到 U 盘模式", "Unknown device; a camera must be switched to disk mode"),
+    "unknown_device": (
+        "无法识别的设备；若是记录仪，请将其切换到 U 盘模式",
+        "Unknown device; a camera must be switched to disk mode",
+    ),
     "no_card": ("记录仪中没有存储卡或未开机", "No card in it, or it is switched off"),
 }  # fmt: skip
 VERDICTS: dict[Level, tuple[str, str, str]] = {
@@ -97,7 +104,10 @@ def _progress(bay: BayState) -> dict[str, Any] | None:
     if bay.state != "copying":
         if bay.state == "safe" and progress.files_total:
             size = size_text(progress.bytes_total)
-            return {"percent": None, "line": [f"{progress.files_total} 个文件，{size}", f"{progress.files_total} files, {size}"]}
+            return {
+                "percent": None,
+                "line": [f"{progress.files_total} 个文件，{size}", f"{progress.files_total} files, {size}"],
+            }
         return None
     percent = progress.bytes_done * 100 // progress.bytes_total if progress.bytes_total else 0
     files = f"{progress.files_done}/{progress.files_total}"
@@ -126,7 +136,11 @@ def _charge(reading: Reading | None) -> dict[str, Any]:
     measured = reading.origin is Origin.INFERRED
     return {
         "percent": reading.percent,
-        "tone": "bad" if reading.state is ChargeState.FAULT else "good" if reading.state is ChargeState.FULL else "busy",
+        "tone": "bad"
+        if reading.state is ChargeState.FAULT
+        else "good"
+        if reading.state is ChargeState.FULL
+        else "busy",
         "text": [
             " ".join(x for x in ("电量", percent, zh, "（推断）" if measured else "") if x),
             " ".join(x for x in ("Battery", percent, en, "(inferred)" if measured else "") if x),
@@ -142,5 +156,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "tone": tone,
         "title": [zh, en],
         "space": None if hours is None else [f"可录约 {hours:g} 小时", f"about {hours:g} h of recording"],
-        "reasons": [{"text": [r.zh, r.en], "tone": VERDICTS[r.level][0], "article": r.article} for r in verdict.reasons],
+        "reasons": [
+            {"text": [r.zh, r.en], "tone": VERDICTS[r.level][0], "article": r.article} for r in verdict.reasons
+        ],
     }
