@@ -1,4 +1,4 @@
-"""Officers who may take cameras at this dock, known by service number and PIN. Names stay here; events carry numbers."""
+"""Officers who may take cameras at this dock, known by number and PIN. Names stay here; events carry numbers."""
 
 from __future__ import annotations
 

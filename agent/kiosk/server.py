@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,11 +24,21 @@ class _Server(uvicorn.Server):
 
 async def serve_kiosk(app: FastAPI, port: int) -> None:
     """Serve on loopback until cancelled. A port that is taken costs the dock its screen, never its work."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off", ws="none",
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
     try:
-        await _Server(config).serve()
-    except SystemExit:  # how uvicorn says that it could not listen
-        log.error("kiosk_without_port port=%d", port)  # noqa: TRY400 - uvicorn has logged the cause
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        log.error("kiosk_without_port port=%d why=%s", port, error)  # noqa: TRY400 - no fault of ours to trace
+        return
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+    )
+    server = _Server(config)
+    serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await asyncio.wait([serving])
+        raise
+    finally:
+        listening.close()

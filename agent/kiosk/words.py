@@ -21,6 +21,7 @@ TITLES: dict[str, tuple[str, str, str]] = {  # tone, Chinese, English
     "failed": ("bad", "尚未存妥", "Not saved"),
     "refused": ("bad", "不接受此设备", "Device refused"),
     "storm": ("warn", "接触不良", "Loose contact"),
+    "no_card": ("warn", "没有存储卡", "No card"),
 }
 TODO: dict[str, Both] = {
     "empty": ("插入记录仪", "Plug in a camera"),
@@ -38,6 +39,7 @@ TODO: dict[str, Both] = {
     ),
     "refused": ("请拔下此设备", "Unplug this device"),
     "storm": ("请插稳并保持 10 秒", "Plug it in firmly and wait 10 seconds"),
+    "no_card": ("请装入存储卡、开机后重新插接", "Insert a card, switch it on and plug it in again"),
 }  # fmt: skip
 REFUSALS: dict[str, Both] = {
     "keyboard": ("这是键盘或鼠标类设备", "It acts as a keyboard or mouse"),
@@ -46,7 +48,6 @@ REFUSALS: dict[str, Both] = {
         "无法识别的设备；若是记录仪，请将其切换到 U 盘模式",
         "Unknown device; a camera must be switched to disk mode",
     ),
-    "no_card": ("记录仪中没有存储卡或未开机", "No card in it, or it is switched off"),
 }  # fmt: skip
 VERDICTS: dict[Level, tuple[str, str, str]] = {
     Level.READY: ("good", "可以领用", "Ready for duty"),
@@ -77,7 +78,7 @@ def bay_view(bay: BayState) -> dict[str, Any]:
         "todo": list(TODO.get(bay.state, TODO["recognising"])),
         "remark": _remark(bay),
         "progress": _progress(bay),
-        "charge": _charge(bay.charge) if bay.camera else None,
+        "charge": _charge(bay.charge) if bay.charge or bay.removable else None,
         "verdict": _verdict(bay.verdict) if bay.verdict and bay.removable else None,
         "removable": bay.removable,
         "disputed": bay.disputed,
