@@ -237,7 +237,7 @@ def _vault(facts: HealthFacts) -> Iterator[HealthFinding]:
 
 def _disks(disks: Iterable[DiskHealth]) -> Iterator[HealthFinding]:
     for disk in disks:
-        signs = ", ".join(disk.signs) or "SMART"
+        signs = ", ".join(disk.signs[:3]) or "SMART"
         if disk.state is DiskState.FAILED:
             yield _finding(Code.DISK_FAILED, Level.URGENT, disk.name, disk=disk.name, signs=signs)
         elif disk.state is DiskState.ATTENTION:

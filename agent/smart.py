@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-SMARTCTL = "smartctl"
+SMARTCTL = shutil.which("smartctl") or "/usr/sbin/smartctl"  # not on every user's PATH
 TIMEOUT_SECONDS = 20
 ANSWER_BYTES_MAX = 4 << 20
 SECTOR_ATTRIBUTES = {5: "reallocated", 197: "pending", 198: "uncorrectable"}  # ATA ids: raw value counts sectors
