@@ -134,16 +134,40 @@ def sync_directory(path: Path | bytes) -> None:
         os.close(descriptor)
 
 
-def clock_quality() -> Clock:
+class _Timex(ctypes.Structure):
+    """The beginning of struct timex; `modes` 0 only reads."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint), ("offset", ctypes.c_long), ("frequency", ctypes.c_long),
+        ("max_error", ctypes.c_long), ("estimated_error", ctypes.c_long), ("rest", ctypes.c_byte * 512),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """The station's clock as the kernel sees it; the error is the kernel's bound, None where it knows none."""
+
+    quality: Clock
+    max_error_seconds: float | None = None
+
+
+def clock_state() -> ClockState:
     """Whether the kernel says that its clock is disciplined, adjtimex(2); `unknown` where it cannot be asked."""
     try:
-        timex = ctypes.create_string_buffer(512)  # struct timex, modes = 0: read only
-        state = ctypes.CDLL(None).adjtimex(timex)
+        timex = _Timex()
+        state = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
     except (OSError, AttributeError):
-        return "unknown"
+        return ClockState("unknown")
     if state < 0:
-        return "unknown"
-    return "unsynchronised" if state == TIME_ERROR else "synchronised"
+        return ClockState("unknown")
+    if state == TIME_ERROR:
+        return ClockState("unsynchronised")
+    return ClockState("synchronised", timex.max_error / 1e6)
+
+
+def clock_quality() -> Clock:
+    """The `quality` of `clock_state`."""
+    return clock_state().quality
 
 
 def uuid7() -> str:

@@ -6,13 +6,12 @@ import asyncio
 import json
 import re
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from agent.board import Board
@@ -194,12 +193,8 @@ def test_the_desk_closes_when_the_camera_leaves(screen: Screen, page: playwright
 
 def post(address: str, path: str, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
     sent = {"content-type": "application/json", "x-custodock": "kiosk"} | headers
-    request = urllib.request.Request(address + path, json.dumps(body).encode(), sent)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as refused:
-        return refused.code, json.load(refused)
+    answer = httpx2.post(address + path, json=body, headers=sent)
+    return answer.status_code, answer.json()
 
 
 ASKED = {"bay": "2", "number": "1001", "pin": "2468"}
