@@ -14,6 +14,7 @@ from functools import cache
 
 ENCODINGS = ("utf-8", "gbk")
 COMPONENTS_MAX = 64  # deeper paths match nothing
+_FLAGS = re.IGNORECASE | re.DOTALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,22 @@ def check_glob(text: str) -> Glob:
     return Glob(text)
 
 
+def any_matches(globs: tuple[Glob, ...], path: Sequence[bytes]) -> bool:
+    """Whether one of the globs matches the whole path; the usual `*.MP4` kind of them costs one regex together."""
+    names, others = _sorted_out(globs)
+    if not path or len(path) > COMPONENTS_MAX:
+        return False
+    return bool(names and names.fullmatch(path[-1])) or any(glob.matches(path) for glob in others)
+
+
+@cache
+def _sorted_out(globs: tuple[Glob, ...]) -> tuple[re.Pattern[bytes] | None, tuple[Glob, ...]]:
+    """One regex for the globs of a single component, and the others."""
+    names = [glob for glob in globs if "/" not in glob.text and glob.text != "**"]
+    joined = b"|".join(_component(glob.text).pattern for glob in names)
+    return re.compile(joined, _FLAGS) if names else None, tuple(glob for glob in globs if glob not in names)
+
+
 @cache
 def _compiled(text: str) -> tuple[re.Pattern[bytes] | None, ...]:
     """A regex for each component; None stands for `**`."""
@@ -55,7 +72,7 @@ def _component(part: str) -> re.Pattern[bytes]:
             spellings.append(b"".join(_token(char, encoding) for char in part))
         except UnicodeEncodeError:  # a letter that GBK lacks
             continue
-    return re.compile(b"|".join(dict.fromkeys(spellings)), re.IGNORECASE | re.DOTALL)
+    return re.compile(b"|".join(dict.fromkeys(spellings)), _FLAGS)
 
 
 def _token(char: str, encoding: str) -> bytes:

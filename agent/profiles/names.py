@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 
-from agent.profiles.globs import ENCODINGS, Glob
+from agent.profiles.globs import ENCODINGS, any_matches
 from agent.profiles.profile import FileRule, Path, Profile
 
 NAME_BYTES_MAX = 1024  # longer ones match no pattern, so that no pattern ever takes long
@@ -61,7 +61,7 @@ class SidecarGroups:
 def describe_name(profile: Profile, path: Path) -> NameFacts:
     """Role and fields of one path. Never raises, whatever the bytes."""
     role = role_of(profile, path)
-    marked = role is Role.FOOTAGE and _any(profile.roles.key_file, path)
+    marked = role is Role.FOOTAGE and any_matches(profile.roles.key_file, path)
     for pattern in profile.names:
         text = b"/".join(path[-pattern.components :])
         found = pattern.regex.fullmatch(text) if len(text) <= NAME_BYTES_MAX else None
@@ -102,7 +102,7 @@ def role_of(profile: Profile, path: Path) -> Role:
         (Role.SIDECAR, roles.sidecar),
         (Role.FOOTAGE, roles.footage),
     ):
-        if _any(globs, path):
+        if any_matches(globs, path):
             return role
     return Role.OTHER
 
@@ -165,10 +165,6 @@ def field_text(raw: bytes) -> str:
     else:
         text = raw.decode("ascii", "backslashreplace")
     return "".join(char for char in text if char.isprintable()).strip()[:FIELD_MAX].strip()
-
-
-def _any(globs: tuple[Glob, ...], path: Path) -> bool:
-    return any(glob.matches(path) for glob in globs)
 
 
 def _stem(name: bytes) -> bytes:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.profiles.names import Role, describe_name, role_of
+from agent.profiles.names import Role, describe_name
 from agent.profiles.profile import Path, Profile, UsbId
 
 MATCH_POINTS = 20  # a profile below it was not recognised
@@ -146,8 +146,9 @@ def _names(profile: Profile, sample: Sequence[Path]) -> Reason | None:
     """Points by the share of footage whose name fits; a few strangers on a card take little away."""
     if not profile.names:
         return None
-    footage = [path for path in sample if role_of(profile, path) is Role.FOOTAGE]
-    fitting = sum(describe_name(profile, path).matched for path in footage)
+    described = (describe_name(profile, path) for path in sample)
+    footage = [facts.matched for facts in described if facts.role is Role.FOOTAGE]
+    fitting = sum(footage)
     if not footage:
         return Reason(0, "no footage to read names of", "没有可辨认文件名的录像")
     points = NAMES_POINTS * fitting // len(footage)
