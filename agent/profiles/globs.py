@@ -43,9 +43,9 @@ def check_glob(text: str) -> Glob:
 def any_matches(globs: tuple[Glob, ...], path: Sequence[bytes]) -> bool:
     """Whether one of the globs matches the whole path; the usual `*.MP4` kind of them costs one regex together."""
     names, others = _sorted_out(globs)
-    if not path or len(path) > COMPONENTS_MAX:
+    if len(path) > COMPONENTS_MAX:
         return False
-    return bool(names and names.fullmatch(path[-1])) or any(glob.matches(path) for glob in others)
+    return bool(names and path and names.fullmatch(path[-1])) or any(glob.matches(path) for glob in others)
 
 
 @cache
