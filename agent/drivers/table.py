@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+VENDOR_OPCODE = 0xC0  # C0h to FFh are the makers' own (SPC); everything below means something to any disk
 REPLY_FIELDS = frozenset({"id_code", "percent"})
 
 

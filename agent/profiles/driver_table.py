@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from agent.drivers.table import REPLY_FIELDS, Command, CommandName, DriverTable, Transport
+from agent.drivers.record import RECORD_BYTES
+from agent.drivers.table import REPLY_FIELDS, VENDOR_OPCODE, Command, CommandName, DriverTable, Transport
 from agent.profiles.tables import TableReader
 
 CDB_LENGTHS = (6, 10, 12, 16)
-VENDOR_OPCODE = 0xC0  # C0h to FFh are the makers' own (SPC); everything below means something to any disk
 REPLY_BYTES_MAX = 4096
-INFO_BYTES = 89
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NEEDED_GROUP = {CommandName.IDENTIFY: "id_code", CommandName.BATTERY: "percent"}
 
@@ -53,8 +52,8 @@ def read_driver(top: TableReader) -> DriverTable | None:
 
 def _ascii(table: TableReader) -> dict[str, object]:
     return {
-        "terminator": table.text("terminator", "").encode(),
-        "busy": table.text("busy", "").encode(),
+        "terminator": _bytes(table, "terminator"),
+        "busy": _bytes(table, "busy"),
         "interface": table.whole("interface", 0, 255, 0),
         "endpoint_in": table.whole("endpoint_in", 0x81, 0x8F, 0x81),
         "endpoint_out": table.whole("endpoint_out", 0x01, 0x0F, 0x01),
@@ -69,11 +68,12 @@ def _command(table: TableReader, name: CommandName, transport: Transport) -> Com
             raise table.wrong(
                 "send", "only {time} and {password} can stand in braces", "花括号中只能为 time 或 password"
             )
+        _encoded(table, "send", text)
     if transport is Transport.SCSI and len(send) > 1:
         raise table.wrong("send", "one text at most: the data that goes out", "至多一个文本：发出的数据")
     length = table.whole("reply_bytes", 1, REPLY_BYTES_MAX, 0) if table.has("reply_bytes") else 0
     reply = table.byte_pattern("reply", REPLY_FIELDS) if table.has("reply") else None
-    refused = table.text("refused", "").encode()
+    refused = _bytes(table, "refused")
     table.finish()
     _check_reply(table, name, transport, length, reply)
     if transport is Transport.SCSI and send and length:
@@ -91,7 +91,7 @@ def _check_reply(
     needed = _NEEDED_GROUP.get(name)
     if needed and (reply is None or needed not in reply.groupindex):
         raise table.wrong("reply", f"it needs a group (?P<{needed}>…)", f"需含分组 (?P<{needed}>…)")
-    if name is CommandName.READ_INFO and length != INFO_BYTES:
+    if name is CommandName.READ_INFO and length != RECORD_BYTES:
         raise table.wrong("reply_bytes", "the record has 89 bytes", "信息记录为 89 字节")
     if transport is Transport.SCSI and reply and not length:
         raise table.wrong(
@@ -120,6 +120,17 @@ def _time_format(table: TableReader) -> str:
         raise table.wrong("time_format", "only %Y %m %d %H %M %S", "仅限 %Y %m %d %H %M %S")
     datetime(2026, 1, 1).strftime(text)  # noqa: DTZ001 - only whether it can be written
     return text
+
+
+def _bytes(table: TableReader, key: str) -> bytes:
+    return _encoded(table, key, table.text(key, ""))
+
+
+def _encoded(table: TableReader, key: str, text: str) -> bytes:
+    try:
+        return text.encode("gbk")
+    except UnicodeEncodeError as error:
+        raise table.wrong(key, "a character that GBK lacks", "含有 GBK 以外的字符") from error
 
 
 def _password_file(table: TableReader) -> str:
