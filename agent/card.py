@@ -15,6 +15,7 @@ from agent import exfat, fat
 from agent.errors import NotAFileSystem, SourceGone, SourceUnreadable
 from agent.fatvolume import FatVolume
 from agent.folder import FolderSource
+from agent.freespace import Space
 from agent.medium import Device, FileDevice, Medium, ReadClock
 from agent.sleuth import read_partitions
 from agent.sleuthvolume import SleuthVolume, detect
@@ -34,6 +35,10 @@ class Volume(Protocol):
 
     def walk(self) -> Iterator[Entry | Finding]:
         """Everything on it; may run again. Raises SourceGone, SourceUnreadable."""
+        ...
+
+    def space(self) -> Space:
+        """How full it is. Raises SourceGone."""
         ...
 
     def open(self, handle: str) -> Reader:
@@ -127,6 +132,10 @@ class CardSource:
                 else:  # a time in another basis than `facts` says would be a wrong fact: then none
                     modified = met.modified_ns if part.volume.time_basis is self._facts.time_basis else None
                     yield Entry(path, met.size_bytes, modified, f"{index}/{met.handle}")
+
+    def spaces(self) -> tuple[Space, ...]:
+        """How full each volume is, in the order of `facts`. Raises SourceGone."""
+        return tuple(part.volume.space() for part in self._parts)
 
     def open(self, entry: Entry) -> Reader:
         """Open one listed file. Raises SourceUnreadable, SourceGone."""

@@ -52,6 +52,12 @@ class SettingsInvalid(AgentError):
     exit_code = Exit.USAGE
 
 
+class ProfileInvalid(SettingsInvalid):
+    """A camera profile has an unknown key, a missing field or a value without meaning."""
+
+    code = "profile_invalid"
+
+
 # --- The camera side: set this camera aside, never stop the station -------------------------------------------------
 
 
@@ -128,6 +134,32 @@ class ReadFault(SourceError):
         self.offset_bytes = offset_bytes
         self.length_bytes = length_bytes
         self.exact = exact
+
+
+class InspectionFailed(SourceError):
+    """The process that looks at a card before it is docked hung, crashed or answered nonsense."""
+
+    code = "inspection_failed"
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(
+            f"Looking at this card failed: {en}. Nothing was copied or changed. Dock the camera again; if it happens "
+            "again, keep the card and hand it to the equipment office.",
+            f"查看该存储卡失败：{zh}。未复制也未改动任何内容。请重新接入；若再次发生，请保留存储卡并交办公室处理。",
+        )
+
+
+class DriverFailed(SourceError):
+    """A recorder refused a command, answered nonsense or did not answer; its footage was not touched."""
+
+    code = "driver_failed"
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(
+            f"The recorder did not carry out a command: {en}. Its footage was not touched. Take it out and dock it "
+            "again; if it happens again, check the driver of its profile.",
+            f"记录仪未执行命令：{zh}。其中录像未被触动。请取出后重新接入；若再次发生，请检查其配置中的驱动设置。",
+        )
 
 
 # --- Our own disk, store and key: a person decides ------------------------------------------------------------------

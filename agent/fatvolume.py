@@ -8,6 +8,7 @@ from itertools import chain as one_after_another
 from agent import exfat, fat
 from agent.clusters import CHECKED_CLUSTERS_MAX, Chain, Claims, Layout, Node, Table, lost_heads, unclaimed_in_table
 from agent.extents import ZEROS, ExtentReader
+from agent.freespace import Space, bitmap_space, fat_space
 from agent.medium import Medium
 from agent.source import Entry, Finding, FindingKind, TimeBasis
 from agent.vault import display_path
@@ -62,6 +63,15 @@ class FatVolume:
             return bool(fields[5]) and _digest(record) != fields[5]
 
         return ExtentReader(self.medium, _written(pieces, valid, size), size, changed)
+
+    def space(self) -> Space:
+        """Total and free bytes of the data area. Raises SourceGone."""
+        if not self.is_exfat:
+            return fat_space(Table(self.medium, self.layout), self.layout)
+        first, size = self.special.bitmap or (0, 0)
+        pieces, _, _ = self.extents(_Folder((), first, size, contiguous=False))
+        bits = ((data, length) for _, data, length in self.medium.blocks(pieces))
+        return bitmap_space(bits, self.layout.clusters, self.layout.cluster_bytes)
 
     def chain(self, first: int, size_bytes: int, contiguous: bool) -> Chain:
         """The clusters of a file: all of its chain, even beyond its size. Raises SourceGone."""

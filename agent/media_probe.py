@@ -6,52 +6,33 @@ privilege it had.
 """
 
 import contextlib
-import ctypes
 import json
 import os
-import resource
 import socket
 import sys
 from typing import Any
 
 from pymediainfo import MediaInfo
 
+from agent.confine import confine, leave_network, limit_cpu
+
 MEMORY_BYTES = 512 << 20  # a process at work takes 50 MB
 CPU_SECONDS_PER_FILE = 10
-_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+OPEN_FILES = 32
 
 
 def main() -> int:
     """Serve until the parent closes its end."""
     with socket.socket(fileno=int(sys.argv[1])) as parent:
-        confine()
+        confine(MEMORY_BYTES, OPEN_FILES)
+        leave_network()
         while True:
             message, fds, _, _ = socket.recv_fds(parent, 1, 1)
             if not message:
                 return 0
-            used = resource.getrusage(resource.RUSAGE_SELF)
-            limit = int(used.ru_utime + used.ru_stime) + CPU_SECONDS_PER_FILE
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+            limit_cpu(CPU_SECONDS_PER_FILE)
             answer = json.dumps(_answer(fds[0])) if fds else "{}"
             parent.sendall(answer.encode() + b"\n")
-
-
-def confine() -> None:
-    """Give up what parsing does not need. Raises OSError when a limit that always works is refused."""
-    for kind, limit in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 32),
-        (resource.RLIMIT_NPROC, 0),
-    ):
-        resource.setrlimit(kind, (limit, limit))
-    libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0)):
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
-    libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # refused on some kernels: the limits above still hold
 
 
 def describe(fd: int) -> dict[str, Any]:

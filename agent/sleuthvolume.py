@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytsk3
 
-from agent.errors import SourceUnreadable
+from agent.errors import ReadFault, SourceUnreadable
 from agent.extents import ExtentReader
+from agent.freespace import BITMAP_STEP_BYTES, Space, bitmap_space, ext_space
 from agent.medium import Medium
 from agent.sleuth import FAILURES, Content, Identity, Image, Runs, SleuthReader
 from agent.source import Entry, Finding, FindingKind, Reader, TimeBasis
@@ -18,6 +19,7 @@ _EXT, _NTFS = "ext", "NTFS"
 _CONTENT = (pytsk3.TSK_FS_ATTR_TYPE_DEFAULT, pytsk3.TSK_FS_ATTR_TYPE_NTFS_DATA)
 _NOT_ON_DISK = 0x3  # TSK_FS_ATTR_RUN_FLAG_FILLER | TSK_FS_ATTR_RUN_FLAG_SPARSE
 _VIRTUAL_NAMES = (pytsk3.TSK_FS_NAME_TYPE_VIRT, pytsk3.TSK_FS_NAME_TYPE_VIRT_DIR)
+_NTFS_BITMAP = 6
 _NTFS_SYSTEM_FILES = 24  # MFT records below are the file system's own ($MFT, $Extend, ...)
 _NEEDS_RECOVERY = 0x4
 _Folder = tuple[tuple[bytes, ...], int]  # path and inode
@@ -84,6 +86,30 @@ class SleuthVolume:
         # On ext the runs say everything, and reading them ourselves is three times as fast. NTFS also knows how much of
         # a run was ever written, which pytsk3 does not tell.
         return ExtentReader(self._medium, reader.pieces(), readable, reader.changed)
+
+    def space(self) -> Space:
+        """Total and free bytes: NTFS by its $Bitmap, ext by its group descriptors. Raises SourceGone."""
+        if not self._ntfs:
+            return ext_space(self._medium, self._start)
+        clusters, cluster_bytes = int(self._fs.info.block_count), int(self._fs.info.block_size)
+        try:
+            return bitmap_space(self._ntfs_bitmap(), clusters, cluster_bytes)
+        except (SourceUnreadable, *FAILURES):
+            self._image.raise_if_gone()
+            return Space(clusters * cluster_bytes, None, False)
+
+    def _ntfs_bitmap(self) -> Iterator[tuple[bytes | None, int]]:
+        content = self._content(_NTFS_BITMAP)
+        size = content.identity[0]
+        reader = SleuthReader(self._image, lambda: content, content.identity, size)
+        for at in range(0, size, BITMAP_STEP_BYTES):
+            step = bytearray(min(BITMAP_STEP_BYTES, size - at))
+            try:
+                reader.read_into(memoryview(step), at)
+            except ReadFault:
+                yield None, len(step)
+            else:
+                yield bytes(step), len(step)
 
     def _content(self, inode: int) -> Content:
         """Raises OSError, RuntimeError."""

@@ -1,0 +1,177 @@
+"""What a card says before it is docked, asked of a separate, limited process: believed in the types of its answer only.
+
+A card that hangs or crashes that process costs it alone and is one error here.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent import wire
+from agent.errors import InspectionFailed, SourceError
+from agent.freespace import Space
+from agent.profiles.globs import Glob
+from agent.source import SourceFacts
+
+TIMEOUT_SECONDS = 60.0
+WALK_SECONDS = 30.0  # a walk that takes longer ends there: the sample is what was met so far
+KILL_WAIT_SECONDS = 2.0
+ANSWER_BYTES_MAX = 32 << 20
+_NUMBER_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One file of the sample."""
+
+    path: tuple[bytes, ...]
+    size_bytes: int
+    modified_ns: int | None  # in the source's `time_basis`
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a source said of itself. `spaces`: one per volume, in the order of `facts`; () for folders.
+
+    `whole`: all files were counted. `newest_ns`: the latest modification time of them, in the source's `time_basis`.
+    """
+
+    facts: SourceFacts
+    spaces: tuple[Space, ...]
+    files: int
+    size_bytes: int
+    findings: int
+    newest_ns: int | None
+    whole: bool
+    sample: tuple[Sampled, ...]  # breadth first, at most 20 of a folder, 200 of a top folder, 2000 in all
+    contents: dict[tuple[bytes, ...], bytes] = field(default_factory=dict)  # of wanted files up to 64 KiB
+
+    @property
+    def paths(self) -> list[tuple[bytes, ...]]:
+        """The paths of the sample, for recognition."""
+        return [sampled.path for sampled in self.sample]
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Free space of the largest volume, where a camera records; None: unknown."""
+        largest = max(self.spaces, key=lambda space: space.total_bytes, default=None)
+        return largest.free_bytes if largest else None
+
+
+def inspect_source(source: Path, wanted: Iterable[Glob] = (), timeout_seconds: float = TIMEOUT_SECONDS) -> Inspection:
+    """Look at a folder, card image or block device in a process of its own. Blocks: call it in a thread.
+
+    Raises SourceUnreadable, NotAFileSystem, SourceGone as `card.open_source` does, and InspectionFailed when the
+    process hangs, crashes or answers nonsense.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "agent.inspector", str(theirs.fileno()), source, str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},  # nothing of ours: settings may name secrets
+            )
+        try:
+            request = {"wanted": [glob.text for glob in wanted], "seconds": min(WALK_SECONDS, timeout_seconds / 2)}
+            line = _exchange(ours, wire.encode_frame(request), time.monotonic() + timeout_seconds)
+        finally:
+            _end(child)
+    return parse_answer(line)
+
+
+def parse_answer(line: bytes) -> Inspection:
+    """The inspector's answer. Pure. Raises the error that it says, or InspectionFailed for nonsense."""
+    try:
+        frame = wire.decode_frame(line)
+    except SourceError as error:
+        raise _nonsense() from error
+    if frame["t"] == "error":
+        raise wire.error_from_json(frame)
+    try:
+        return _inspection(frame)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise _nonsense() from error
+
+
+def _exchange(ours: socket.socket, request: bytes, deadline: float) -> bytes:
+    """Raises InspectionFailed."""
+    pieces, size = [], 0
+    try:
+        ours.settimeout(max(0.001, deadline - time.monotonic()))
+        ours.sendall(request)
+        while True:
+            ours.settimeout(max(0.001, deadline - time.monotonic()))
+            piece = ours.recv(1 << 20)
+            pieces.append(piece)
+            size += len(piece)
+            if piece.endswith(b"\n"):
+                return b"".join(pieces)
+            if not piece:
+                raise InspectionFailed("the reading process broke off", "读取进程中断")
+            if size > ANSWER_BYTES_MAX:
+                raise _nonsense()
+    except TimeoutError as error:
+        raise InspectionFailed("the card did not answer in time", "存储卡未在限定时间内应答") from error
+    except OSError as error:
+        raise InspectionFailed("the reading process broke off", "读取进程中断") from error
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Be rid of it; one that hangs in the kernel dies when the kernel lets go."""
+    with contextlib.suppress(ProcessLookupError):
+        child.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(KILL_WAIT_SECONDS)
+
+
+def _inspection(frame: dict[str, Any]) -> Inspection:
+    """Raises what wrong types raise."""
+    if frame["t"] != "inspection":
+        raise ValueError("not an inspection")
+    facts = wire.facts_from_json(frame["facts"])
+    _maybe(facts.size_bytes)
+    if not all(isinstance(text, str) for text in (*facts.file_systems, *facts.labels, *facts.volume_ids)):
+        raise ValueError("not text")
+    return Inspection(
+        facts,
+        tuple(Space(_count(total), _maybe(free), bool(exact)) for total, free, exact in frame["spaces"]),
+        _count(frame["files"]),
+        _count(frame["size_bytes"]),
+        _count(frame["findings"]),
+        _maybe(frame["newest_ns"], -_NUMBER_MAX),
+        bool(frame["whole"]),
+        tuple(
+            Sampled(wire.path_from_text(path), _count(size), _maybe(modified, -_NUMBER_MAX))
+            for path, size, modified in frame["sample"]
+        ),
+        {wire.path_from_text(path): base64.b64decode(content, validate=True) for path, content in frame["contents"]},
+    )
+
+
+def _count(value: Any, low: int = 0) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= _NUMBER_MAX:
+        raise ValueError("not a number")
+    return value
+
+
+def _maybe(value: Any, low: int = 0) -> int | None:
+    return None if value is None else _count(value, low)
+
+
+def _nonsense() -> InspectionFailed:
+    return InspectionFailed("the reading process answered nonsense", "读取进程应答异常")
