@@ -6,7 +6,6 @@ privilege it had.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -16,10 +15,9 @@ from typing import Any
 
 from pymediainfo import MediaInfo
 
-MEMORY_BYTES = 512 << 20  # a process at work takes 50 MB
+from agent.confinement import confine
+
 CPU_SECONDS_PER_FILE = 10
-_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
 def main() -> int:
@@ -35,23 +33,6 @@ def main() -> int:
             resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
             answer = json.dumps(_answer(fds[0])) if fds else "{}"
             parent.sendall(answer.encode() + b"\n")
-
-
-def confine() -> None:
-    """Give up what parsing does not need. Raises OSError when a limit that always works is refused."""
-    for kind, limit in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 32),
-        (resource.RLIMIT_NPROC, 0),
-    ):
-        resource.setrlimit(kind, (limit, limit))
-    libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0)):
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
-    libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # refused on some kernels: the limits above still hold
 
 
 def describe(fd: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from agent.media import MediaProbe, is_media
 from agent.offload import DockingPlan, Names, copy_item, path_key, plan_entry, space_needed, statable
 from agent.progress import Progress, ProgressMeter
 from agent.sealing import Outcome, save_outcomes
-from agent.source import Entry, Finding, SourceFacts
+from agent.source import Entry, Finding, SourceFacts, SourcePlace
 from agent.station import Station, sign_events
 from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
 from agent.store_thread import StoreThread
@@ -62,7 +62,7 @@ class Dock:
 class Order:
     """One offload to do. `quiet`: finding nothing new is no docking. `trust_times`: see `DockingPlan`."""
 
-    source: Path
+    source: SourcePlace
     camera: str
     bay: str
     settle_seconds: float = 0.0
@@ -86,7 +86,8 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
     Raises AgentError when nothing was begun (unreadable or empty source, no space, vault not writable). Once files
     were copied an error closes the docking as interrupted and comes back in the result.
     """
-    _check_apart(order.source, dock.vault)
+    if isinstance(order.source, Path):
+        _check_apart(order.source, dock.vault)
     async with dock.cameras[order.camera]:
         await dock.store.call(recover, dock.vault, dock.station, frozenset(dock.active))
         docking = await _open_docking(dock, order)
