@@ -18,6 +18,7 @@ from agent.opening import Opened, open_dock
 from agent.pipeline import Order, Result, offload
 from agent.report import outcome_json, outcome_lines, progress_line
 from agent.settings import HubLink, check_bay, check_camera, invalid, load_settings, save_link
+from agent.source import parse_place
 from agent.station import load_or_create_station
 from custody.checkpoint import parse_key_line
 from custody.errors import KeyInvalid
@@ -69,14 +70,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_offload(commands: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         "offload",
-        help="copy everything new from a folder, card image or block device into a vault",
+        help="copy everything new from a folder, card image, block device or PTP camera into a vault",
         description="Copy everything new from SOURCE into the vault: hashed while it is copied, fsynced, read back "
         "from the disk, sealed and signed. The source is only ever read. Interrupt it at any time: the next run goes "
         "on where it stopped. It needs no hub; its events wait in the outbox.",
         epilog=EXITS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("source", type=Path, metavar="SOURCE", help="folder, card image, or block device (/dev/sdX)")
+    command.add_argument(
+        "source", type=parse_place, metavar="SOURCE",
+        help="folder, card image, block device (/dev/sdX), or PTP/MTP camera (ptp:usb:BUS,DEVICE as lsusb shows them)",
+    )  # fmt: skip
     command.add_argument("--vault", type=Path, help="folder that receives the footage (default: that of --dir)")
     command.add_argument("--camera", required=True, help="name or serial number of the camera; its folder in the vault")
     command.add_argument("--bay", default="cli", help="bay named in the events (default: cli)")

@@ -138,7 +138,10 @@ class BulkCopy:
         except SourceError as error:
             return error, ()
         try:
-            length, gaps = Salvage(reader).read(slot[: entry.size_bytes], 0)
+            try:
+                length, gaps = Salvage(reader).read(slot[: entry.size_bytes], 0)
+            except SourceUnreadable as error:  # it was removed meanwhile
+                return error, ()
             try:
                 changed = reader.changed()
             except SourceUnreadable:  # it can no longer be looked at: not what was listed

@@ -1,4 +1,4 @@
-"""Opening what footage is read from: a folder, or the raw bytes of a card image or block device, decided by stat.
+"""Opening what footage is read from: a folder, the raw bytes of a card image or block device (decided by stat), a camera.
 
 A card is read as a forensic tool does: never mounted, opened so that it cannot be written. FAT and exFAT, the file
 systems of nearly every camera, are read by our own code (fat.py, exfat.py), ext2/3/4 and NTFS by The Sleuth Kit
@@ -17,9 +17,10 @@ from agent.fatvolume import FatVolume
 from agent.folder import FolderSource
 from agent.freespace import Space
 from agent.medium import Device, FileDevice, Medium, ReadClock
+from agent.ptp import open_ptp
 from agent.sleuth import read_partitions
 from agent.sleuthvolume import SleuthVolume, detect
-from agent.source import Entry, Finding, FindingKind, Reader, Source, SourceFacts, SourceKind, TimeBasis
+from agent.source import Entry, Finding, FindingKind, PtpPort, Reader, Source, SourceFacts, SourceKind, TimeBasis
 
 BACKUP_BOOT_SECTORS = (0, 6, 12)  # FAT32 keeps a copy of its boot sector in sector 6, exFAT in sector 12
 _HEAD_BYTES = 4096
@@ -52,13 +53,17 @@ class _Part:
     volume: Volume
 
 
-def open_source(path: str | bytes | os.PathLike[str], settle_ns: int = 0, clock: ReadClock | None = None) -> Source:
-    """Open a folder, card image or block device for reading.
+def open_source(
+    path: str | bytes | os.PathLike[str] | PtpPort, settle_ns: int = 0, clock: ReadClock | None = None
+) -> Source:
+    """Open a folder, card image, block device or PTP camera for reading.
 
     Files of a folder that were modified less than `settle_ns` ago are findings, not entries. `clock` tells how long a
     read of a card is kept waiting.
     Raises SourceUnreadable, NotAFileSystem, SourceGone. A source without any file opens; its `entries` are empty.
     """
+    if isinstance(path, PtpPort):
+        return open_ptp(path.port)
     raw = os.fsencode(path)
     try:
         mode = os.stat(raw).st_mode

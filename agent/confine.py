@@ -8,11 +8,14 @@ _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
-def confine(memory_bytes: int, open_files: int) -> None:
-    """Give up what parsing does not need. Raises OSError when a limit that always works is refused."""
+def confine(memory_bytes: int, open_files: int, file_bytes: int = 0) -> None:
+    """Give up what parsing does not need. No file grows past `file_bytes`; what is open stays open.
+
+    Raises OSError when a limit that always works is refused.
+    """
     for kind, limit in (
         (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, open_files),
         (resource.RLIMIT_NPROC, 0),

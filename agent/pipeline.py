@@ -27,7 +27,7 @@ from agent.media import MediaProbe, is_media
 from agent.offload import DockingPlan, Names, copy_item, path_key, plan_entry, space_needed, statable
 from agent.progress import Progress, ProgressMeter
 from agent.sealing import Outcome, save_outcomes
-from agent.source import Entry, Finding, SourceFacts
+from agent.source import Entry, Finding, SourceFacts, SourcePlace
 from agent.station import Station, sign_events
 from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
 from agent.store_thread import StoreThread
@@ -65,7 +65,7 @@ class Order:
     `gone` is set when the camera was taken out: a card that hangs in the kernel would not say so by itself.
     """
 
-    source: Path
+    source: SourcePlace
     camera: str
     bay: str
     settle_seconds: float = 0.0
@@ -90,7 +90,8 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
     Raises AgentError when nothing was begun (unreadable or empty source, no space, vault not writable). Once files
     were copied an error closes the docking as interrupted and comes back in the result.
     """
-    _check_apart(order.source, dock.vault)
+    if isinstance(order.source, Path):
+        _check_apart(order.source, dock.vault)
     async with dock.cameras[order.camera]:
         await dock.store.call(recover, dock.vault, dock.station, frozenset(dock.active))
         docking = await _open_docking(dock, order)

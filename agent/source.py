@@ -1,15 +1,35 @@
-"""What footage is read from: one interface for folders, card images and raw block devices.
+"""What footage is read from: one interface for folders, card images, raw block devices and cameras that speak PTP.
 
-A source is hostile and may vanish. Its implementations (card.py) turn every fault of theirs into `ReadFault`,
+A source is hostile and may vanish. Its implementations (card.py, ptp.py) turn every fault of theirs into `ReadFault`,
 `SourceGone`, `SourceUnreadable` or `NotAFileSystem`; nothing of them writes to the source.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from agent.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class PtpPort:
+    """A camera that speaks PTP or MTP, by its port (`agent.ptp.port_for`). Its text is `ptp:` and the port."""
+
+    port: str
+
+    def __str__(self) -> str:
+        return f"{_PTP_PREFIX}{self.port}"
+
+
+SourcePlace = Path | PtpPort
+_PTP_PREFIX = "ptp:"
+
+
+def parse_place(text: str) -> SourcePlace:
+    """Where a source is, from what people write; a file of such a name is written `./ptp:…`."""
+    return PtpPort(text.removeprefix(_PTP_PREFIX)) if text.startswith(_PTP_PREFIX) else Path(text).absolute()
 
 
 class SourceKind(StrEnum):
@@ -18,6 +38,7 @@ class SourceKind(StrEnum):
     FOLDER = "folder"
     IMAGE = "image"
     BLOCK_DEVICE = "block_device"
+    PTP = "ptp"
 
 
 class TimeBasis(StrEnum):

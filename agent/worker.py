@@ -26,7 +26,7 @@ from agent.card import open_source
 from agent.copies import CopyItem, Result
 from agent.errors import AgentError
 from agent.medium import ReadClock
-from agent.source import Entry, Source
+from agent.source import Entry, Source, SourcePlace, parse_place
 from agent.transfer import copy_items
 from agent.wire import (
     BATCH,
@@ -133,10 +133,10 @@ def wanted_items(commands: BinaryIO) -> Iterator[CopyItem]:
 
 
 def serve(
-    source_path: Path, vault: Path, settle_seconds: float, clock: ReadClock, commands: BinaryIO, report: Reporter
+    place: SourcePlace, vault: Path, settle_seconds: float, clock: ReadClock, commands: BinaryIO, report: Reporter
 ) -> None:
     """Answer the agent's commands until stdin ends. Raises AgentError for what ends this docking."""
-    source = open_source(source_path, settle_ns=int(settle_seconds * 1e9), clock=clock)
+    source = open_source(place, settle_ns=int(settle_seconds * 1e9), clock=clock)
     try:
         while line := commands.readline():
             match decode_frame(line):
@@ -160,7 +160,7 @@ def _chain(first: list[CopyItem], commands: BinaryIO) -> Iterator[CopyItem]:
 
 def main() -> int:
     """Entry point of the worker process."""
-    source, vault = Path(sys.argv[1]), Path(sys.argv[2])
+    place, vault = parse_place(sys.argv[1]), Path(sys.argv[2])
     settle_seconds = float(sys.argv[3])
     # A worker that outlived its agent could name a file in a docking that the next agent has closed already.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -172,7 +172,7 @@ def main() -> int:
     clock = ReadClock()
     report = Reporter(out, clock)
     try:
-        serve(source, vault, settle_seconds, clock, sys.stdin.buffer, report)
+        serve(place, vault, settle_seconds, clock, sys.stdin.buffer, report)
     except AgentError as error:
         report.send(error_to_json(error))
         return int(error.exit_code)

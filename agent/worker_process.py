@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent import wire
 from agent.errors import SourceGone, SourceStalled
+from agent.source import SourcePlace
 
 KILL_WAIT_SECONDS = 2.0
 STALL_SECONDS = 200.0  # the kernel gives a bad sector up to five tries of 30 s each before it answers
@@ -27,9 +28,10 @@ class WorkerProcess:
         self.waiting_seconds = 0.0  # for how long the card has kept a read waiting, as last told
 
     @classmethod
-    async def start(cls, source: Path, vault: Path, settle_seconds: float) -> WorkerProcess:
+    async def start(cls, source: SourcePlace, vault: Path, settle_seconds: float) -> WorkerProcess:
         """Start a worker on `source`."""
-        argv: list[str | Path] = [source, vault, str(settle_seconds), str(os.getpid())]
+        place = str(source.absolute() if isinstance(source, Path) else source)  # see `parse_place`
+        argv: list[str | Path] = [place, vault, str(settle_seconds), str(os.getpid())]
         # -P: the working directory is never a place to import from. TZ: a camera's wall clock is kept as it is.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "agent.worker", *argv,

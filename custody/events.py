@@ -90,7 +90,7 @@ class DockingStarted(Event):
     docking_id: str  # names this stay of the camera in the bay
     camera_id: str  # as the dock identified the camera
     bay: str  # port of the dock, or `cli`
-    source_kind: Literal["folder", "image", "block_device"]  # how the bytes are reached
+    source_kind: Literal["folder", "image", "block_device", "ptp"]  # how the bytes are reached
     file_systems: tuple[str, ...]  # one per volume
     labels: tuple[str, ...]  # volume labels, in the same order
     volume_ids: tuple[str, ...]  # serial numbers or UUIDs, in the same order

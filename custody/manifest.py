@@ -47,7 +47,7 @@ class Header:
     camera_id: str
     bay: str
     started_at: datetime
-    source_kind: Literal["folder", "image", "block_device"]
+    source_kind: Literal["folder", "image", "block_device", "ptp"]
     file_systems: tuple[str, ...]
     labels: tuple[str, ...]
     volume_ids: tuple[str, ...]
