@@ -1,6 +1,6 @@
 """Bays fed from the file system: a watched folder of footage, or a folder in which card images appear.
 
-Real USB bays come with devices.py; what they do after recognising a camera is the same `pipeline.offload`.
+USB bays are in usbbay.py; what they do after recognising a camera is the same `pipeline.offload`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from agent.baystate import BayState
 from agent.errors import AgentError, KeyUnreadable, Reaction, StoreUntrusted
 from agent.pipeline import Dock, Order, Result, offload
 from agent.progress import Progress
@@ -39,7 +39,7 @@ class Bay:
     """One bay: waits until its folder is quiet, offloads, shows its state."""
 
     def __init__(
-        self, settings: BaySettings, settle_seconds: float, dock: Dock, show: Callable[[dict[str, Any]], None]
+        self, settings: BaySettings, settle_seconds: float, dock: Dock, show: Callable[[BayState], None]
     ):
         """`show` gets the bay's state, as the hub's pages and `dock-agent status` present it, on every change."""
         self._settings, self._settle, self._dock, self._show = settings, settle_seconds, dock, show
@@ -158,18 +158,9 @@ class Bay:
         if progress.state == "safe" and not self._camera:
             progress = replace(progress, state="empty")
         self._show(
-            {
-                "bay": self._settings.name,
-                "camera": self._camera,
-                "state": progress.state,
-                "files_done": progress.files_done,
-                "files_total": progress.files_total,
-                "bytes_done": progress.bytes_done,
-                "bytes_total": progress.bytes_total,
-                "seconds_left": progress.seconds_left,
-                "reason": progress.reason,
-                "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            }
+            BayState(
+                self._settings.name, progress.state, datetime.now(UTC), self._camera, progress, progress.reason
+            )
         )
 
 

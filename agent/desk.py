@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from agent import duty
@@ -43,9 +43,9 @@ class HandedOut:
 class Desk:
     """Check-outs, from whatever screen they come. Belongs to the event loop."""
 
-    def __init__(self, dock: Dock, board: Board) -> None:
-        """Bays are known by `board`."""
-        self._dock, self._board = dock, board
+    def __init__(self, dock: Dock, board: Board, duty_time: timedelta = duty.DUTY) -> None:
+        """Bays are known by `board`; a camera is due back after `duty_time`."""
+        self._dock, self._board, self._duty_time = dock, board, duty_time
 
     async def check_out(self, bay: str, number: str, pin: str, *, confirmed: bool) -> HandedOut:
         """Give the camera in `bay` to an officer. Raises NotAtHand, PinRefused, PinBlocked, NotReady, AlreadyOut."""
@@ -60,7 +60,8 @@ class Desk:
         reasons = [str(reason.code) for reason in verdict.reasons]
         word = cast(VerdictWord, verdict.level.word)
         checkout = await self._dock.store.call(
-            duty.check_out, self._dock.station, officer, camera, bay, word, reasons, now
+            duty.check_out, self._dock.station, officer, camera, bay, word, reasons, now,
+            self._duty_time,
         )
         self._mark(bay, camera, officer.number)
         return HandedOut(officer, checkout)

@@ -10,17 +10,15 @@ all of them. Writing needs the group of the LED files (see the udev rules); blin
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from agent.settings import invalid
+from agent.baystate import BayState
+from agent.readiness import Code, Level
 
 LEDS = Path("/sys/class/leds")
-LED_NAME = re.compile(r"[A-Za-z0-9_.:+-]{1,63}")
 
 
 class Colour(StrEnum):
@@ -64,25 +62,26 @@ LOOKS: Mapping[str, Look] = {
     "failed": Look(Colour.RED, (200, 200)),
 }
 UNKNOWN_STATE = LOOKS["attention"]
+CHARGING = frozenset({Code.CHARGE_LOW, Code.CHARGE_INCOMPLETE})  # what time in the bay mends by itself
 
 
-def led_names(value: Any) -> tuple[str, ...]:
-    """The ``leds`` of a bay from the settings: a list of names of ``/sys/class/leds``. Raises SettingsInvalid."""
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise invalid(
-            'leds of a bay is a list such as ["bay1:green:status"]', '仓位的 leds 应为列表，如 ["bay1:green:status"]'
-        )
-    for name in value:
-        if not LED_NAME.fullmatch(name) or name in (".", ".."):
-            raise invalid(f"not the name of an LED: {name!r}", f"LED 名称无效：{name!r}")
-    return tuple(value)
+def led_state(bay: BayState) -> str:
+    """Which of `LOOKS` tells what this bay shows."""
+    if bay.state == "recognising":
+        return "listing"
+    if bay.state != "safe" or bay.verdict is None:
+        return bay.state
+    if bay.verdict.level is not Level.NOT_READY:
+        return "ready"
+    only_charge = all(reason.code in CHARGING for reason in bay.verdict.reasons)
+    return "charging" if only_charge else "not_ready"
 
 
 class BayLeds:
     """The lights of one bay. Writes only when look or lights change: each write would start the blinking anew."""
 
     def __init__(self, names: Sequence[str], root: Path = LEDS) -> None:
-        """`names` as `led_names` gives them; nothing is written yet."""
+        """`names` below `root`, as the settings give them; nothing is written yet."""
         self._folders = [root / name for name in names]
         self._shown: tuple[Look, list[Path]] | None = None
 

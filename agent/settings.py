@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,7 +59,7 @@ class BaySettings:
 
     Exactly one of the three is set. A card image's camera is its file name without ``.img``. The others belong to USB
     bays: `sensor` and `sensor_channel` name the bay's current sensor (hwmon device), `supply` a power supply of the
-    kernel that stands for the camera's battery, `leds` its lights by colour.
+    kernel that stands for the camera's battery, `leds` its lights.
     """
 
     name: str
@@ -71,7 +70,7 @@ class BaySettings:
     sensor: str | None = None
     sensor_channel: int = 1
     supply: str | None = None
-    leds: Mapping[str, str] = field(default_factory=dict)
+    leds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ def _number(body: dict[str, Any], key: str, low: float, high: float, default: fl
 
 
 _BAY_TEXTS = {"name", "folder", "cards", "camera", "sensor", "supply"}
-LED_COLOURS = {"red", "green", "blue", "amber"}
+LED_NAME = re.compile(r"[A-Za-z0-9_.:+-]{1,63}")
 
 
 def _bay(body: Any, directory: Path) -> BaySettings:
@@ -153,7 +152,7 @@ def _bay(body: Any, directory: Path) -> BaySettings:
         directory / texts["folder"] if "folder" in texts else None,
         directory / texts["cards"] if "cards" in texts else None,
         texts.get("camera"), texts.get("sensor"), int(_number(body, "sensor_channel", 1, 3, 1)), texts.get("supply"),
-        _leds(body.get("leds", {})),
+        led_names(body.get("leds", [])),
     )  # fmt: skip
 
 
@@ -166,15 +165,16 @@ def _ports(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _leds(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(
-        colour in LED_COLOURS and isinstance(led, str) and led and "/" not in led for colour, led in value.items()
-    ):
+def led_names(value: Any) -> tuple[str, ...]:
+    """The ``leds`` of a bay: names of ``/sys/class/leds``. Raises SettingsInvalid."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise invalid(
-            'leds names lights by colour, such as { green = "dock:green:1" }; colours: red, green, blue, amber',
-            'leds 按颜色给出指示灯，例如 { green = "dock:green:1" }；颜色：red、green、blue、amber',
+            'leds of a bay is a list such as ["bay1:green:status"]', '仓位的 leds 应为列表，如 ["bay1:green:status"]'
         )
-    return dict(value)
+    for name in value:
+        if not LED_NAME.fullmatch(name) or name in (".", ".."):
+            raise invalid(f"not the name of an LED: {name!r}", f"LED 名称无效：{name!r}")
+    return tuple(value)
 
 
 def check_bay(name: str) -> str:

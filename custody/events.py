@@ -239,12 +239,12 @@ class DeviceRefused(Event):
     """Something was plugged into the dock that is no camera, or behaves like none. Nothing was read from it."""
 
     TYPE = "device.refused.v1"
-    bay: str | None  # null: a port that is no bay
+    bay: str  # port of the dock
     port: str  # path of the USB port
     usb_id: str  # vendor:product in hex
     usb_serial: str  # as the device says
     product: str  # name that the device gives itself
-    reason: Literal["keyboard", "network", "unknown_device", "unmapped_port", "replug_storm"]  # why
+    reason: Literal["keyboard", "network", "unknown_device", "replug_storm"]  # why
     count: int  # how often within a minute; equal ones are one event
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SettingsInvalid
-from agent.leds import LOOKS, BayLeds, Colour, Look, led_names
+from agent.leds import LOOKS, BayLeds, Colour, Look
+from agent.settings import led_names
 
 RED, GREEN, BLUE = "bay1:red:status", "bay1:green:status", "bay1:blue:status"
 
