@@ -1,8 +1,8 @@
 """The media parser's own process: `python -m agent.media_probe FD`, where FD is a socket to its parent (media.py).
 
 For each byte received with an open file it answers one JSON line. Before the first file it gives up what it does not
-need: core dumps, growing files, more memory, new privileges and, where the kernel lets it, the network and every
-privilege it had.
+need: core dumps, growing files, more memory, new privileges, sockets and other programs (seccomp.py) and, where the
+kernel lets it, every privilege it had.
 """
 
 import contextlib
@@ -15,6 +15,8 @@ import sys
 from typing import Any
 
 from pymediainfo import MediaInfo
+
+from agent.seccomp import refuse_outreach
 
 MEMORY_BYTES = 512 << 20  # a process at work takes 50 MB
 CPU_SECONDS_PER_FILE = 10
@@ -51,7 +53,8 @@ def confine() -> None:
     for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0)):
         if libc.prctl(option, value, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
-    libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # refused on some kernels: the limits above still hold
+    libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # refused on some kernels and by our unit: the rest still holds
+    refuse_outreach()
 
 
 def describe(fd: int) -> dict[str, Any]:

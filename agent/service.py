@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from agent.bays import Bay
+from agent.notify import Notifier
 from agent.opening import Opened
 from agent.settings import Settings
 from agent.station import Station, clock_quality, sign_events
@@ -48,9 +49,13 @@ class Service:
         for bay in settings.bays:
             work = Bay(bay, settings.settle_seconds, self._dock, self._show_bay)
             tasks.append(asyncio.create_task(work.run(), name=f"bay-{bay.name}"))
+        systemd = Notifier.from_environment(os.environ, os.getpid())
+        tasks.append(asyncio.create_task(systemd.keep_alive(), name="watchdog"))
+        systemd.ready()
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            systemd.stopping()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
