@@ -108,8 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     option = parser.add_argument
     option("what", choices=["agent"], help="安装内容 / what to install")
-    option("--dir", type=_place, metavar="DIR", help=f"设置、密钥与数据库 / settings, key, database ({DIRECTORY})")
-    option("--vault", type=_place, metavar="DIR", help=_VAULT_HELP)
+    option(
+        "--dir", type=checked_place, metavar="DIR", help=f"设置、密钥与数据库 / settings, key, database ({DIRECTORY})"
+    )
+    option("--vault", type=checked_place, metavar="DIR", help=_VAULT_HELP)
     option("--wheels", type=Path, default=os.environ.get("CUSTODOCK_WHEELS"), metavar="DIR", help=_WHEELS_HELP)
     option("--own-disk", action="append", default=[], metavar="DEV", help=_OWN_HELP)
     option("--no-start", action="store_true", help="不启动服务 / neither start nor restart the service")
@@ -117,9 +119,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _place(text: str) -> Path:
+def checked_place(text: str) -> Path:
+    """A path that the service can use and a unit can hold. Raises ArgumentTypeError."""
     path = Path(text)
-    if not re.fullmatch(r"/[\w/.+-]*\w", text) or ".." in path.parts:  # it goes into a unit and a TOML file unquoted
+    # it goes into a unit and a TOML file as it is
+    if not re.fullmatch(r"/[\w/.+-]*\w", text) or ".." in path.parts or text.startswith("//"):
         raise argparse.ArgumentTypeError(f"an absolute path of letters, digits and . _ + - is needed: {text}")
     if path.parts[1] in ("home", "root", "tmp"):
         raise argparse.ArgumentTypeError(f"/home, /root and /tmp are hidden from the service: {text}")
@@ -214,7 +218,7 @@ def make_places(directory: Path, vault: Path | None) -> Path:
             os.fchown(file.fileno(), 0, grp.getgrnam(USER).gr_gid)
             os.fchmod(file.fileno(), 0o640)
     try:
-        said = _place(str(directory / str(tomllib.loads(settings.read_text("utf-8"))["vault"])))
+        said = checked_place(str(directory / str(tomllib.loads(settings.read_text("utf-8"))["vault"])))
     except (OSError, ValueError, KeyError, argparse.ArgumentTypeError) as error:
         raise InstallError(f"{settings} cannot be used: {error}", f"{settings} 无法使用：{error}") from error
     if vault is not None and vault != said:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+_PLAIN = re.compile(r"[\w .:+=@,-]+")
 GUESTS = (PurePath("/media"), PurePath("/mnt"), PurePath("/run/media"))  # where people mount what they plugged in
 
 
@@ -47,7 +49,9 @@ def own_rule(properties: Mapping[str, str]) -> str | None:
         return None
     # a partition has its own ID_FS_UUID but its disk's serial and table
     keys = keys[:2]
-    if any('"' in properties[key] or not properties[key].isprintable() for key in keys):
+    if not all(
+        _PLAIN.fullmatch(properties[key]) for key in keys
+    ):  # a disk chose these words; the rule matches patterns
         return None
     asked = ", ".join(f'ENV{{{key}}}=="{properties[key]}"' for key in keys)
     return f'SUBSYSTEM=="block", {asked}, ENV{{CUSTODOCK_OWN}}="1"\n'
