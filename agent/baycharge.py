@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.charge import (
-    ChargeState, Origin, Reading, Sample, best_reading, charged_mah, judge_current, measured, ptp_level, unknown,
+    ChargeState,
+    Origin,
+    Reading,
+    Sample,
+    best_reading,
+    charged_mah,
+    judge_current,
+    measured,
+    ptp_level,
+    unknown,
 )  # fmt: skip
 from agent.charge_sysfs import SYS, battery_supply, camera_supply, find_sensor, read_sample, sensor_source
 from agent.profiles.names import charge_percent

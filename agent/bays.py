@@ -38,9 +38,7 @@ READ_EVENTS = ("opened", "closed_no_write")
 class Bay:
     """One bay: waits until its folder is quiet, offloads, shows its state."""
 
-    def __init__(
-        self, settings: BaySettings, settle_seconds: float, dock: Dock, show: Callable[[BayState], None]
-    ):
+    def __init__(self, settings: BaySettings, settle_seconds: float, dock: Dock, show: Callable[[BayState], None]):
         """`show` gets the bay's state, as the hub's pages and `dock-agent status` present it, on every change."""
         self._settings, self._settle, self._dock, self._show = settings, settle_seconds, dock, show
         self._stirred = asyncio.Event()
@@ -158,9 +156,7 @@ class Bay:
         if progress.state == "safe" and not self._camera:
             progress = replace(progress, state="empty")
         self._show(
-            BayState(
-                self._settings.name, progress.state, datetime.now(UTC), self._camera, progress, progress.reason
-            )
+            BayState(self._settings.name, progress.state, datetime.now(UTC), self._camera, progress, progress.reason)
         )
 
 

@@ -4,6 +4,8 @@ import ctypes
 import os
 import resource
 
+from agent.seccomp import refuse_outreach
+
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
@@ -28,14 +30,15 @@ def confine(memory_bytes: int, open_files: int, file_bytes: int = 0) -> None:
 
 
 def leave_network(*, keep_privileges: bool = False) -> None:
-    """Enter a namespace without network and without any privilege; some kernels refuse, the limits still hold.
+    """Enter a namespace without network and without any privilege, and never make a socket or start a program again.
 
-    `keep_privileges`: root stays root over files, for who has yet to open some.
+    Some kernels, and our own unit, refuse the namespace; the filter holds everywhere. `keep_privileges`: root stays
+    root over files, for who has yet to open some.
     """
     libc = ctypes.CDLL(None)
-    if keep_privileges and libc.unshare(_CLONE_NEWNET) == 0:
-        return
-    libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    if not keep_privileges or libc.unshare(_CLONE_NEWNET) != 0:
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    refuse_outreach()
 
 
 def limit_cpu(seconds: int) -> None:

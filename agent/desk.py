@@ -60,7 +60,14 @@ class Desk:
         reasons = [str(reason.code) for reason in verdict.reasons]
         word = cast(VerdictWord, verdict.level.word)
         checkout = await self._dock.store.call(
-            duty.check_out, self._dock.station, officer, camera, bay, word, reasons, now,
+            duty.check_out,
+            self._dock.station,
+            officer,
+            camera,
+            bay,
+            word,
+            reasons,
+            now,
             self._duty_time,
         )
         self._mark(bay, camera, officer.number)

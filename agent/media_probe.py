@@ -1,8 +1,8 @@
 """The media parser's own process: `python -m agent.media_probe FD`, where FD is a socket to its parent (media.py).
 
 For each byte received with an open file it answers one JSON line. Before the first file it gives up what it does not
-need: core dumps, growing files, more memory, new privileges and, where the kernel lets it, the network and every
-privilege it had.
+need: core dumps, growing files, more memory, new privileges, sockets and other programs (seccomp.py) and, where the
+kernel lets it, every privilege it had.
 """
 
 import contextlib

@@ -1,56 +1,78 @@
-"""`dock-agent run`: one process that owns store, key, outbox and uplink, and one task per bay."""
+"""`dock-agent run`: one process that owns store, key, outbox, uplink and screen, and one task per bay."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
-import psutil
-
+from agent import duty
 from agent.bays import Bay
+from agent.baystate import BayState
+from agent.board import Board
+from agent.desk import Desk
+from agent.devices import DeviceWatch
+from agent.dockcare import DockCare
+from agent.leds import BayLeds, led_state
+from agent.notify import Notifier
 from agent.opening import Opened
+from agent.profiles.loading import load_profiles
 from agent.settings import Settings
-from agent.station import Station, clock_quality, sign_events
+from agent.station import Station, sign_events
+from agent.stay import Grounds
 from agent.store import Store
 from agent.uplink import Uplink
+from agent.usbbay import UsbBay
+from agent.usbports import Attached
 from custody.events import StationStarted
 
+log = logging.getLogger("agent.service")
+
 STATUS_SECONDS = 0.5
+OVERDUE_SECONDS = 60.0
+HUB_AWAY = ["暂时连不上中心；记录照常保存，恢复后自动上报", "The hub is away: everything is kept and sent later"]
+THREADS = 64  # each bay may have one waiting for a card that hangs; the rest of the station must not wait behind them
 
 
 class Service:
-    """The running agent: states of its bays for hub, kiosk and `status`."""
+    """The running agent: what its bays show, to hub, screen, lights and `status`."""
 
     def __init__(self, settings: Settings, opened: Opened) -> None:
-        """Nothing starts before `run`."""
+        """Nothing starts before `run`. Raises ProfileInvalid for a site's own profile that is wrong."""
         self._settings, self._dock, self._station = settings, opened.dock, opened.station
-        self._bays: dict[str, dict[str, Any]] = {}
+        self._board = Board(tuple(bay.name for bay in settings.bays))
+        self._care = DockCare(settings.vault, opened.dock.store)
+        self._leds = {bay.name: BayLeds(bay.leds) for bay in settings.bays if bay.leds}
+        grounds = Grounds(settings, opened.dock, self._board, load_profiles(settings.directory / "profiles"))
+        self._usb_bays = [UsbBay(grounds, bay) for bay in settings.bays if bay.ports]
         self._uplink: Uplink | None = None
         self._written = ""
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises AgentError when the station must stop."""
-        settings = self._settings
-        if settings.link is not None:
-            self._uplink = Uplink(settings.link, self._station, self._dock.store, self._describe)
-        await self._dock.store.call(_state_started, self._station)
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, "waiting"))
+        if self._settings.link is not None:
+            self._uplink = Uplink(self._settings.link, self._station, self._dock.store, self._describe)
+        await self._dock.store.call(_state_started, self._station)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        tasks = [asyncio.create_task(stop.wait(), name="stop"), asyncio.create_task(self._keep_status(), name="status")]
-        if self._uplink is not None:
-            tasks.append(asyncio.create_task(self._uplink.run(), name="uplink"))
-        for bay in settings.bays:
-            work = Bay(bay, settings.settle_seconds, self._dock, self._show_bay)
-            tasks.append(asyncio.create_task(work.run(), name=f"bay-{bay.name}"))
+        systemd = Notifier.from_environment(os.environ, os.getpid())
+        work = self._work() | {"stop": stop.wait(), "watchdog": systemd.keep_alive()}
+        tasks = [asyncio.create_task(one, name=name) for name, one in work.items()]
+        systemd.ready()
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            systemd.stopping()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -58,32 +80,78 @@ class Service:
         for task in done:
             task.result()
 
-    def _describe(self) -> dict[str, Any]:
-        state = {"station": self._station.id, "software": version("custodock"), "clock": clock_quality()}
-        try:
-            disk = psutil.disk_usage(str(self._settings.vault))
-        except OSError:  # the vault's disk left: the hub sees that its figures are missing, the bays say why
-            return state
-        # whole MiB: the retained state changes when it means something
-        return state | {"disk_free_bytes": disk.free >> 20 << 20, "disk_total_bytes": disk.total}
+    def _work(self) -> dict[str, Coroutine[Any, Any, Any]]:
+        """Everything that runs as long as the agent does, by name."""
+        settings = self._settings
+        self._board.changed.append(self._on_bay)
+        work: dict[str, Coroutine[Any, Any, Any]] = {
+            "status": self._keep_status(), "care": self._care.run(), "overdue": self._look_for_overdue(),
+        }  # fmt: skip
+        if self._uplink is not None:
+            work["uplink"] = self._uplink.run()
+        for bay in settings.bays:
+            if not bay.ports:
+                work[f"bay-{bay.name}"] = Bay(bay, settings.settle_seconds, self._dock, self._board.show).run()
+        for bay, usb in zip([bay for bay in settings.bays if bay.ports], self._usb_bays, strict=True):
+            work[f"bay-{bay.name}"] = usb.run()
+        if self._usb_bays:
+            work["devices"] = DeviceWatch(self._on_devices).run()
+        if settings.kiosk_port:
+            work["kiosk"] = self._kiosk()
+        return work
 
-    def _show_bay(self, state: dict[str, Any]) -> None:
-        self._bays[state["bay"]] = state
+    async def _kiosk(self) -> None:
+        """The screen. Without its port the dock works on: this task then waits, for an end would end the agent."""
+        from agent.kiosk.pages import make_kiosk  # noqa: PLC0415 - 30 MiB that a dock without screen does not spend
+        from agent.kiosk.server import serve_kiosk  # noqa: PLC0415
+
+        desk = Desk(self._dock, self._board, timedelta(hours=self._settings.duty_hours))
+        await serve_kiosk(make_kiosk(self._board, desk, self._describe_dock), self._settings.kiosk_port)
+        await asyncio.Event().wait()
+
+    async def _look_for_overdue(self) -> None:
+        while True:
+            for late in await self._dock.store.call(duty.state_overdue, self._station, datetime.now(UTC)):
+                log.warning("camera_overdue camera=%s due_at=%s", late.camera, late.due_at.isoformat())
+            await asyncio.sleep(OVERDUE_SECONDS)
+
+    # --- what others are told ---
+
+    def _on_devices(self, devices: tuple[Attached, ...]) -> None:
+        for bay in self._usb_bays:
+            bay.see(devices)
+
+    def _on_bay(self, state: BayState) -> None:
+        if state.bay in self._leds:
+            self._leds[state.bay].show(led_state(state))
         if self._uplink is not None:
             self._uplink.poke()
+
+    def _describe(self) -> dict[str, Any]:
+        """The station's retained state, without outbox figures."""
+        return {"station": self._station.id, "software": version("custodock")} | self._care.describe()
+
+    def _describe_dock(self) -> dict[str, Any]:
+        """The head of the screen: the dock's name and what is wrong with it, in Chinese and English."""
+        remarks = [[finding.zh, finding.en] for finding in self._care.findings()]
+        if self._uplink is not None and not self._uplink.online:
+            remarks.append(
+                ["暂时连不上中心；记录照常保存，恢复后自动上报", "The hub is away: everything is kept and sent later"]
+            )
+        return {"name": self._station.id, "remarks": remarks}
 
     async def _keep_status(self) -> None:
         while True:
             self._write_status()
             if self._uplink is not None:
-                for name, state in self._bays.items():
-                    self._uplink.publish_bay(name, state)
+                for state in self._board.states():
+                    self._uplink.publish_bay(state.bay, state.public())
             await asyncio.sleep(STATUS_SECONDS)
 
     def _write_status(self) -> None:
         """`DIR/status.json`: what `dock-agent status` shows; not evidence, so not fsynced."""
         online = self._uplink.online if self._uplink else None
-        body = {"pid": os.getpid(), "uplink": online, "bays": list(self._bays.values())}
+        body = {"pid": os.getpid(), "uplink": online, "bays": [state.public() for state in self._board.states()]}
         text = json.dumps(body, ensure_ascii=False)
         if text == self._written:
             return

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from agent import duty
+from agent.battery import Kept, Moment, battery_finding
 from agent.baycharge import ChargeMeter
 from agent.baystate import NO_PROGRESS, BayState
-from agent.battery import Kept, Moment, battery_finding
 from agent.board import Board
 from agent.charge_history import charge_history, keep_reading
 from agent.errors import AgentError, KeyUnreadable, SourceEmpty, StoreUntrusted

@@ -1,0 +1,406 @@
+"""A virtual docking station with cameras on USB.
+
+QEMU stands in for the dock's computer. A plugged card image is a USB disk to its kernel, with udev events, drivers and
+I/O errors as they are. Everything listens on loopback or on sockets in the lab's own directory.
+
+    with Lab(installed_dock()) as lab:                       # up in seconds, killed at the end, whatever happens
+        card = lab.plug(image, slot=3, serial="CAM0001")     # lab.run(f"ls {card.disk}"): …-usb-0:3:1.0-…
+        lab.throttle(card, bytes_per_second=2_000_000)
+        lab.bad_sectors(card, [2048])                        # these now end in EIO
+        lab.run("systemctl is-active custodock-agent").out
+        lab.unplug(card)
+        lab.put(host_folder, "/root/folder"); lab.get("/root/folder", host_folder)
+        port = lab.forward_port(8180)                        # the guest's port, on the host's 127.0.0.1
+        lab.power_cut(lose_unflushed=True); lab.boot()       # a real boot on the same disks
+
+Disks   /dev/vda  root, an overlay that is thrown away; a power cut loses the page cache only
+        /dev/vdb  the station's state and vault (/var/lib/custodock); a power cut can lose unflushed writes too
+Network eth0 10.0.2.15: ssh and forwarded ports.  eth1 10.0.3.15: the uplink; 10.0.3.2 is the host's loopback
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.vm.image import LabError, build_image, run
+from tests.vm.ptp_camera import PtpCamera
+from tests.vm.qmp import Qmp
+from tests.vm.writelog import Cut, drop_unflushed
+
+SLOTS = range(1, 9)
+MEMORY_MIB = 1024
+DATA_BYTES = 2 << 30
+BOOT_SECONDS = 300.0
+_PR_SET_PDEATHSIG = 1
+_KERNEL_LINE = (
+    "root=/dev/vda rootfstype=ext4 rw console=ttyS0 quiet net.ifnames=0 systemd.show_status=0 mitigations=off "
+    "module_blacklist=ahci,kvm_amd,kvm_intel,iTCO_wdt"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command in the dock answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A dock at rest: root.qcow2, data.img and the memory of the running machine."""
+
+    directory: Path
+
+
+@dataclass(eq=False, slots=True)
+class Plugged:
+    """Something in a slot. `path`: its ID_PATH; `disk`: its device link, for storage."""
+
+    name: str
+    path: str
+    storage: bool
+    nodes: list[str] = field(default_factory=list)
+
+    @property
+    def disk(self) -> str:
+        """The whole disk, as udev links it; partitions add `-part1`."""
+        return f"/dev/disk/by-path/{self.path}"
+
+
+class Lab:
+    """One dock. It belongs to the thread that boots it: QEMU is killed when that thread ends."""
+
+    def __init__(self, snapshot: Snapshot | None = None) -> None:
+        """The first boot resumes `snapshot`; without one it is a real boot of the bare image."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="dock.")  # short: paths of sockets have 108 bytes
+        self.directory = Path(self._temporary.name)
+        self._image = build_image()
+        self._snapshot = snapshot
+        self._process: subprocess.Popen[bytes] | None = None
+        self._qmp: Qmp | None = None
+        self._ports: dict[int, int] = {}
+        self._plugged: dict[str, Plugged] = {}
+
+    def __enter__(self) -> Lab:
+        try:
+            self.boot()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the machine and forget its disks."""
+        self.power_cut()
+        self._temporary.cleanup()
+
+    # --- power ------------------------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Switch on and wait for the shell. Raises LabError when it does not come."""
+        assert self._process is None, "it is on"
+        resumed = self._prepare_disks()
+        log = self.directory / "qemu.log"
+        argv = machine(self._image, self.directory)
+        if resumed is not None:
+            argv += ["-incoming", f"exec:cat {shlex.quote(str(resumed.directory / 'ram'))}"]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 (only async-signal-safe work)
+            )  # fmt: skip
+        self._qmp = self._monitor()
+        self._ports, self._plugged = {}, {}
+        self.forward_port(22)
+        if resumed is not None:
+            while self.qmp.call("query-status")["status"] == "inmigrate":
+                time.sleep(0.05)
+            self.qmp.call("cont")
+        self._wait_for_shell()
+        if resumed is not None:  # its clock stood still
+            self.run(f"date --set=@{time.time():.2f}")
+
+    def power_cut(self, *, lose_unflushed: bool = False, keep: float = 0.0, seed: int = 0) -> Cut | None:
+        """Pull the plug: the page cache is lost, and with `lose_unflushed` what /dev/vdb had not been told to flush.
+
+        `keep`: the share of those unflushed writes that survive, each on its own.
+        """
+        if self._process is None:
+            return None
+        self._process.kill()
+        self._process.wait()
+        if self._qmp is not None:
+            self._qmp.close()
+        self._process = self._qmp = None
+        if not lose_unflushed:
+            return None
+        (self.directory / "data.base").replace(self.directory / "data.img")
+        return drop_unflushed(self.directory / "data.img", self.directory / "data.log", keep, seed)
+
+    def save(self, target: Path) -> None:
+        """Make `target` a snapshot of the running machine, which ends here."""
+        self.run("sync; echo 3 > /proc/sys/vm/drop_caches")
+        self._hang_up()
+        time.sleep(0.5)  # the dock ends its side of the connection
+        self.qmp.call("migrate-set-parameters", max_bandwidth=1 << 40)
+        self.qmp.call("stop")
+        self.qmp.call("migrate", uri=f"exec:cat > {shlex.quote(str(self.directory / 'ram'))}")
+        while (status := self.qmp.call("query-migrate")["status"]) != "completed":
+            if status == "failed":
+                raise LabError("the snapshot failed")
+            time.sleep(0.1)
+        self.power_cut()
+        for name in ("root.qcow2", "data.img", "ram"):
+            _copy_sparse(self.directory / name, target / name)
+
+    def _prepare_disks(self) -> Snapshot | None:
+        """The disks before this boot; the snapshot to resume when it is the first."""
+        root, data = self.directory / "root.qcow2", self.directory / "data.img"
+        resumed = None
+        if not root.exists():
+            resumed = self._snapshot
+            below = resumed.directory / "root.qcow2" if resumed else self._image / "root.img"
+            kind = "qcow2" if resumed else "raw"
+            run("qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", below, root)
+            if resumed:
+                _copy_sparse(resumed.directory / "data.img", data)
+            else:
+                data.touch()
+                os.truncate(data, DATA_BYTES)
+                run("mkfs.ext4", "-q", "-F", "-L", "dockdata", data)
+        # the data disk at boot, and a log of every write since: what power_cut() needs
+        _copy_sparse(data, self.directory / "data.base")
+        (self.directory / "data.log").write_bytes(b"")
+        (self.directory / "qmp").unlink(missing_ok=True)
+        return resumed
+
+    @property
+    def qmp(self) -> Qmp:
+        """QEMU's monitor, for what this class does not offer."""
+        assert self._qmp is not None, "it is off"
+        return self._qmp
+
+    def _monitor(self) -> Qmp:
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError):
+                return Qmp(self.directory / "qmp")
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"QEMU did not start:\n{_tail(self.directory / 'qemu.log')}")
+            time.sleep(0.05)
+
+    # --- its shell and network ----------------------------------------------------------------------------------------
+
+    def run(self, command: str, *, check: bool = True, timeout: float = 120, stdin: bytes = b"") -> Said:
+        """Run a shell command as root. Raises LabError when it fails, unless `check` is off."""
+        done = subprocess.run([*self._ssh(), command], input=stdin, capture_output=True, timeout=timeout, check=False)
+        said = Said(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        if check and said.code != 0:
+            raise LabError(f"{command!r} ended with {said.code}:\n{said.out[-3000:]}{said.err[-3000:]}")
+        return said
+
+    def spawn(self, command: str) -> subprocess.Popen[str]:
+        """Start a command and leave it running; its output, both streams, is `.stdout`."""
+        return subprocess.Popen(
+            [*self._ssh(), command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy the content of a host folder, or one file, into a folder of the dock."""
+        what = ["-C", str(source), "."] if source.is_dir() else ["-C", str(source.parent), source.name]
+        packed = subprocess.run(["tar", "--owner=0", "--group=0", "-cf", "-", *what], capture_output=True, check=True)
+        folder = shlex.quote(target)
+        self.run(f"mkdir -p {folder} && tar -C {folder} -xf -", stdin=packed.stdout, timeout=300)
+
+    def get(self, source: str, target: Path) -> None:
+        """Copy a file or folder of the dock into a host folder."""
+        target.mkdir(parents=True, exist_ok=True)
+        folder, name = source.rsplit("/", 1)
+        command = [*self._ssh(), f"tar -C {shlex.quote(folder or '/')} -cf - {shlex.quote(name)}"]
+        packed = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        subprocess.run(["tar", "-C", str(target), "-xf", "-"], input=packed.stdout, check=True)
+
+    def forward_port(self, port: int) -> int:
+        """The port of the host's 127.0.0.1 that leads to this TCP port of the dock."""
+        if port not in self._ports:
+            self.qmp.human(f"hostfwd_add control tcp:127.0.0.1:0-:{port}")
+            lines = self.qmp.human("info usernet")
+            found = re.findall(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", lines)
+            self._ports = {int(guest): int(host) for host, guest in found}
+        return self._ports[port]
+
+    def uplink(self, up: bool) -> None:
+        """Plug in or pull the cable of eth1; shell and forwarded ports stay."""
+        self.qmp.call("set_link", name="uplink", up=up)
+
+    def _ssh(self) -> list[str]:
+        options = {
+            "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "BatchMode": "yes",
+            "ControlMaster": "auto", "ControlPersist": "60", "ControlPath": f"{self.directory}/ssh",
+        }  # fmt: skip
+        words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        key, port = str(self._image / "id_ed25519"), str(self._ports[22])
+        return ["ssh", "-q", "-F", "none", "-i", key, "-p", port, *words, "root@127.0.0.1"]
+
+    def _hang_up(self) -> None:
+        subprocess.run([*self._ssh(), "-O", "exit"], capture_output=True, check=False)
+
+    def _wait_for_shell(self) -> None:
+        deadline = time.monotonic() + BOOT_SECONDS
+        self._hang_up()
+        while True:
+            # a banner means that sshd is up; only then is a handshake worth its time
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._ports[22]), 2) as probe:
+                probe.settimeout(5)
+                if probe.recv(4) == b"SSH-" and self.run("true", check=False, timeout=60).code == 0:
+                    return
+            assert self._process is not None
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"the dock did not come up:\n{_tail(self.directory / 'console.log')}")
+            time.sleep(0.1)
+
+    # --- its slots ----------------------------------------------------------------------------------------------------
+
+    def plug(
+        self, image: Path, slot: int, *, serial: str = "CAM0001", read_only: bool = False, wait: bool = True
+    ) -> Plugged:
+        """Put a card into a slot. `read_only`: its write protection is on. Returns when udev has dealt with it.
+
+        Identity is 46f4:0001 with this serial; the slot decides the ID_PATH.
+        """
+        name = self._claim(slot)
+        card = Plugged(name, f"pci-0000:00:10.0-usb-0:{slot}:1.0-scsi-0:0:0:0", storage=True)
+        call = self.qmp.call
+        call("object-add", qom_type="throttle-group", id=f"{name}.limit", limits={"bps-total": 0})
+        file = {"driver": "file", "filename": str(image.resolve())}
+        call("blockdev-add", **file, node_name=f"{name}.file", read_only=read_only)
+        limit = {"driver": "throttle", "throttle-group": f"{name}.limit", "read-only": read_only}
+        call("blockdev-add", **limit, node_name=f"{name}.top", file=f"{name}.file")
+        card.nodes += [f"{name}.file", f"{name}.top"]
+        call("device_add", driver="usb-storage", id=name, bus="xhci.0", port=str(slot), serial=serial,
+             drive=f"{name}.top", removable=True)  # fmt: skip
+        self._plugged[name] = card
+        if wait:
+            self.run(f"for i in $(seq 300); do [ -e {card.disk} ] && udevadm settle && exit; sleep .1; done; exit 1")
+        return card
+
+    def plug_camera(self, camera: PtpCamera, slot: int) -> Plugged:
+        """Put a PTP camera into a slot."""
+        name = self._claim(slot)
+        address = self.directory / f"{name}.redir"
+        address.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(address))
+            server.listen(1)
+            where = {"type": "unix", "data": {"path": str(address)}}
+            backend = {"type": "socket", "data": {"server": False, "addr": where}}
+            self.qmp.call("chardev-add", id=f"{name}.redir", backend=backend)
+            camera.serve(server.accept()[0])
+        self.qmp.call("device_add", driver="usb-redir", id=name, bus="xhci.0", port=str(slot), chardev=f"{name}.redir")
+        self._plugged[name] = plugged = Plugged(name, f"pci-0000:00:10.0-usb-0:{slot}", storage=False)
+        return plugged
+
+    def unplug(self, plugged: Plugged) -> None:
+        """Pull it out, whatever the dock is doing with it."""
+        del self._plugged[plugged.name]
+        self.qmp.call("device_del", id=plugged.name)
+        self.qmp.wait("DEVICE_DELETED", plugged.name)
+        for node in reversed(plugged.nodes):
+            self.qmp.call("blockdev-del", node_name=node)
+        if plugged.storage:
+            self.qmp.call("object-del", id=f"{plugged.name}.limit")
+
+    def unplug_all(self) -> None:
+        """Empty every slot."""
+        for plugged in [*self._plugged.values()]:
+            self.unplug(plugged)
+
+    def throttle(self, card: Plugged, *, bytes_per_second: int) -> None:
+        """Limit a card's speed from now on, both directions together; 0 lifts the limit."""
+        limits = {"bps-total": bytes_per_second}
+        self.qmp.call("qom-set", path=f"/objects/{card.name}.limit", property="limits", value=limits)
+
+    def bad_sectors(self, card: Plugged, sectors: Iterable[int], *, operation: str = "read") -> None:
+        """From now on these 512-byte sectors end in EIO (`operation`: "read" or "write"), once for each card.
+
+        What the dock has cached it does not ask for again: plug with wait=False, or read past the cache.
+        """
+        read_only = bool(self._node(f"{card.name}.file")["ro"])
+        rules: list[dict[str, Any]] = [
+            {"event": "none", "iotype": operation, "errno": 5, "sector": sector, "once": False} for sector in sectors
+        ]
+        node = f"{card.name}.bad"
+        self.qmp.call("blockdev-add", driver="blkdebug", node_name=node, image=f"{card.name}.file",
+                      read_only=read_only, inject_error=rules)  # fmt: skip
+        top = {"driver": "throttle", "node-name": f"{card.name}.top", "throttle-group": f"{card.name}.limit",
+               "read-only": read_only, "file": node}  # fmt: skip
+        self.qmp.call("blockdev-reopen", options=[top])
+        card.nodes.insert(1, node)
+
+    def _node(self, name: str) -> dict[str, Any]:
+        nodes: list[dict[str, Any]] = self.qmp.call("query-named-block-nodes", flat=True)
+        return next(node for node in nodes if node["node-name"] == name)
+
+    def _claim(self, slot: int) -> str:
+        name = f"slot{slot}"
+        assert slot in SLOTS, f"there is no slot {slot}"
+        assert name not in self._plugged, f"slot {slot} is taken"
+        return name
+
+
+def machine(image: Path, directory: Path) -> list[str]:
+    """QEMU's command line. It emulates in software: not every CI has KVM, and a test must not depend on it."""
+    words = f"""
+        qemu-system-x86_64 -nodefaults -no-user-config -display none -machine q35,smm=off -m {MEMORY_MIB} -smp 2
+        -accel tcg,thread=multi,tb-size=512 -cpu max,la57=off -rtc base=utc
+        -kernel {image}/vmlinuz -initrd {image}/initrd.img
+        -qmp unix:{directory}/qmp,server=on,wait=off
+        -chardev file,id=console,path={directory}/console.log,append=on -serial chardev:console
+        -netdev user,id=control,net=10.0.2.0/24,restrict=on
+        -device virtio-net-pci,netdev=control,mac=52:54:00:00:00:02,romfile=
+        -netdev user,id=outside,net=10.0.3.0/24
+        -device virtio-net-pci,id=uplink,netdev=outside,mac=52:54:00:00:00:03,romfile=
+        -drive if=none,id=root,file={directory}/root.qcow2,cache=writeback,discard=unmap
+        -device virtio-blk-pci,drive=root
+        -blockdev file,node-name=data-img,filename={directory}/data.img
+        -blockdev file,node-name=data-log,filename={directory}/data.log
+        -blockdev blklogwrites,node-name=data,file=data-img,log=data-log
+        -device virtio-blk-pci,drive=data,serial=dockdata
+        -device qemu-xhci,id=xhci,addr=10,p2=8,p3=8
+    """.split()
+    return [*words, "-append", _KERNEL_LINE]
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _copy_sparse(source: Path, target: Path) -> None:
+    run("cp", "--sparse=always", "--reflink=auto", source, target)
+
+
+def _tail(log: Path) -> str:
+    return log.read_text("utf-8", "replace")[-2000:] if log.exists() else "(no log)"

@@ -1,0 +1,153 @@
+"""The virtual dock itself: what the other tests rely on is so, each with a control that would show if it were not."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.vm.conftest import CardBox
+from tests.vm.lab import Lab
+from tests.vm.ptp_camera import PtpCamera
+from tests.vm.writelog import drop_unflushed
+
+MARK = 1536 << 20
+
+
+def put_mark(dock: Lab, letter: str, flush: str) -> None:
+    """One MiB past the page cache to /dev/vdb, with or without a flush after it."""
+    source = f"head -c 1M /dev/zero | tr '\\0' {letter}"
+    dock.run(f"{source} | dd of=/dev/vdb bs=1M seek={MARK >> 20} oflag=direct iflag=fullblock conv={flush}notrunc")
+
+
+def mark(disk: Path) -> bytes:
+    with disk.open("rb") as file:
+        file.seek(MARK)
+        return file.read(1)
+
+
+def test_a_power_cut_loses_what_was_not_flushed_and_nothing_else(bare_dock: Lab) -> None:
+    bare_dock.run("umount /var/lib/custodock")
+    put_mark(bare_dock, "A", "fsync,")
+    put_mark(bare_dock, "B", "")
+    bare_dock.power_cut()
+    disk, base, log = (bare_dock.directory / name for name in ("data.img", "data.base", "data.log"))
+    assert mark(disk) == b"B", "without the log's help nothing is lost: the control"
+    kept = shutil.copyfile(base, bare_dock.directory / "kept.img")
+    drop_unflushed(kept, log, keep=1.0, seed=0)
+    assert mark(kept) == b"B"
+    cut = drop_unflushed(base, log, keep=0.0, seed=0)
+    assert mark(base) == b"A"
+    assert cut.lost >= 1
+
+
+@pytest.mark.slow_vm
+def test_after_a_power_cut_the_dock_boots_on_what_is_left(own_dock: Lab) -> None:
+    own_dock.run("cd /var/lib/custodock && echo kept > flushed && sync flushed && echo lost > cached")
+    cut = own_dock.power_cut(lose_unflushed=True)
+    assert cut is not None
+    own_dock.boot()
+    assert own_dock.run("cd /var/lib/custodock && cat flushed").out == "kept\n"
+    assert own_dock.run("cat /var/lib/custodock/cached", check=False).out == ""
+    own_dock.run(
+        "for i in $(seq 120); do systemctl is-active custodock-agent && exit; sleep 1; done; exit 1", timeout=200
+    )
+
+
+def test_speed_and_errors_are_as_set(dock: Lab, cards: CardBox) -> None:
+    card = dock.plug(cards.card("vfat", "mbr").image, slot=1, serial="BAD0001")
+
+    def read(sector: int, count: int) -> int:
+        return dock.run(
+            f"dd if={card.disk} of=/dev/null bs=512 skip={sector} count={count} iflag=direct", check=False
+        ).code
+
+    assert read(40_000, 8) == 0
+    dock.bad_sectors(card, [40_002])
+    assert read(40_000, 2) == 0
+    assert read(40_002, 1) != 0
+    assert read(40_003, 5) == 0
+    megabyte = f"dd if={card.disk} of=/dev/null bs=64K count=32 iflag=direct"
+    dock.throttle(card, bytes_per_second=500_000)
+    dock.run(megabyte)  # the limit lets a burst of a second pass
+    slow = timed(dock, megabyte)
+    dock.throttle(card, bytes_per_second=0)
+    assert slow > 2_097_152 / 500_000 * 0.8
+    assert timed(dock, megabyte) < slow / 2
+
+
+def timed(dock: Lab, command: str) -> float:
+    started = time.monotonic()
+    dock.run(command)
+    return time.monotonic() - started
+
+
+def test_a_slot_has_its_path_and_a_pulled_card_is_gone(dock: Lab, cards: CardBox) -> None:
+    image = cards.card("ext4", "none").image
+    first, second = (
+        dock.plug(image, slot=2, serial="SAME"),
+        dock.plug(cards.card("vfat", "mbr").image, slot=7, serial="SAME"),
+    )
+    paths = [dock.run(f"udevadm info --query=property --name={card.disk}").out for card in (first, second)]
+    assert ["ID_PATH=" + card.path in text.splitlines() for card, text in zip((first, second), paths, strict=True)] == [
+        True,
+        True,
+    ]
+    dock.unplug(second)
+    dock.run(f"for i in $(seq 100); do [ -e {second.disk} ] || exit 0; sleep .1; done; exit 1")
+    dock.run(f"test -e {first.disk}")
+
+
+def test_a_write_protected_card_says_so(dock: Lab, cards: CardBox) -> None:
+    card = dock.plug(cards.card("ext4", "none").image, slot=4, read_only=True)
+    assert dock.run(f"cat /sys/class/block/$(basename $(readlink -f {card.disk}))/ro").out.strip() == "1"
+
+
+def test_a_camera_speaks_ptp_to_the_agents_user_alone(dock: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "DCIM" / "100GOPRO"
+    folder.mkdir(parents=True)
+    clip = bytes(range(256)) * 2000
+    (folder / "GX010001.MP4").write_bytes(clip)
+    camera = PtpCamera(tmp_path, names=("GoPro", "HERO12", "C350132"), battery=83)
+    plugged = dock.plug_camera(camera, slot=4)
+    dock.run("for i in $(seq 100); do grep -q 2672 /sys/bus/usb/devices/*/idVendor && exit; sleep .1; done; exit 1")
+    facts = dock.run(
+        "udevadm settle; udevadm info --query=property $(dirname $(grep -l 2672 /sys/bus/usb/devices/*/idVendor))"
+    )
+    properties = dict(line.split("=", 1) for line in facts.out.splitlines())
+    assert properties["ID_PATH"] == plugged.path
+    assert properties["ID_SERIAL_SHORT"] == "C350132"
+    assert not properties.keys() & {"ID_GPHOTO2", "ID_MTP_DEVICE", "ID_MEDIA_PLAYER"}
+    assert properties["ID_MM_DEVICE_IGNORE"] == "1"
+    assert dock.run(f"stat -c '%G %a' {properties['DEVNAME']}").out.strip() == "custodock 660"
+    gphoto = "cd /tmp && runuser -u {user} -- env HOME=/tmp LC_ALL=C.UTF-8 gphoto2 "
+    level = dock.run(gphoto.format(user="custodock") + "--get-config batterylevel").out
+    assert "Current: 83%" in level
+    dock.run(gphoto.format(user="custodock") + "--get-all-files --force-overwrite", timeout=300)
+    dock.get("/tmp/GX010001.MP4", tmp_path / "got")
+    assert (tmp_path / "got" / "GX010001.MP4").read_bytes() == clip
+    assert dock.run(gphoto.format(user="nobody") + "--get-config batterylevel", check=False).code != 0
+    camera.fail_after(100_000)
+    failed = dock.run(gphoto.format(user="custodock") + "--get-all-files --force-overwrite", check=False, timeout=300)
+    assert "rror" in failed.out + failed.err
+
+
+def test_ports_lead_in_and_the_uplink_can_be_pulled(dock: Lab) -> None:
+    server = dock.spawn("cd /etc && exec timeout 100 python3 -m http.server 8180")
+    try:
+        import urllib.request  # noqa: PLC0415
+
+        dock.run("for i in $(seq 300); do ss -ltn | grep -q :8180 && exit; sleep .1; done; exit 1")
+        port = dock.forward_port(8180)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/hostname", timeout=30) as reply:
+            assert reply.read() == b"dock\n"
+    finally:
+        server.kill()
+        server.wait()
+    dock.uplink(False)
+    try:
+        carrier = "for i in $(seq 50); do [ $(cat /sys/class/net/eth1/carrier) = {} ] && exit; sleep .1; done; exit 1"
+        dock.run(carrier.format(0))
+    finally:
+        dock.uplink(True)
+    dock.run(carrier.format(1))
