@@ -149,11 +149,11 @@ class Stay:
             gone.cancel()
 
     async def _state_docked(self) -> None:
-        seen = self._camera()
-        self._seen, officer = await self._dock.store.call(
-            _docked, self._dock.station, self._bay.name, self._device, seen
+        seen, officer = await self._dock.store.call(
+            _docked, self._dock.station, self._bay.name, self._device, self._camera()
         )
-        self._show("recognising", camera=seen.camera, officer=None, disputed=self._seen.dispute is not None)
+        self._seen = seen
+        self._show("recognising", camera=seen.camera, officer=None, disputed=seen.dispute is not None)
         await self._keep_reading(Moment.ARRIVED)
         log.info("camera_docked bay=%s camera=%s profile=%s", self._bay.name, seen.camera, seen.profile.name)
         if officer:

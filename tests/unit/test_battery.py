@@ -1,6 +1,9 @@
 """Batteries that no longer hold, and the bounded history that shows it."""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -136,9 +139,7 @@ def test_the_history_is_bounded_and_looks_never_push_out_duties(store: Store) ->
 
 def test_a_store_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
     path = tmp_path / "station.db"
-    store = Store(path)
-    for statement in ("DROP TABLE charge_reading", "DROP TABLE vault_day", "DROP INDEX docking_started",
-                      "PRAGMA user_version = 1"):  # fmt: skip
-        store.execute(statement)
-    store.close()
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(resources.files("agent").joinpath("sql", "001_store.sql").read_text("utf-8"))
+        old.execute("PRAGMA user_version = 1")
     assert charge_history(Store(path), "CAM") == []
