@@ -83,7 +83,7 @@ def test_levels_are_rounded_down_and_kept_on_their_scale(
     assert level.origin is (Origin.UNKNOWN if percent is None else Origin.REPORTED)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 255), st.integers(0, 255), st.integers(0, 255))
 def test_a_level_never_claims_more_than_was_read(value: int, lowest: int, highest: int) -> None:
     percent = ptp_level(value, NOW, lowest=lowest, highest=highest).percent
@@ -128,7 +128,7 @@ def test_rules_that_can_find_nothing(rule: dict[str, Any]) -> None:
         StatusRule(**rule)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([StatusRule(pattern=r"(\d+)"), StatusRule(key="b")]))
 def test_hostile_status_files_never_raise(raw: bytes, rule: StatusRule) -> None:
     percent = status_file_level(raw, rule, NOW).percent
@@ -200,7 +200,7 @@ def test_thresholds_belong_to_the_bay() -> None:
     assert judge_current(window(1600, 1600, 1600), BayThresholds(over_ma=1500)).state is ChargeState.FAULT
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 300), st.integers(-5000, 5000), st.none() | st.integers(0, 6000))))
 def test_any_window_has_an_answer_and_full_is_earned(steps: list[tuple[float, int, int | None]]) -> None:
     seconds, samples = 0.0, []
