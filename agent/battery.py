@@ -17,6 +17,7 @@ from statistics import median
 from agent.charge import ChargeState, Origin, Reading
 
 FULL_PERCENT = 95
+CHARGE_HOURS_MAX = 24  # longer is no charge: rows in between were dropped, or it could not get full
 
 
 class Moment(StrEnum):
@@ -107,9 +108,9 @@ def charges(history: Sequence[Kept]) -> Iterator[Charge]:
             start = kept
         elif start is not None and _full(kept.reading):
             level = _reported(start.reading)
-            minutes = _hours(start.reading.at, kept.reading.at) * 60
-            if level is not None and level < FULL_PERCENT and minutes > 0:
-                yield Charge(level, minutes, kept.charged_mah)
+            hours = _hours(start.reading.at, kept.reading.at)
+            if level is not None and level < FULL_PERCENT and 0 < hours <= CHARGE_HOURS_MAX:
+                yield Charge(level, hours * 60, kept.charged_mah)
             start = None
 
 

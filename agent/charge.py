@@ -117,6 +117,17 @@ class StatusRule:
     key: str | None = None  # path in a JSON object, parts joined by "."
     highest: int = 100  # the level that means full
 
+    def __post_init__(self) -> None:
+        """Raises ValueError when the rule can find nothing."""
+        if (self.pattern is None) == (self.key is None) or self.highest < 1:
+            raise ValueError("a status rule has either pattern or key, and a highest level above 0")
+        try:
+            groups = re.compile(self.pattern).groups if self.pattern is not None else 1
+        except re.error as error:
+            raise ValueError(f"pattern of a status rule: {error}") from error
+        if not groups:
+            raise ValueError("the pattern of a status rule needs a group for the level")
+
 
 def status_file_level(raw: bytes, rule: StatusRule, at: datetime) -> Reading:
     """The level that a camera wrote into a file of its card. `at` is when it wrote it, if known: it may be hours old.
@@ -146,7 +157,7 @@ def _text(raw: bytes) -> str:
 
 def _by_pattern(text: str, pattern: str) -> str | None:
     match = re.search(pattern, text)
-    if match is None or match.re.groups == 0:
+    if match is None:
         return None
     return match["percent"] if "percent" in match.re.groupindex else match[1]
 
@@ -183,7 +194,8 @@ class BayThresholds:
         150  # at most this, over `full_seconds`: charging has ended. Above what the camera draws to be a disk
     )
     full_seconds: float = 120
-    taper_share: float = 0.7  # of this docking's peak; below it and falling: the charger's constant-voltage phase
+    taper_share: float = 0.7  # of this docking's peak; below it and falling: the charger's constant-voltage phase …
+    taper_fall: float = 0.01  # … by this share from the older half of the window to the newer; less is noise
     over_ma: int = 2600  # above it twice in a row: fault; an inrush lasts one sample
     sag_mv: int = 4400  # USB 2.0, 7.2.2: at least 4.40 V at a port under load
     window_seconds: float = 5  # less than this tells no more than a fault
@@ -222,7 +234,7 @@ def judge_current(
         return _no_load(now_ma, bay, charged=peak > bay.full_ma, present=present)
     if _held_below(samples, bay.full_ma, bay.full_seconds):
         return Judgement(ChargeState.FULL, f"{now_ma} mA for {bay.full_seconds:g} s")
-    if now_ma <= bay.full_ma or (now_ma <= bay.taper_share * peak and _falling(samples)):
+    if now_ma <= bay.full_ma or (now_ma <= bay.taper_share * peak and _falling(samples, bay.taper_fall)):
         return Judgement(ChargeState.TAPERING, f"{now_ma} mA, peak {peak} mA")
     return Judgement(ChargeState.CHARGING, f"{now_ma} mA")
 
@@ -274,6 +286,7 @@ def _held_below(samples: Sequence[Sample], limit_ma: int, seconds: float) -> boo
     return False
 
 
-def _falling(samples: Sequence[Sample]) -> bool:
+def _falling(samples: Sequence[Sample], share: float) -> bool:
     half = len(samples) // 2
-    return median(s.milliamps for s in samples[half:]) < median(s.milliamps for s in samples[:half])
+    older, newer = (median(s.milliamps for s in part) for part in (samples[:half], samples[half:]))
+    return newer <= older * (1 - share)

@@ -8,21 +8,23 @@ from agent.battery import Kept, Moment
 from agent.charge import ChargeState, Origin, Reading
 from agent.store import Store
 
-# Comings and goings are what a battery is judged by, so looks in between never push them out. 200 rows a camera.
-KEEP = {Moment.ARRIVED: 60, Moment.LEFT: 60, Moment.SEEN: 80}
+# At most 200 rows a camera. A battery ages over years, so what it could when it was new is never dropped; comings and
+# goings are what it is judged by, so looks in between never push them out.
+FIRST_ROWS = 80  # about eight dockings
+NEWEST_ROWS = 40  # of each moment
 
 
 def keep_reading(store: Store, camera: str, kept: Kept) -> bool:
     """Append to the camera's history, inside the caller's transaction; False when it says nothing new.
 
-    A look in between is kept when state or percentage changed since the one before, so it may be called every minute.
+    A look in between is kept when the state, or the tens of the percentage, changed, so it may be called every minute.
     """
     reading = kept.reading
     if kept.moment is Moment.SEEN:
         last = store.execute(
-            "SELECT percent, state FROM charge_reading WHERE camera = ? ORDER BY n DESC LIMIT 1", (camera,)
+            "SELECT state, percent / 10 FROM charge_reading WHERE camera = ? ORDER BY n DESC LIMIT 1", (camera,)
         ).fetchone()
-        if last == (reading.percent, reading.state):
+        if last == (reading.state, None if reading.percent is None else reading.percent // 10):
             return False
     store.execute(
         "INSERT INTO charge_reading (camera, moment, at, percent, state, origin, source, detail, charged_mah) "
@@ -32,8 +34,9 @@ def keep_reading(store: Store, camera: str, kept: Kept) -> bool:
     )  # fmt: skip
     store.execute(
         "DELETE FROM charge_reading WHERE camera = ? AND moment = ? AND n <= (SELECT n FROM charge_reading "
-        "WHERE camera = ? AND moment = ? ORDER BY n DESC LIMIT 1 OFFSET ?)",
-        (camera, kept.moment, camera, kept.moment, KEEP[kept.moment]),
+        "WHERE camera = ? AND moment = ? ORDER BY n DESC LIMIT 1 OFFSET ?) AND n NOT IN "
+        "(SELECT n FROM charge_reading WHERE camera = ? ORDER BY n LIMIT ?)",
+        (camera, kept.moment, camera, kept.moment, NEWEST_ROWS, camera, FIRST_ROWS),
     )
     return True
 

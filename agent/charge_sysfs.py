@@ -1,7 +1,8 @@
 """What the kernel knows of a camera's charge: its power_supply class, and the current sensor of a bay (hwmon).
 
 Every function takes the root of sysfs, so that a copied tree answers as the machine does. A file that is missing,
-unreadable or nonsense is no error here: the reading is then unknown, with the reason.
+unreadable or nonsense is no error here: the reading is then unknown, with the reason. The kernel may ask the device
+while a file is read (USB: up to 5 s), so the event loop calls these in a thread.
 """
 
 from __future__ import annotations

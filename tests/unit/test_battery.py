@@ -10,7 +10,7 @@ import pytest
 
 from agent.battery import Kept, Moment, battery_finding, charges, duties
 from agent.charge import ChargeState, Origin, Reading
-from agent.charge_history import KEEP, charge_history, keep_reading
+from agent.charge_history import FIRST_ROWS, NEWEST_ROWS, charge_history, keep_reading
 from agent.store import Store
 
 START = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
@@ -115,26 +115,48 @@ def test_the_history_comes_back_as_it_was_kept(store: Store) -> None:
 def test_a_look_that_says_nothing_new_is_not_kept(store: Store) -> None:
     with store.begin():
         assert keep_reading(store, "CAM", kept(Moment.ARRIVED, 0, 50))
-        assert not keep_reading(store, "CAM", kept(Moment.SEEN, 0.1, 50))
-        assert keep_reading(store, "CAM", kept(Moment.SEEN, 0.2, 51))
-        assert keep_reading(store, "CAM", kept(Moment.LEFT, 0.3, 51))
-    assert len(charge_history(store, "CAM")) == 3
+        assert not keep_reading(store, "CAM", kept(Moment.SEEN, 0.1, 59))
+        assert keep_reading(store, "CAM", kept(Moment.SEEN, 0.2, 60))
+        assert keep_reading(store, "CAM", kept(Moment.SEEN, 0.3, 60, ChargeState.DISCHARGING))
+        assert keep_reading(store, "CAM", kept(Moment.SEEN, 0.3, None, ChargeState.DISCHARGING))
+        assert not keep_reading(store, "CAM", kept(Moment.SEEN, 0.3, None, ChargeState.DISCHARGING))
+        assert keep_reading(store, "CAM", kept(Moment.LEFT, 0.4, None, ChargeState.DISCHARGING))
+    assert len(charge_history(store, "CAM")) == 5
 
 
-def test_the_history_is_bounded_and_looks_never_push_out_duties(store: Store) -> None:
+def dockings(store: Store, first: int, number: int, minutes: float) -> None:
+    """So many days, each: arrived with 20 %, full after `minutes`, left."""
+    with store.begin():
+        for day in range(first, first + number):
+            for one in [*charge(day, minutes), kept(Moment.LEFT, day * 24 + 12, 100)]:
+                keep_reading(store, "CAM", one)
+
+
+def test_the_history_is_bounded_and_keeps_the_first_and_the_newest(store: Store) -> None:
     with store.begin():
         keep_reading(store, "OTHER", kept(Moment.ARRIVED, 0, 1))
-        for n in range(70):
-            keep_reading(store, "CAM", kept(Moment.LEFT, n * 24, 100))
-            keep_reading(store, "CAM", kept(Moment.ARRIVED, n * 24 + 1, n))
-            for look in range(3):
-                keep_reading(store, "CAM", kept(Moment.SEEN, n * 24 + 2, 90 + look))
+    dockings(store, 0, 65, 120)
     history = charge_history(store, "CAM")
-    numbers = {moment: sum(k.moment is moment for k in history) for moment in Moment}
-    assert numbers == KEEP
-    assert len(history) == 200
-    assert history[-4].reading.percent == 69  # the newest stay
+    days = sorted({(one.reading.at - START).days for one in history})
+    assert len(history) == FIRST_ROWS + 3 * NEWEST_ROWS == 200
+    assert days[:20] == list(range(20))  # four rows a docking
+    assert days[-20:] == list(range(45, 65))
     assert len(charge_history(store, "OTHER")) == 1
+
+
+def test_a_battery_that_ages_slowly_is_found_by_what_it_once_took(store: Store) -> None:
+    for month in range(7):
+        dockings(store, month * 10, 10, 120 - 10 * month)
+    weak = battery_finding(charge_history(store, "CAM"))
+    assert weak is not None
+    assert "50 %" in weak.zh or "50%" in weak.zh
+
+
+def test_a_camera_that_flaps_cannot_fill_the_store(store: Store) -> None:
+    with store.begin():
+        for n in range(300):
+            keep_reading(store, "CAM", kept(Moment.SEEN, n / 60, n % 2 * 50))
+    assert len(charge_history(store, "CAM")) == FIRST_ROWS + NEWEST_ROWS
 
 
 def test_a_store_of_the_first_version_is_brought_up(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -82,7 +83,7 @@ def test_levels_are_rounded_down_and_kept_on_their_scale(
     assert level.origin is (Origin.UNKNOWN if percent is None else Origin.REPORTED)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 255), st.integers(0, 255), st.integers(0, 255))
 def test_a_level_never_claims_more_than_was_read(value: int, lowest: int, highest: int) -> None:
     percent = ptp_level(value, NOW, lowest=lowest, highest=highest).percent
@@ -108,7 +109,7 @@ def test_ptp_zero_may_mean_powered_from_outside() -> None:
         (b'{"battery": 101}', StatusRule(key="battery"), None),
         (b'{"battery": [63]}', StatusRule(key="battery.0"), None),
         (b"[" * 60000, StatusRule(key="battery"), None),
-        (b"BAT=63", StatusRule(pattern=r"BAT=\d+"), None),  # a rule without group tells nothing
+        (b"BAT=", StatusRule(pattern=r"BAT=(\d+)?"), None),
         (b"BAT=63" + b" " * STATUS_BYTES_MAX, StatusRule(pattern=r"BAT=(\d+)"), None),
         (b"", StatusRule(pattern=r"BAT=(\d+)"), None),
     ],
@@ -119,7 +120,15 @@ def test_status_files(raw: bytes, rule: StatusRule, percent: int | None) -> None
     assert level.origin is (Origin.UNKNOWN if percent is None else Origin.INFERRED)
 
 
-@settings(max_examples=30)
+@pytest.mark.parametrize(
+    "rule", [{}, {"pattern": "(a)", "key": "a"}, {"pattern": "(a"}, {"pattern": "a"}, {"key": "a", "highest": 0}]
+)
+def test_rules_that_can_find_nothing(rule: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="status rule"):
+        StatusRule(**rule)
+
+
+@settings(max_examples=20, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([StatusRule(pattern=r"(\d+)"), StatusRule(key="b")]))
 def test_hostile_status_files_never_raise(raw: bytes, rule: StatusRule) -> None:
     percent = status_file_level(raw, rule, NOW).percent
@@ -179,9 +188,11 @@ def test_a_camera_that_is_there_and_draws_nothing() -> None:
 
 
 def test_the_peak_of_the_docking_outlives_the_window() -> None:
-    late = window(400, 399, 398, 396, 395, 394)
+    late = window(400, 399, 398, 394, 393, 392)
     assert judge_current(late).state is ChargeState.CHARGING
     assert judge_current(late, peak_ma=1200).state is ChargeState.TAPERING
+    noise = window(400, 399, 398, 399, 398, 397)  # it only draws less now, perhaps because it fell asleep
+    assert judge_current(noise, peak_ma=1200).state is ChargeState.CHARGING
 
 
 def test_thresholds_belong_to_the_bay() -> None:
@@ -189,7 +200,7 @@ def test_thresholds_belong_to_the_bay() -> None:
     assert judge_current(window(1600, 1600, 1600), BayThresholds(over_ma=1500)).state is ChargeState.FAULT
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.1, 300), st.integers(-5000, 5000), st.none() | st.integers(0, 6000))))
 def test_any_window_has_an_answer_and_full_is_earned(steps: list[tuple[float, int, int | None]]) -> None:
     seconds, samples = 0.0, []
@@ -253,10 +264,10 @@ def test_power_supply(
 
 def test_a_battery_is_matched_by_its_device(tmp_path: Path) -> None:
     mine = sysfs_battery(tmp_path, "1-1", "a", capacity=40, status="Charging")
-    neighbour = sysfs_battery(tmp_path, "1-10", "b", capacity=90, status="Charging")
+    neighbour = sysfs_battery(tmp_path, "1-10", "b", capacity=9, status="Charging")
     sysfs_battery(tmp_path, "1-1", "charger", type="USB", capacity=99)
     assert camera_supply(mine, NOW, tmp_path).percent == 40
-    assert camera_supply(neighbour, NOW, tmp_path).percent == 90
+    assert camera_supply(neighbour, NOW, tmp_path).percent == 9
     assert not camera_supply(tmp_path / "devices/pci0/usb1/1-2", NOW, tmp_path).tells()
     assert not camera_supply(mine, NOW, tmp_path / "elsewhere").tells()
 
