@@ -1,20 +1,10 @@
-"""`dock-agent profile …`: parse, call, print, exit."""
+"""`dock-agent profile …`: its parser. What it calls is imported when it is called: an offload must not wait for it."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
-
-from agent.devicefacts import device_facts
-from agent.errors import Exit
-from agent.inspection import inspect_source
-from agent.profile_report import examination_json, examination_lines, profile_json, profile_line
-from agent.profile_test import examine
-from agent.profiles.loading import BUILT_IN, load_profile, load_profiles
-from agent.profiles.profile import Profile
-from agent.settings import invalid
 
 SITE_FOLDER = "profiles"  # of the state directory: profiles that add to the built-in ones or replace them
 TEST_EXITS = """\
@@ -47,16 +37,16 @@ def add_profile(commands: Any) -> argparse.ArgumentParser:
     )
     test.add_argument("card", type=Path, metavar="CARD", help="folder, card image, or block device (/dev/sdX)")
     test.add_argument("--profile", type=Path, metavar="FILE", help="a profile to try, beside the installed ones")
-    test.set_defaults(call=_test)
+    test.set_defaults(call=_call, action="test")
     listing = below.add_parser("list", help="all profiles", description="List all profiles.")
-    listing.set_defaults(call=_list)
+    listing.set_defaults(call=_call, action="list")
     show = below.add_parser(
         "show",
         help="print a profile's TOML, to begin another from it",
         description="Print the TOML of profile NAME: a beginning for one of your own.",
     )
     show.add_argument("name", metavar="NAME")
-    show.set_defaults(call=_show)
+    show.set_defaults(call=_call, action="show")
     for parser in (test, listing, show):
         parser.add_argument(
             "--dir", type=Path, metavar="DIR", help=f"state directory; its {SITE_FOLDER}/ holds the site's profiles"
@@ -67,46 +57,8 @@ def add_profile(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
-def _test(args: argparse.Namespace) -> int:
-    asked = load_profile(args.profile) if args.profile else None
-    profiles = {profile.name: profile for profile in _profiles(args)} | ({asked.name: asked} if asked else {})
-    wanted = dict.fromkeys(glob for profile in profiles.values() for glob in profile.wanted_files)
-    found = inspect_source(args.card, wanted)
-    if not found.files and found.whole:
-        message = ("存储卡上没有文件。", "The card holds no files.")
-        print(json.dumps({"files": 0}) if args.json else "\n".join(message))
-        return int(Exit.SOURCE_EMPTY)
-    seen = examine(tuple(profiles.values()), device_facts(args.card, found.facts), found, asked)
-    if args.json:
-        print(json.dumps(examination_json(seen, found), ensure_ascii=False))
-    else:
-        print("\n".join(examination_lines(seen, found)))
-    return int(Exit.COMPLETE if seen.fits else Exit.INCOMPLETE)
+def _call(args: argparse.Namespace) -> int:
+    from agent import profile_calls  # noqa: PLC0415
 
-
-def _list(args: argparse.Namespace) -> int:
-    profiles = _profiles(args)
-    if args.json:
-        print(json.dumps([profile_json(profile) for profile in profiles], ensure_ascii=False))
-    else:
-        print("\n".join(map(profile_line, profiles)))
-    return 0
-
-
-def _show(args: argparse.Namespace) -> int:
-    profile = next((profile for profile in _profiles(args) if profile.name == args.name), None)
-    if profile is None:
-        raise invalid(
-            f"there is no profile {args.name!r}; see: dock-agent profile list",
-            f"没有名为 {args.name!r} 的配置；请运行 dock-agent profile list 查看",
-        )
-    folder = BUILT_IN if profile.built_in else args.dir / SITE_FOLDER
-    text = (folder / f"{profile.name}.toml").read_text("utf-8")
-    print(json.dumps(profile_json(profile) | {"toml": text}, ensure_ascii=False) if args.json else text, end="")
-    if args.json:
-        print()
-    return 0
-
-
-def _profiles(args: argparse.Namespace) -> tuple[Profile, ...]:
-    return load_profiles(args.dir / SITE_FOLDER if args.dir else None)
+    calls = {"test": profile_calls.test, "list": profile_calls.list_all, "show": profile_calls.show}
+    return calls[args.action](args)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.inspection import Inspection
-from agent.profile_test import Examination
+from agent.examination import Examination
 from agent.profiles.names import NameFacts, SidecarGroups
 from agent.profiles.profile import Path, Profile
 from agent.profiles.recognition import Match
