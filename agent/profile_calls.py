@@ -7,10 +7,10 @@ import json
 
 from agent.devicefacts import device_facts
 from agent.errors import Exit
+from agent.examination import examine
 from agent.inspection import inspect_source
 from agent.profile_cli import SITE_FOLDER
 from agent.profile_report import examination_json, examination_lines, profile_json, profile_line
-from agent.examination import examine
 from agent.profiles.loading import BUILT_IN, load_profile, load_profiles
 from agent.profiles.profile import Profile
 from agent.settings import invalid

@@ -6,8 +6,8 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.inspection import Inspection
 from agent.examination import Examination
+from agent.inspection import Inspection
 from agent.profiles.names import NameFacts, SidecarGroups
 from agent.profiles.profile import Path, Profile
 from agent.profiles.recognition import Match
