@@ -16,6 +16,7 @@ from typing import Any
 from agent.errors import AgentError, Exit
 from agent.opening import Opened, open_dock
 from agent.pipeline import Order, Result, offload
+from agent.profile_cli import add_profile
 from agent.report import outcome_json, outcome_lines, progress_line
 from agent.settings import HubLink, check_bay, check_camera, invalid, load_settings, save_link
 from agent.source import parse_place
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Start with: dock-agent offload /path/to/card --vault /path/to/vault --camera CAM01",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_offload, _add_run, _add_status, _add_doctor, _add_enrol):
+    for add in (_add_offload, _add_run, _add_status, _add_doctor, _add_enrol, add_profile):
         command = add(commands)
         command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser

@@ -59,6 +59,8 @@ def bitmap_space(pieces: Iterable[tuple[bytes | None, int]], clusters: int, clus
     """
     free, seen, exact = 0, 0, True
     for bits, length in pieces:
+        if seen == clusters:
+            break
         count = max(0, min(clusters - seen, 8 * length))
         if bits is None:
             exact = False
@@ -80,11 +82,13 @@ def ext_space(medium: Medium, start: int) -> Space:
     incompatible, read_only = struct.unpack_from("<II", block, 96)
     wide = bool(incompatible & _64BIT)
     if bad or shift > 6 or not per_group:
-        return Space(0, None, False)
+        return Space(0, None, exact=False)
     if wide:
         blocks |= struct.unpack_from("<I", block, 336)[0] << 32
         free |= struct.unpack_from("<I", block, 344)[0] << 32
     block_bytes = 1024 << shift
+    if not first < blocks <= medium.size_bytes // block_bytes:  # no such volume on this medium
+        return Space(blocks * block_bytes, None, exact=False)
     clean = not incompatible & _NEEDS_RECOVERY
     if not (incompatible & _META_BG or read_only & _BIGALLOC):  # there descriptors lie apart or count clusters
         size = max(32, struct.unpack_from("<H", block, 254)[0]) if wide else 32

@@ -31,13 +31,13 @@ FILES_MAX = 16
 PER_FOLDER = 20
 PER_TOP = 200
 SAMPLE_MAX = 2000
-NAME_BYTES_MAX = 4096  # of one path in the sample; a longer one is counted and not shown
+NAME_BYTES_MAX = 1024  # of one path in the sample; a longer one is counted and not shown
 REQUEST_BYTES_MAX = 1 << 20
 
 
 @dataclass(slots=True)
 class Survey:
-    """What one walk over a source found. Memory is bounded by the constants above and the number of folders."""
+    """What one walk over a source found. Memory is bounded by the constants above."""
 
     wanted: tuple[Glob, ...]
     files: int = 0
@@ -59,13 +59,10 @@ class Survey:
         if entry.size_bytes <= FILE_BYTES_MAX and len(self.small) < FILES_MAX and any_matches(self.wanted, entry.path):
             self.small.append(entry)
         folder, top = entry.path[:-1], entry.path[0] if len(entry.path) > 1 else b""
-        self._per_folder[folder] += 1
-        if (
-            self._per_folder[folder] <= PER_FOLDER
-            and self._per_top[top] < PER_TOP
-            and len(self.sample) < SAMPLE_MAX
-            and sum(map(len, entry.path)) <= NAME_BYTES_MAX
-        ):
+        if len(self.sample) >= SAMPLE_MAX or self._per_top[top] >= PER_TOP or self._per_folder[folder] >= PER_FOLDER:
+            return
+        if sum(map(len, entry.path)) <= NAME_BYTES_MAX:
+            self._per_folder[folder] += 1
             self._per_top[top] += 1
             self.sample.append(entry)
 

@@ -92,11 +92,13 @@ class SleuthVolume:
         if not self._ntfs:
             return ext_space(self._medium, self._start)
         clusters, cluster_bytes = int(self._fs.info.block_count), int(self._fs.info.block_size)
+        if clusters * cluster_bytes > self._medium.size_bytes:  # the boot sector claims more than there is
+            return Space(clusters * cluster_bytes, None, exact=False)
         try:
             return bitmap_space(self._ntfs_bitmap(), clusters, cluster_bytes)
         except (SourceUnreadable, *FAILURES):
             self._image.raise_if_gone()
-            return Space(clusters * cluster_bytes, None, False)
+            return Space(clusters * cluster_bytes, None, exact=False)
 
     def _ntfs_bitmap(self) -> Iterator[tuple[bytes | None, int]]:
         content = self._content(_NTFS_BITMAP)

@@ -1,5 +1,6 @@
 """Profiles: the built-in ones hold what they promise; a wrong one says where; globs and names take any bytes."""
 
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from zoneinfo import ZoneInfo
@@ -385,3 +386,19 @@ def test_field_text_is_short_and_printable(raw: bytes) -> None:
     text = field_text(raw)
     assert len(text) <= 64
     assert text.isprintable()
+
+
+def test_the_examples_of_the_page_are_profiles() -> None:
+    page = (BUILT_IN / "README.md").read_text("utf-8")
+    examples = [block.split("```")[0] for block in page.split("```toml\n")[1:]]
+    assert len(examples) == 2
+    for example in examples:
+        assert parsed(example).driver is not None
+
+
+def test_the_page_knows_every_key_of_the_built_in_profiles() -> None:
+    page = (BUILT_IN / "README.md").read_text("utf-8")
+    for path in BUILT_IN.glob("*.toml"):
+        body = tomllib.loads(path.read_text("utf-8"))
+        keys = set(body) | {key for table in body.values() if isinstance(table, dict) for key in table}
+        assert not {key for key in keys if key not in page}

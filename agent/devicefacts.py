@@ -1,0 +1,65 @@
+"""What the kernel says of the USB and SCSI device behind a disk, from sysfs. A device's texts are data, not truth."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from agent.profiles.recognition import DeviceFacts
+from agent.source import SourceFacts
+
+SYSFS = Path("/sys")
+TEXT_MAX = 200
+_USB_ID = re.compile(r"[0-9a-f]{4}")
+
+
+def device_facts(source: Path, said: SourceFacts, sysfs: Path = SYSFS) -> DeviceFacts:
+    """The facts of a source that was opened: with USB and SCSI names where it is a disk. Never raises OSError."""
+    labels = tuple(label for label in said.labels if label)
+    volume_ids = tuple(volume_id for volume_id in said.volume_ids if volume_id)
+    try:
+        status = os.stat(source)
+    except OSError:  # it left meanwhile
+        return DeviceFacts(labels=labels, volume_ids=volume_ids)
+    names = DeviceFacts()
+    if stat.S_ISBLK(status.st_mode):
+        names = disk_names(os.major(status.st_rdev), os.minor(status.st_rdev), sysfs)
+    return replace(names, labels=labels, volume_ids=volume_ids)
+
+
+def disk_names(major: int, minor: int, sysfs: Path = SYSFS) -> DeviceFacts:
+    """The USB and SCSI names of one disk or partition; those that sysfs lacks are ""."""
+    names = DeviceFacts()
+    for folder in _folders(sysfs / "dev/block" / f"{major}:{minor}", sysfs):
+        scsi = folder / "device"
+        if not names.scsi_model and (scsi / "model").exists():
+            names = replace(names, scsi_vendor=_text(scsi / "vendor"), scsi_model=_text(scsi / "model"))
+        if (folder / "idVendor").exists():
+            vendor, product = _text(folder / "idVendor").lower(), _text(folder / "idProduct").lower()
+            if _USB_ID.fullmatch(vendor) and _USB_ID.fullmatch(product):
+                serial = _text(folder / "serial")
+                names = replace(names, usb_vendor=vendor, usb_product=product, usb_serial=serial)
+            break  # the hubs above it are not the camera
+    return names
+
+
+def _folders(link: Path, sysfs: Path) -> Iterator[Path]:
+    """The device's folder in sysfs and those above it."""
+    folder, top = link.resolve(), sysfs.resolve()
+    while folder != top and folder.is_relative_to(top):
+        yield folder
+        folder = folder.parent
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(4096)
+    except OSError:
+        return ""
+    text = raw.decode("utf-8", "backslashreplace")
+    return "".join(char for char in text if char.isprintable()).strip()[:TEXT_MAX]
