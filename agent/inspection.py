@@ -101,7 +101,8 @@ def parse_answer(line: bytes) -> Inspection:
     except SourceError as error:
         raise _nonsense() from error
     if frame["t"] == "error":
-        raise wire.error_from_json(frame)
+        said = wire.error_from_json(frame)
+        raise said if isinstance(said, SourceError) else _nonsense()  # it has no vault that could fail
     try:
         return _inspection(frame)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:

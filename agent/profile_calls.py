@@ -6,7 +6,7 @@ import argparse
 import json
 
 from agent.devicefacts import device_facts
-from agent.errors import Exit
+from agent.errors import Exit, SourceEmpty
 from agent.examination import examine
 from agent.inspection import inspect_source
 from agent.profile_cli import SITE_FOLDER
@@ -23,9 +23,9 @@ def test(args: argparse.Namespace) -> int:
     wanted = dict.fromkeys(glob for profile in profiles.values() for glob in profile.wanted_files)
     found = inspect_source(args.card, wanted)
     if not found.files and found.whole:
-        message = ("存储卡上没有文件。", "The card holds no files.")
-        print(json.dumps({"files": 0}) if args.json else "\n".join(message))
-        return int(Exit.SOURCE_EMPTY)
+        raise SourceEmpty(
+            "The card is readable and holds no file. Nothing was changed.", "存储卡可读，但没有任何文件。未作任何改动。"
+        )
     seen = examine(tuple(profiles.values()), device_facts(args.card, found.facts), found, asked)
     if args.json:
         print(json.dumps(examination_json(seen, found), ensure_ascii=False))

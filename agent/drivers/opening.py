@@ -39,12 +39,16 @@ def _password(table: DriverTable, site: Path | None) -> str:
     try:
         if site is None:
             raise FileNotFoundError(2, "no site folder")
-        raw = (site / table.password_file).read_bytes()
-        text = raw.decode("ascii").strip()
+        path = site / table.password_file
+        if path.stat().st_mode & 0o077:
+            raise PermissionError(1, "others may read it: chmod 600")
+        text = path.read_bytes()[: PASSWORD_BYTES_MAX + 2].decode("ascii").strip()
     except (OSError, ValueError) as error:
+        detail = error.strerror if isinstance(error, OSError) else "not ASCII"
         raise DriverFailed(
-            f"its password file {table.password_file} cannot be read", f"无法读取口令文件 {table.password_file}"
-        ) from error
+            f"its password file {table.password_file} cannot be read: {detail}",
+            f"无法读取口令文件 {table.password_file}：{detail}",
+        ) from None  # the cause would quote bytes of the password
     if not 0 < len(text) <= PASSWORD_BYTES_MAX:
         raise DriverFailed(f"its password file {table.password_file} is empty or too long", "口令文件为空或过长")
     return text

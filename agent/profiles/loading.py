@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from agent.drivers.table import DriverTable
+from agent.drivers.table import CommandName, DriverTable
 from agent.profiles.driver_table import read_driver
 from agent.profiles.profile import (
     FILE_FIELDS,
@@ -42,7 +42,7 @@ def load_profiles(site: Path | None = None) -> tuple[Profile, ...]:
     Raises ProfileInvalid with file and key, also when the folder cannot be read. A folder that is not there is empty.
     """
     found = {profile.name: profile for profile in _folder(BUILT_IN, built_in=True)}
-    if site is not None and site.exists():
+    if site is not None:
         found |= {profile.name: profile for profile in _folder(site, built_in=False)}
     return tuple(found[name] for name in sorted(found))
 
@@ -98,6 +98,8 @@ def parse_profile(raw: bytes, file: str, *, built_in: bool = False) -> Profile:
 def _folder(folder: Path, *, built_in: bool) -> list[Profile]:
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise profile_invalid(str(folder), "", f"cannot be read: {error.strerror}", "无法读取") from error
     profiles = [load_profile(path, built_in=built_in) for path in paths]
@@ -205,8 +207,10 @@ def _check_driver(top: TableReader, signs: Signs, driver: DriverTable | None, ch
             "driver", "a driver needs an exact id in recognise.usb, so that no other device gets its commands",
             "驱动须在 recognise.usb 中给出确切的设备号，以免其他设备收到其命令",
         )  # fmt: skip
-    if ChargeSource.DRIVER in charge.sources and not driver:
-        raise top.wrong("charge.sources", '"driver" needs a driver with a battery command', '"driver" 需要驱动')
+    if ChargeSource.DRIVER in charge.sources and not (driver and CommandName.BATTERY in driver.commands):
+        raise top.wrong(
+            "charge.sources", '"driver" needs a driver with a battery command', '"driver" 需要带 battery 命令的驱动'
+        )
 
 
 def _choice(table: TableReader, key: str, kind: type[Evidence]) -> Evidence:

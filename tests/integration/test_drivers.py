@@ -201,6 +201,10 @@ def test_the_password_comes_from_its_file(tmp_path: Path) -> None:
     with pytest.raises(DriverFailed, match="pin cannot be read"):
         open_driver(kind, far.path, ZONE, tmp_path)
     (tmp_path / "pin").write_text("007\n")
+    (tmp_path / "pin").chmod(0o644)
+    with pytest.raises(DriverFailed, match="others may read it"):
+        open_driver(kind, far.path, ZONE, tmp_path)
+    (tmp_path / "pin").chmod(0o600)
     driver = open_driver(kind, far.path, ZONE, tmp_path)
     assert driver.read_battery() == 63
     driver.close()

@@ -95,7 +95,8 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert profile(capsys, "test", blank(tmp_path / "blank.img", 1))[0] == 3
     assert profile(capsys, "test", tmp_path / "none")[0] == 3
     (tmp_path / "empty").mkdir()
-    assert profile(capsys, "test", tmp_path / "empty")[0] == 4
+    code, out, _ = profile(capsys, "test", tmp_path / "empty", "--json")
+    assert (code, json.loads(out)["error"]) == (4, "source_empty")
     with pytest.raises(SystemExit) as caught:
         main(["profile"])
     assert caught.value.code == 2

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import wire
-from agent.errors import AgentError, InspectionFailed, NotAFileSystem
+from agent.errors import AgentError, InspectionFailed, NotAFileSystem, VaultFull
 from agent.inspection import Sampled, parse_answer
 from agent.inspector import PER_FOLDER, PER_TOP, SAMPLE_MAX, Survey
 from agent.profiles.globs import Glob
@@ -43,6 +43,11 @@ def test_an_error_of_the_inspector_is_its_error() -> None:
     error = NotAFileSystem("no file system", "没有文件系统")
     with pytest.raises(NotAFileSystem, match="no file system"):
         parse_answer(wire.encode_frame(wire.error_to_json(error)))
+
+
+def test_the_inspector_cannot_stop_the_station() -> None:
+    with pytest.raises(InspectionFailed):
+        parse_answer(wire.encode_frame(wire.error_to_json(VaultFull())))
 
 
 json_values = st.recursive(

@@ -150,7 +150,7 @@ def test_globs(glob: str, path: str, whole: bool, begins: bool) -> None:
     assert check_glob(glob).matches(of(path, "gbk")) is whole
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"DCIM", b"a.mp4", b"/", b"."]), max_size=6).map(tuple))
 def test_any_path_gets_a_role_and_facts_that_can_be_printed(path: Path) -> None:
     for profile in PROFILES.values():
@@ -160,7 +160,7 @@ def test_any_path_gets_a_role_and_facts_that_can_be_printed(path: Path) -> None:
             assert text is None or (len(text) <= 64 and text.isprintable() and text == text.strip())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from([b"**", b"*", b"a", b"b*", b"?"]), min_size=1, max_size=5), st.lists(
     st.sampled_from([b"a", b"b", b"bc", b"x"]), max_size=5))  # fmt: skip
 def test_globs_against_a_naive_matcher(parts: list[bytes], path: list[bytes]) -> None:
@@ -199,7 +199,7 @@ def test_sidecars_go_with_their_clip() -> None:
     assert groups.alone == (of("M/lonely.json"), of("N/A.md5"))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.sampled_from(
     [b"A.mp4", b"a.MP4", b"A.md5", b"A.mp4.md5", b"A_b.json", b"\xff.lrv", b".md5", b"M"]),
     min_size=1, max_size=2).map(tuple)))  # fmt: skip
@@ -306,7 +306,7 @@ KEYS = [
 ]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.sampled_from(KEYS), toml_values, max_size=5))
 def test_whatever_a_profile_says_it_is_a_profile_or_one_error(body: dict[str, str]) -> None:
     lines = [line for line in MINIMAL.splitlines() if line.split(" =")[0] not in body and not line.startswith("[")]
@@ -320,7 +320,7 @@ def test_whatever_a_profile_says_it_is_a_profile_or_one_error(body: dict[str, st
             assert profile.roles.footage
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_profile_or_one_error(raw: bytes) -> None:
     with pytest.raises(ProfileInvalid):
@@ -380,7 +380,7 @@ def test_built_in_files_are_all_loaded() -> None:
     assert {path.stem for path in BUILT_IN.glob("*.toml")} == set(PROFILES)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=300))
 def test_field_text_is_short_and_printable(raw: bytes) -> None:
     text = field_text(raw)

@@ -99,7 +99,7 @@ def test_a_few_strangers_among_the_names_do_not_hide_a_family() -> None:
     assert recognise(PROFILES, NOTHING, [*sample[-2:], *paths("y.mp4")]).profile.name == "generic"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.permutations(PROFILES), st.integers(0, 3))
 def test_the_order_of_profiles_decides_nothing(order: list[object], n: int) -> None:
     sample = paths("DCIM/A.MP4", "CARDV/RO/A.MOV", "Media/IMP/x.mp4")[:n]
@@ -209,7 +209,7 @@ def test_disputes(known: Identity, now: Identity, kind: str) -> None:
 texts = st.text(max_size=100) | st.sampled_from([" ", "\u202e", "a b", "0" * 80, "序列号", "\ud800"])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(texts, texts, st.lists(texts, max_size=2).map(tuple))
 def test_every_name_is_one_that_the_settings_take_and_is_stable(
     serial: str, usb: str, volumes: tuple[str, ...]
