@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.dock_cli import add_bays, add_camera, add_officer
 from agent.errors import AgentError, Exit
 from agent.opening import Opened, open_dock
 from agent.pipeline import Order, Result, offload
@@ -62,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Start with: dock-agent offload /path/to/card --vault /path/to/vault --camera CAM01",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_offload, _add_run, _add_status, _add_doctor, _add_enrol, add_profile):
+    for add in (
+        _add_offload, _add_run, _add_status, _add_doctor, _add_enrol, add_bays, add_camera, add_officer, add_profile,
+    ):  # fmt: skip
         command = add(commands)
         command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser

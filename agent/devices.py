@@ -65,6 +65,11 @@ class DeviceWatch:
                 pass
 
 
+def scan_now() -> tuple[Attached, ...]:
+    """Every USB device that is no hub, as of now."""
+    return scan(pyudev.Context())
+
+
 def scan(context: pyudev.Context) -> tuple[Attached, ...]:
     """Every USB device that is no hub, by port. A device that leaves while it is looked at is left out."""
     disks: defaultdict[str, list[Disk]] = defaultdict(list)

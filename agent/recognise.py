@@ -106,6 +106,15 @@ def accept(store: Store, camera: str) -> bool:
     return store.execute("DELETE FROM known_camera WHERE camera = ?", (camera,)).rowcount > 0
 
 
+def known_cameras(store: Store) -> list[dict[str, Any]]:
+    """Every camera this dock has met, by name: when, and whether its identity is disputed."""
+    rows = store.execute("SELECT camera, disputed, first_seen_at, last_seen_at FROM known_camera ORDER BY camera")
+    return [
+        {"camera": camera, "disputed": bool(flag), "first_seen_at": first, "last_seen_at": last}
+        for camera, flag, first, last in rows
+    ]
+
+
 def disputed_before(camera: str) -> Dispute:
     """The dispute of an earlier docking still stands."""
     return Dispute(

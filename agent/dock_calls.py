@@ -1,0 +1,136 @@
+"""What `dock-agent bays|officer|camera` do. The database may be used while the agent runs: SQLite keeps them apart."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agent.devices import DeviceWatch, scan_now
+from agent.officers import disable_officer, officers, set_officer
+from agent.recognise import accept, known_cameras
+from agent.settings import invalid, load_settings
+from agent.store import Store
+from agent.usbports import Attached, classify
+
+
+def show_bays(directory: Path | None, *, once: bool, as_json: bool) -> int:
+    """Print what is plugged in, once or until interrupted."""
+    bays = {port: bay.name for bay in load_settings(directory).bays for port in bay.ports} if directory else {}
+    if as_json or once:
+        found = [_port_json(device, bays) for device in scan_now()]
+        print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(map(_port_line, found)) or NOTHING)
+        return 0
+    print("请逐个插入记录仪；Ctrl-C 结束 / plug one camera after the other; Ctrl-C ends", flush=True)
+
+    def show(devices: tuple[Attached, ...]) -> None:
+        print(f"--- {datetime.now():%H:%M:%S}", flush=True)  # noqa: DTZ005 - for the person at the dock
+        print("\n".join(_port_line(_port_json(device, bays)) for device in devices) or NOTHING, flush=True)
+
+    try:
+        asyncio.run(DeviceWatch(show).run())
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def officer(directory: Path, number: str | None, name: str | None, *, disable: bool, as_json: bool) -> int:
+    """List, set or disable officers."""
+    with _store(directory) as store:
+        if number is None:
+            if name or disable:
+                raise invalid("which officer? Give the number first", "请先给出工号")
+            known = officers(store)
+            if as_json:
+                print(json.dumps([vars_of(one) for one in known], ensure_ascii=False))
+            else:
+                lines = [
+                    f"{one.number}\t{one.name}{'  （已停用 / disabled）' if one.disabled else ''}" for one in known
+                ]
+                print("\n".join(lines) or "尚未登记人员 / nobody yet: dock-agent officer NUMBER --name NAME --dir DIR")
+            return 0
+        if disable == bool(name):
+            raise invalid("either --name NAME or --disable", "请使用 --name 姓名 或 --disable 之一")
+        with store.begin():
+            if name:
+                set_officer(store, number, name, _ask_pin())
+            elif not disable_officer(store, number, datetime.now(UTC)):
+                raise invalid(f"there is no officer {number}", f"没有工号 {number}")
+    print(json.dumps({"number": number, "disabled": disable}) if as_json else f"{number}: 完成 / done")
+    return 0
+
+
+def camera(directory: Path, name: str | None, *, accepted: bool, as_json: bool) -> int:
+    """List cameras, or settle one."""
+    with _store(directory) as store:
+        if name is None or not accepted:
+            known = [one for one in known_cameras(store) if name in (None, one["camera"])]
+            if as_json:
+                print(json.dumps(known, ensure_ascii=False))
+            else:
+                lines = [
+                    f"{one['camera']}\t{one['last_seen_at'][:16]}{'  身份存疑 / disputed' if one['disputed'] else ''}"
+                    for one in known
+                ]
+                print("\n".join(lines) or "尚未接入过记录仪 / no camera yet")
+            return 0
+        with store.begin():
+            if not accept(store, name):
+                raise invalid(f"this dock has met no camera {name}", f"本采集站没有接入过记录仪 {name}")
+    print(json.dumps({"camera": name, "accepted": True}) if as_json else f"{name}: 完成 / done")
+    return 0
+
+
+NOTHING = "没有插入任何 USB 设备 / nothing is plugged in"
+
+
+def vars_of(one: Any) -> dict[str, Any]:
+    """A frozen dataclass with slots as plain values."""
+    return {name: getattr(one, name) for name in one.__dataclass_fields__}
+
+
+def _port_json(device: Attached, bays: dict[str, str]) -> dict[str, Any]:
+    return {
+        "port": device.port,
+        "bay": bays.get(device.port),
+        "kind": classify(device).value,
+        "usb_id": device.usb_id,
+        "serial": device.serial,
+        "product": " ".join((device.manufacturer, device.product)).strip(),
+        "disks": [disk.node for disk in device.disks if disk.size_bytes],
+    }
+
+
+def _port_line(port: dict[str, Any]) -> str:
+    bay = f"仓位 / bay {port['bay']}" if port["bay"] else "未设置 / not set up"
+    disks = " ".join(port["disks"])
+    return (
+        f"{port['port']}  {bay}  {port['kind']}  {port['usb_id']} {port['product']} {port['serial']} {disks}".rstrip()
+    )
+
+
+@contextmanager
+def _store(directory: Path) -> Iterator[Store]:
+    load_settings(directory)
+    store = Store(directory / "station.db")
+    try:
+        with store.translated():
+            yield store
+    finally:
+        store.close()
+
+
+def _ask_pin() -> str:
+    """Twice at a terminal; one line where standard input is none. Never from the command line, which others can see."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip()
+    pin = getpass.getpass("PIN: ")
+    if getpass.getpass("PIN（再次输入 / again）: ") != pin:
+        raise invalid("the two PINs differ", "两次输入的 PIN 不一致")
+    return pin

@@ -1,0 +1,87 @@
+"""`dock-agent bays|officer|camera`: setting up a dock's ports, who may take cameras, and which camera is which."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EXITS = """\
+exit codes: 0 done; 2 wrong usage or settings; 8 the station's own database cannot be trusted
+"""
+
+
+def add_bays(commands: Any) -> argparse.ArgumentParser:
+    """`dock-agent bays`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "bays",
+        help="show which USB port is which while you plug",
+        description="Shows every device at a USB port of this machine. Plug a camera into one bay after the other and "
+        "write the ports into DIR/agent.toml:\n\n"
+        '    [[bay]]\n    name = "1"\n    ports = ["0000:01:00.0-usb2-1.2", "0000:01:00.0-usb3-1.2"]\n\n'
+        "A socket for USB 3 has two ports: a fast camera shows at the second one. --once (and --json) prints what is "
+        "plugged in now and ends; without it the list follows until Ctrl-C.",
+        epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--dir", type=Path, help="also say which bay of DIR/agent.toml a port belongs to")
+    command.add_argument("--once", action="store_true", help="print what is plugged in now and end")
+    command.set_defaults(call=_bays)
+    return command
+
+
+def add_officer(commands: Any) -> argparse.ArgumentParser:
+    """`dock-agent officer`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "officer",
+        help="list, add or disable officers who may take cameras",
+        description="Officers take cameras at the dock's screen with their number and a PIN. Their names are shown "
+        "there and never leave the station; events carry the number. Without a number: everybody this dock knows. "
+        "With --name: add the officer, or give one a new name and PIN; the PIN is asked for, or read from standard "
+        "input when that is no terminal. With --disable: this officer takes nothing more.",
+        epilog=EXITS,
+    )
+    command.add_argument("number", nargs="?", help="service number")
+    command.add_argument("--name", help="name shown on the dock's screen")
+    command.add_argument("--disable", action="store_true")
+    command.add_argument("--dir", type=Path, required=True, help="state directory with agent.toml, key and database")
+    command.set_defaults(call=_officer)
+    return command
+
+
+def add_camera(commands: Any) -> argparse.ArgumentParser:
+    """`dock-agent camera`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "camera",
+        help="list the cameras this dock has met, or settle a disputed one",
+        description="Without a camera: every camera this dock has met, and whether its identity is disputed (another "
+        "device showed the same serial number). With --accept: you have compared the number on the body; the camera "
+        "is taken as its next docking shows it.",
+        epilog=EXITS,
+    )
+    command.add_argument("camera", nargs="?", help="name of the camera, as the dock shows it")
+    command.add_argument("--accept", action="store_true", help="its identity is settled")
+    command.add_argument("--dir", type=Path, required=True, help="state directory with agent.toml, key and database")
+    command.set_defaults(call=_camera)
+    return command
+
+
+# Imported when called: an offload must not wait for what it never uses.
+
+
+def _bays(args: argparse.Namespace) -> int:
+    from agent.dock_calls import show_bays  # noqa: PLC0415
+
+    return show_bays(args.dir, once=args.once, as_json=args.json)
+
+
+def _officer(args: argparse.Namespace) -> int:
+    from agent.dock_calls import officer  # noqa: PLC0415
+
+    return officer(args.dir, args.number, args.name, disable=args.disable, as_json=args.json)
+
+
+def _camera(args: argparse.Namespace) -> int:
+    from agent.dock_calls import camera  # noqa: PLC0415
+
+    return camera(args.dir, args.camera, accepted=args.accept, as_json=args.json)
