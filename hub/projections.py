@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import assert_never, cast
+from typing import Any, assert_never, cast, get_args
 
 from sqlalchemy import Connection, bindparam, update
 
 from custody.events import (
     AccountCreated,
+    CameraChecked,
+    CameraCheckedOut,
+    CameraDocked,
+    CameraLeft,
+    CameraOverdue,
+    CameraReturned,
+    DeviceRefused,
     DockingClosed,
     DockingStarted,
     EnvelopeRefused,
@@ -25,10 +32,13 @@ from custody.events import (
 )
 from hub.db import Row, insert_rows, upsert_rows
 from hub.search import Filters, document, fts5_document, tsvector_document
-from hub.tables import camera, docking, segment, station, unprojected
+from hub.tables import camera, camera_event, docking, segment, station, unprojected
 from hub.times import to_text
 
-StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed
+CameraEvent = (
+    CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
+)
+StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent
 HubEvent = StationEnrolled | StationFrozen | EnvelopeRefused | AccountCreated
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -43,6 +53,8 @@ _CLOSED_COLUMNS = (
     "first_index",
 )  # fmt: skip
 _CAMERA_COLUMNS = ("id", "first_seen_at", "last_seen_at", "last_station")
+_CAMERA_EVENT_COLUMNS = tuple(c.name for c in camera_event.columns)
+CAMERA_EVENT_TYPES = frozenset(cls.TYPE for cls in get_args(CameraEvent))
 _UNPROJECTED_COLUMNS = tuple(c.name for c in unprojected.columns)
 
 
@@ -68,6 +80,16 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, _closed(known), ""
         case StationStarted():
             return known.TYPE, (known.source, _text(known.software)), ""
+        case (
+            CameraDocked()
+            | CameraChecked()
+            | CameraCheckedOut()
+            | CameraLeft()
+            | CameraReturned()
+            | CameraOverdue()
+            | DeviceRefused()
+        ):
+            return known.TYPE, _camera_event(known), ""
         case StationEnrolled() | StationFrozen() | EnvelopeRefused() | AccountCreated():
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:
@@ -84,6 +106,7 @@ class Projection:
         self._dockings: list[tuple[tuple[str, ...], Row]] = []
         self._cameras: dict[str, Row] = {}
         self._software: dict[str, str] = {}
+        self._camera_events: list[Row] = []
         self._unprojected: list[Row] = []
 
     def add(self, log_index: int, draft: Draft, received_at: str) -> None:
@@ -91,6 +114,9 @@ class Projection:
         kind, row, tokens = draft
         if kind == StationStarted.TYPE:
             self._software[row[0]] = row[1]
+            return
+        if kind in CAMERA_EVENT_TYPES:
+            self._camera_events.append((log_index, *row))
             return
         if kind == SegmentSealed.TYPE:
             self._segments.append((log_index, *row))
@@ -114,12 +140,35 @@ class Projection:
         for columns, row in self._dockings:
             upsert_rows(tx, docking, columns, [row], keep=("first_index",))
         upsert_rows(tx, camera, _CAMERA_COLUMNS, list(self._cameras.values()), keep=("first_seen_at",))
+        insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self._camera_events)
         insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self._unprojected)
         if self._software:
             tx.execute(
                 update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
                 [{"key": key, "said": said} for key, said in self._software.items()],
             )
+
+
+def _camera_event(e: CameraEvent) -> Row:
+    """Values in the order of `_CAMERA_EVENT_COLUMNS`, from the second on; a field that an event lacks is None."""
+    said: dict[str, Any] = {name: getattr(e, name, None) for name in ("bay", "camera_id", "verdict", "officer")}
+    reasons = [e.reason] if isinstance(e, DeviceRefused) else list(getattr(e, "reasons", ()))
+    due_at = getattr(e, "due_at", None)
+    return (
+        e.source,
+        _text(said["bay"] or ""),
+        _text(said["camera_id"] or ""),
+        e.TYPE,
+        to_text(e.at),
+        said["verdict"],
+        _text(json.dumps(reasons, ensure_ascii=False)),
+        None if said["officer"] is None else _text(said["officer"]),
+        e.charge.percent if isinstance(e, CameraChecked) else None,
+        e.free_minutes if isinstance(e, CameraChecked) else None,
+        e.offload if isinstance(e, CameraLeft) else None,
+        None if due_at is None else to_text(due_at),
+        isinstance(e, CameraDocked) and e.disputed,
+    )
 
 
 def _segment(e: SegmentSealed, offset: timedelta) -> Row:

@@ -157,6 +157,7 @@ def _environment(words: Wording) -> Environment:
         "duration": words.duration,
         "ago": words.ago,
         "bay_state": words.bay_state,
+        "verdict": words.verdict,
         "reason": words.reason,
         "entry_type": words.entry_type,
         "clock": words.clock,

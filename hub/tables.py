@@ -266,6 +266,28 @@ segment = Table(
     Index("ix_segment_station_docking_entry", "station", "docking", "entry"),
 )
 
+camera_event = Table(
+    "camera_event",
+    metadata,
+    # what stations state of cameras in their bays, and of devices they refused; one row an event
+    Column("log_index", BigId, primary_key=True, autoincrement=False),
+    Column("station", Text, nullable=False),
+    Column("bay", Text, nullable=False),  # "" where the camera is in none: overdue
+    Column("camera", Text, nullable=False),  # "" for a refused device
+    Column("kind", Text, nullable=False),  # event type
+    Column("at", Text, nullable=False),  # station's clock
+    Column("verdict", Text),  # ready, attention, not_ready; unchecked for a departure without one
+    Column("reasons", Text, nullable=False),  # JSON list of codes: of the verdict, or why a device was refused
+    Column("officer", Text),  # number of the officer
+    Column("charge_percent", BigInteger),
+    Column("free_minutes", BigInteger),
+    Column("offload", Text),  # of a departure: safe, copying, incomplete
+    Column("due_at", Text),
+    Column("disputed", Boolean, nullable=False),
+    Index("ix_camera_event_camera_log_index", "camera", "log_index"),
+    Index("ix_camera_event_station_log_index", "station", "log_index"),
+)
+
 # Full text of a segment's path, see hub/search.py. SQLite: the FTS5 table `segment_text` (search.FTS5_TABLE), made in
 # the migration because SQLAlchemy has no virtual tables. PostgreSQL: this table. Both are asked by search.find().
 segment_bigrams = Table(

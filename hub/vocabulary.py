@@ -12,6 +12,10 @@ BAY_STATES = {
     "listing": mark("Reading the card"),
     "copying": mark("Copying"),
     "safe": mark("Saved, safe to remove"),
+    "recognising": mark("Recognising"),
+    "refused": mark("Device refused"),
+    "storm": mark("Loose contact"),
+    "no_card": mark("No card"),
     "attention": mark("Needs attention"),
     "failed": mark("Failed, needs attention"),
     "unknown": mark("State unknown"),
@@ -47,6 +51,11 @@ REASONS = {
     "source_unreadable": mark("The card cannot be read"),
     "not_a_file_system": mark("No known file system on the card"),
     "source_empty": mark("No file on the card"),
+    "source_stalled": mark("The camera stopped answering"),
+    "keyboard": mark("Acts as a keyboard or mouse"),
+    "network": mark("Acts as a network device"),
+    "unknown_device": mark("A device that is no camera"),
+    "replug_storm": mark("Plugged in and out too often"),
     "source_gone": mark("The camera was taken out while copying"),
     "vault_full": mark("The station's disk is full"),
     "vault_read_only": mark("The station's disk is read-only"),
@@ -74,10 +83,23 @@ ENTRY_TYPES = {
     "docking.started.v1": mark("Offload started"),
     "segment.sealed.v1": mark("Recording sealed"),
     "docking.closed.v1": mark("Offload finished"),
+    "camera.docked.v1": mark("Camera put into a bay"),
+    "camera.checked.v1": mark("Camera checked before duty"),
+    "camera.checked_out.v1": mark("Camera checked out"),
+    "camera.left.v1": mark("Camera taken out"),
+    "camera.returned.v1": mark("Camera returned"),
+    "camera.overdue.v1": mark("Camera overdue"),
+    "device.refused.v1": mark("Device refused"),
     "station.enrolled.v1": mark("Station enrolled"),
     "station.frozen.v1": mark("Station frozen"),
     "envelope.refused.v1": mark("Message refused"),
     "account.created.v1": mark("Account created"),
+}
+
+VERDICTS = {
+    "ready": mark("Ready for duty"),
+    "attention": mark("Usable, with remarks"),
+    "not_ready": mark("Not ready for duty"),
 }
 
 CLOCKS = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
 from hub.language import Language, mark
-from hub.vocabulary import BAY_STATES, CLOCKS, ENTRY_TYPES, LABEL_EXPLANATIONS, LABELS, REASONS, ROLES
+from hub.vocabulary import BAY_STATES, CLOCKS, ENTRY_TYPES, LABEL_EXPLANATIONS, LABELS, REASONS, ROLES, VERDICTS
 
 BEIJING = timezone(timedelta(hours=8), "UTC+8")  # one zone and no summer time since 1992, so no zone database is needed
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -145,6 +145,10 @@ class Wording:
     def clock(self, code: str | None) -> str:
         """The quality of a station's clock."""
         return self.say(CLOCKS.get(code or "unknown", CLOCKS["unknown"]))
+
+    def verdict(self, code: str) -> str:
+        """Whether a camera may go on duty; an unknown verdict is shown as it came, made visible."""
+        return self.say(VERDICTS[code]) if code in VERDICTS else visible(code[:80])
 
     def role(self, code: str) -> str:
         """The name of a role."""

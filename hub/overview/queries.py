@@ -32,6 +32,8 @@ class BayNow:
     bytes_total: int | None
     seconds_left: int | None
     reason: str | None
+    charge_percent: int | None
+    verdict: str | None  # a key of vocabulary.VERDICTS, where the camera was judged
     received_at: datetime
 
     @property
@@ -203,6 +205,8 @@ def _bay(row: RowMapping) -> BayNow:
         bytes_total=_count(said, "bytes_total"),
         seconds_left=_count(said, "seconds_left"),
         reason=_text(said, "reason"),
+        charge_percent=_count(said, "charge_percent"),
+        verdict=_text(said, "verdict"),
         received_at=datetime.fromisoformat(row["received_at"]),
     )
 
