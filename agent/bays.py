@@ -24,6 +24,7 @@ from agent.errors import AgentError, KeyUnreadable, Reaction, StoreUntrusted
 from agent.pipeline import Dock, Order, Result, offload
 from agent.progress import Progress
 from agent.settings import BaySettings, check_camera
+from agent.waiting import happened
 
 log = logging.getLogger("agent.bays")
 
@@ -56,8 +57,7 @@ class Bay:
                 wait = await self._visit()
                 if observer is None:
                     wait = min(wait, RETRY_SECONDS)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stirred.wait(), wait)
+                await happened(self._stirred, wait)
                 await self._until_quiet()
         finally:
             if observer is not None:

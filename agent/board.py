@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from agent.baystate import BayState
+from agent.waiting import happened
 
 
 class Board:
@@ -51,7 +52,4 @@ class Board:
         while True:
             news = self._news
             yield self._version
-            try:
-                await asyncio.wait_for(news.wait(), beat_seconds)
-            except TimeoutError:
-                continue
+            await happened(news, beat_seconds)

@@ -15,6 +15,7 @@ from contextlib import suppress
 import pyudev
 
 from agent.usbports import Attached, Disk
+from agent.waiting import happened
 
 log = logging.getLogger("agent.devices")
 
@@ -51,8 +52,7 @@ class DeviceWatch:
                 if found != seen:
                     seen = found
                     self._show(found)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stirred.wait(), LOOK_SECONDS)
+                if await happened(self._stirred, LOOK_SECONDS):
                     await asyncio.sleep(GATHER_SECONDS)
                 self._stirred.clear()
         finally:

@@ -67,7 +67,8 @@ async def ask_ptp(port: str) -> PtpFacts:
         start_new_session=True,
     )  # fmt: skip
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), PTP_SECONDS)
+        async with asyncio.timeout(PTP_SECONDS):
+            out, _ = await process.communicate()
         body = json.loads(out)
         return _ptp_facts(body)
     except (TimeoutError, ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -34,6 +33,7 @@ from agent.station import Station, clock_quality, sign_events
 from agent.store import Store
 from agent.usbfs import port_for
 from agent.usbports import Attached, Kind, classify
+from agent.waiting import happened
 from custody.events import CameraChecked, CameraDocked, Charge, Event
 
 log = logging.getLogger("agent.stay")
@@ -45,6 +45,8 @@ JUDGE_SECONDS = 15.0
 ASK_PTP_SECONDS = 60.0
 TRIES = 3  # of an offload that failed for a reason that may pass, while the camera stays
 RETRY_SECONDS = 10.0
+# Ends of an offload after which nothing more can be saved: the camera may be taken, and people look at its card.
+SAVED_AS_FAR_AS_CAN_BE = frozenset({"gaps", "unreadable_parts", "unreadable_files", "changed_while_copied"})
 STATION_BROKEN = (StoreUntrusted.code, KeyUnreadable.code)
 
 
@@ -77,6 +79,7 @@ class Stay:
         self._verdict: Verdict | None = None
         self._stated: tuple[Any, ...] | None = None  # the verdict as last stated in an event
         self._results: list[Result] = []
+        self._left_in = ""  # the bay's state at the moment it left
 
     def see(self, device: Attached) -> None:
         """The device shows more or fewer disks."""
@@ -86,6 +89,7 @@ class Stay:
 
     def leave(self) -> None:
         """The device is gone."""
+        self._left_in = self._state.state
         self.gone.set()
         self._changed.set()
 
@@ -131,11 +135,8 @@ class Stay:
             if not nodes and wait is None:
                 self._show("no_card")
             self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                if nodes:
-                    return nodes
+            if not await happened(self._changed, wait) and nodes:
+                return nodes
         return []
 
     async def _unless_gone(self, work: Any) -> Any:
@@ -172,8 +173,7 @@ class Stay:
                 if error is None or error.code not in ("source_gone", "source_stalled"):
                     break
                 if attempt + 1 < TRIES:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self.gone.wait(), RETRY_SECONDS)
+                    await happened(self.gone, RETRY_SECONDS)
             if error is not None and error.code in STATION_BROKEN:
                 raise error
 
@@ -197,7 +197,8 @@ class Stay:
 
     def _progress(self, progress: Progress) -> None:
         reason = progress.reason if progress.state != "safe" else None
-        self._show(progress.state, progress=progress, reason=reason)
+        over = progress.state == "attention" and reason not in SAVED_AS_FAR_AS_CAN_BE
+        self._show("failed" if over else progress.state, progress=progress, reason=reason)
 
     def _failed(self, error: AgentError) -> None:
         log.error("offload_failed bay=%s code=%s why=%s", self._bay.name, error.code, error.en)
@@ -214,8 +215,7 @@ class Stay:
                 ask_at = time.monotonic() + ASK_PTP_SECONDS
                 await self._ask_again()
             await self._judge()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.gone.wait(), JUDGE_SECONDS)
+            await happened(self.gone, JUDGE_SECONDS)
 
     async def _ask_again(self) -> None:
         place = self._camera().places[0]
@@ -277,8 +277,8 @@ class Stay:
             return
         await self._keep_reading(Moment.LEFT)
         done: Literal["safe", "copying", "incomplete"] = "copying"
-        if self._state.state in ("safe", "attention", "failed"):
-            done = "safe" if self._state.state == "safe" else "incomplete"
+        if self._left_in in ("safe", "attention", "failed"):
+            done = "safe" if self._left_in == "safe" else "incomplete"
         word: Any = self._verdict.level.word if self._verdict else "unchecked"
         camera, now = self._seen.camera, datetime.now(UTC)
         officer = await self._dock.store.call(

@@ -26,6 +26,7 @@ from agent.settings import HubLink, invalid
 from agent.station import Station
 from agent.store import Store
 from agent.store_thread import StoreThread
+from agent.waiting import happened
 from custody.errors import CustodyError
 from custody.receipt import Receipt, ResendRequest, open_receipt
 from custody.topics import station_topic
@@ -74,8 +75,7 @@ class Uplink:
         try:
             while True:
                 await self._step()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), TICK_SECONDS)
+                await happened(self._wake, TICK_SECONDS)
                 self._wake.clear()
         finally:
             await asyncio.to_thread(self._leave)

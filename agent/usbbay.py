@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from agent.station import Station, sign_events
 from agent.stay import Grounds, Stay
 from agent.store import Store
 from agent.usbports import REFUSED, Attached, Kind, ReplugLimit, classify
+from agent.waiting import happened
 from custody.events import DeviceRefused, Event
 
 log = logging.getLogger("agent.usbbay")
@@ -58,10 +58,10 @@ class UsbBay:
                 await self._news.wait()
             elif not self._limit.settled(time.monotonic()):
                 self._show("storm")
-                await self._wait(self._limit.wait_seconds(time.monotonic()))
+                await happened(self._news, self._limit.wait_seconds(time.monotonic()))
             elif (kind := classify(device)) is Kind.PENDING:
                 self._show("recognising")
-                await self._wait(PENDING_SECONDS)
+                await happened(self._news, PENDING_SECONDS)
                 if self._device == device and not self._news.is_set():
                     await self._refuse(device, Kind.UNKNOWN)
             elif kind in REFUSED:
@@ -91,10 +91,6 @@ class UsbBay:
                 state_refused(self._grounds, device, self._bay.name, "replug_storm", self._limit.storm_arrivals)
             )
             self._storm_statement = task  # kept: the loop holds tasks only weakly
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), seconds)
 
     def _show(self, state: str, **facts: Any) -> None:
         self._grounds.board.show(BayState(self._bay.name, state, datetime.now(UTC), **facts))

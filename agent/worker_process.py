@@ -58,7 +58,8 @@ class WorkerProcess:
         """The next frame. Raises the worker's own error, SourceStalled, or SourceGone when it died without a word."""
         while True:
             try:
-                line = await asyncio.wait_for(self._line(), SILENCE_SECONDS)
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    line = await self._line()
             except ValueError:  # longer than any frame
                 raise wire.nonsense() from None
             except TimeoutError:
@@ -92,7 +93,8 @@ class WorkerProcess:
             with suppress(ProcessLookupError):
                 self._process.kill()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), KILL_WAIT_SECONDS)
+                async with asyncio.timeout(KILL_WAIT_SECONDS):
+                    await self._process.wait()
         self._killed.set()
 
 

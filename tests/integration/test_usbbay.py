@@ -179,14 +179,14 @@ async def test_a_card_of_noise_an_empty_one_and_none_at_all(tmp_path: Path) -> N
         state = await dock.until(lambda s: s.state == "failed")
         assert (state.reason, state.removable) == ("not_a_file_system", False)
         dock.plug(device(1, empty))
-        state = await dock.until_judged()
+        state = await dock.until(lambda s: s.state == "safe" and s.verdict is not None)
         assert (state.state, state.reason) == ("safe", "source_empty")
         dock.plug(device(1, blank(tmp_path / "nothing.img", 0)))
         reader = device(1, tmp_path / "nothing.img")
         dock.plug(reader)
         await dock.until(lambda s: s.state in ("recognising", "no_card"))
         dock.plug(replace(reader, disks=device(1, card(tmp_path / "a.img")).disks))  # the card is put into the reader
-        assert (await dock.until_judged()).state == "safe"
+        await dock.until(lambda s: s.state == "safe" and s.verdict is not None)
 
 
 async def test_a_camera_pulled_while_copying_is_said_so_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
