@@ -139,7 +139,7 @@ class PtpSource:
         )
 
     def read_piece(self, handle: int, offset: int, view: memoryview) -> int:
-        """Read at `offset` into `view`; fewer bytes at the end, or where the camera likes. Raises Refused, SourceGone."""
+        """Read at `offset` into `view`; fewer at the end or where the camera likes. Raises Refused, SourceGone."""
         if offset + len(view) > UNKNOWN_LENGTH or Operation.GET_PARTIAL_OBJECT not in self.device.operations:
             low, high = offset & 0xFFFFFFFF, offset >> 32
             return self._session.read_into(view, Operation.GET_PARTIAL_OBJECT_64, handle, low, high, len(view))
@@ -165,7 +165,8 @@ class PtpSource:
             raise SourceUnreadable(
                 f"The camera shows {len(stores)} stores. Nothing was changed. Unlock it and allow file transfer on its "
                 "screen, check its card, then dock it again.",
-                f"设备显示 {len(stores)} 个存储。未作任何改动。请解锁设备并在其屏幕上允许“文件传输”，检查存储卡后重新接入。",
+                f"设备显示 {len(stores)} 个存储。未作任何改动。"
+                "请解锁设备并在其屏幕上允许“文件传输”，检查存储卡后重新接入。",
             )
         return {store: self._store_info(store) for store in dict.fromkeys(stores)}
 
@@ -230,7 +231,7 @@ class _Listing:
         if self._lies_in(info, handle, folder):
             yield from self._take(handle, info, folder.path)
         else:
-            self._strays[handle] = _Stray(info, folder)
+            self._strays[handle] = stray or _Stray(info, folder)
 
     def _lies_in(self, info: ObjectInfo, handle: int, folder: _Folder) -> bool:
         if folder.handle == ROOT:  # some name the store, or the object itself, as parent of what lies in no folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -13,6 +14,7 @@ from agent.errors import SourceGone
 from agent.source import SourcePlace
 
 KILL_WAIT_SECONDS = 2.0
+DISMISS_WAIT_SECONDS = 2.0
 
 
 class WorkerProcess:
@@ -62,6 +64,14 @@ class WorkerProcess:
         if frame["t"] == "error":
             raise wire.error_from_json(frame)
         return frame
+
+    async def dismiss(self) -> None:
+        """Nothing is under way: let it close its source, as a camera that keeps a session expects, or else kill it."""
+        assert self._process.stdin is not None  # noqa: S101 - started with PIPE
+        self._process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), DISMISS_WAIT_SECONDS)
+        await self.kill()
 
     async def kill(self) -> None:
         """End it and wait a little; one that hangs in the kernel dies when the kernel lets go."""

@@ -54,6 +54,7 @@ class Responder:
     def __init__(self, camera: SoftCamera) -> None:
         self.camera = camera
         self._open = camera.session_left_open
+        self.flat = False  # answers every listing with all objects, as some cameras do
         self._operations = {
             0x1001: self._device_info, 0x1002: self._open_session, 0x1003: self._close_session,
             0x1004: self._storage_ids, 0x1005: self._storage_info, 0x1007: self._object_handles,
@@ -138,7 +139,7 @@ class Responder:
             return GENERAL
         return array("I", [
             handle for handle, thing in self.camera.things.items()
-            if storage in (ALL, thing.storage) and (parent == 0 or thing.parent == at)
+            if storage in (ALL, thing.storage) and (parent == 0 or self.flat or thing.parent == at)
         ])  # fmt: skip
 
     def _object_info(self, handle: int, *_: int) -> bytes | int:
