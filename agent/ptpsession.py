@@ -24,7 +24,7 @@ from agent.ptpdata import (
 )
 
 TRANSFER_BYTES = 128 << 10  # asked of the pipe at once: whole packets of any USB speed
-DATASET_BYTES_MAX = 16 << 20  # four million handles; no dataset that we ask for is longer
+DATASET_BYTES_MAX = 4 << 20  # a million handles; no dataset that we ask for is longer
 BUSY_WAITS_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -127,7 +127,7 @@ class Session:
                 self.begin(Operation.OPEN_SESSION, 1).finish()
                 break
             except Refused as refused:
-                if last:
+                if last or refused.code not in (None, Code.SESSION_ALREADY_OPEN):
                     raise
                 if refused.code == Code.SESSION_ALREADY_OPEN:  # left open by a program that died
                     self.ask(Operation.CLOSE_SESSION)

@@ -6,10 +6,11 @@ import pytest
 
 from agent.copies import Gap
 from agent.errors import ReadFault, SourceGone, SourceUnreadable
-from agent.ptp import PtpSource, StreamReader
+from agent.ptp import PtpSource
 from agent.ptp_facts import PtpFacts, read_facts
 from agent.ptpdata import Operation
-from agent.ptpsession import TRANSFER_BYTES, Session
+from agent.ptpreader import StreamReader
+from agent.ptpsession import TRANSFER_BYTES, Refused, Session
 from agent.salvage import Salvage
 from agent.source import Entry, Finding, FindingKind, Reader, SourceKind, TimeBasis
 from tests.ptp.camera import FOLDER, SoftCamera
@@ -158,6 +159,38 @@ def test_objects_that_name_another_parent_are_listed_once_and_not_lost() -> None
         ((STORE, b"self.MP4"), 3),
     ]
     assert not findings
+
+
+def test_a_camera_that_cannot_list_one_folder_is_listed_whole() -> None:
+    camera = SoftCamera()
+    inner = camera.folder("100MEDIA", camera.folder("DCIM"))
+    camera.add("A.MP4", inner, size=1)
+    camera.add("B.MP4", size=2)
+    usb = UsbCamera(camera)
+    usb.responder.unfiltered = True
+    entries, findings = listing(PtpSource(Session(DirectPipe(usb))))
+    assert sorted((entry.path, entry.size_bytes) for entry in entries) == [
+        ((STORE, b"B.MP4"), 2),
+        ((STORE, b"DCIM", b"100MEDIA", b"A.MP4"), 1),
+    ]
+    assert not findings
+
+
+def test_folders_without_end_are_a_finding() -> None:
+    camera = SoftCamera()
+    at = 0
+    for _ in range(1010):
+        at = camera.folder("a", at)
+    camera.add("deep.MP4", at, size=1)
+    entries, (finding,) = listing(dock(camera)[0])
+    assert not entries
+    assert (finding.kind, len(finding.path)) == (FindingKind.UNREADABLE_DIRECTORY, 1001)
+
+
+def test_a_list_of_handles_without_end_is_refused() -> None:
+    camera = SoftCamera(storages={n << 16 | 1: "" for n in range(1, 1_100_000)})
+    with pytest.raises(Refused):
+        dock(camera)
 
 
 def test_folders_in_each_other_end() -> None:

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from agent import ptpdata
 from agent.errors import SourceUnreadable
 from agent.ptpdata import Malformed, Operation
+from agent.source import SourceKind
 from agent.usbfs import Interface, device_node, find_interface, port_for
+from custody.events import DockingStarted
+from custody.manifest import Header
 from tests.ptp.camera import SoftCamera
 from tests.ptp.responder import Responder, text
 from tests.ptp.usb import UsbCamera, UsbQuirks
@@ -33,6 +36,11 @@ def test_only_operations_that_read_exist() -> None:
     assert {operation for operation in Operation if operation >= 0x9000} == {
         Operation.GET_PARTIAL_OBJECT_64, Operation.GET_OBJECT_PROPERTY,
     }  # fmt: skip
+
+
+def test_event_and_manifest_know_every_kind_of_source() -> None:
+    for stated in (DockingStarted, Header):
+        assert set(get_args(get_type_hints(stated)["source_kind"])) == {kind.value for kind in SourceKind}
 
 
 def test_device_info() -> None:
