@@ -188,7 +188,7 @@ def test_folders_without_end_are_a_finding() -> None:
 
 
 def test_a_list_of_handles_without_end_is_refused() -> None:
-    camera = SoftCamera(storages={n << 16 | 1: "" for n in range(1, 1_100_000)})
+    camera = SoftCamera(storages=dict.fromkeys(range(1, 1_100_000), ""))
     with pytest.raises(Refused):
         dock(camera)
 

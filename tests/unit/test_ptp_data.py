@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import ptpdata
@@ -127,6 +127,7 @@ def test_battery(form: bytes, value: int, percent: int | None) -> None:
         ptpdata.parse_battery, ptpdata.parse_text, ptpdata.parse_number, ptpdata.parse_container,
     ],
 )  # fmt: skip
+@settings(deadline=None)
 @given(data=st.binary(max_size=200))
 def test_whatever_a_camera_sends_is_read_or_malformed(parse: Callable[[bytes], Any], data: bytes) -> None:
     try:
@@ -135,6 +136,7 @@ def test_whatever_a_camera_sends_is_read_or_malformed(parse: Callable[[bytes], A
         return
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40).filter(lambda name: "\0" not in name))
 def test_strings_round_trip(name: str) -> None:
     assert ptpdata.parse_text(text(name)) == name
@@ -167,6 +169,7 @@ def test_a_disk_has_no_still_image_interface() -> None:
     assert find_interface(disk) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_any_descriptors_can_be_looked_at(data: bytes) -> None:
     find_interface(data)
