@@ -1,7 +1,7 @@
 """A camera or phone that speaks PTP or MTP as a source: all its stores, read in pieces, never written.
 
 ptpdata (bytes and facts) ─ ptpsession (commands and answers) ─ usbfs (the kernel)
-ptpcamera (objects by handle) ─ ptplisting (what there is) ─ ptpreader (one file)
+ptpcamera (objects by handle) ─ ptplisting, ptpsize (what there is) ─ ptpreader (one file)
 
 What a library for viewing pictures may skip is footage here: see ptplisting.
 """
@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from agent.errors import SourceUnreadable
 from agent.ptpcamera import PtpCamera, mute
 from agent.ptpdata import Malformed, Operation, StorageInfo, parse_handles, parse_storage_info
-from agent.ptplisting import SIZE_MAX, Listing
+from agent.ptplisting import Listing
 from agent.ptpreader import PtpReader, StreamReader
 from agent.ptpsession import Refused, Session
+from agent.ptpsize import SIZE_MAX
 from agent.source import Entry, Finding, Reader, SourceFacts, SourceKind, TimeBasis
 from agent.usbfs import UsbPipe
 
@@ -60,8 +61,7 @@ class PtpSource:
 
     def entries(self) -> Iterator[Entry | Finding]:
         """Everything in every store, folder by folder. Raises SourceGone."""
-        for store in self._stores:
-            yield from Listing(self.camera, store, self._stores).walk()
+        yield from Listing(self.camera, self._stores).walk()
 
     def open(self, entry: Entry) -> Reader:
         """Open one listed file. Raises SourceUnreadable for this file alone, SourceGone."""

@@ -57,6 +57,8 @@ class StreamReader:
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill `buffer` from `offset`; 0 at the end. Raises ReadFault, SourceGone; SourceUnreadable: it was removed."""
         wanted = max(0, min(len(buffer), self._entry.size_bytes - offset))
+        if not wanted:
+            return 0
         if self._broken_at is not None and offset + wanted > self._broken_at:
             raise self._fault(max(offset, self._broken_at))
         try:

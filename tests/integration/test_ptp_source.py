@@ -161,6 +161,21 @@ def test_objects_that_name_another_parent_are_listed_once_and_not_lost() -> None
     assert not findings
 
 
+def test_a_store_that_lists_what_lies_in_another_loses_and_doubles_nothing() -> None:
+    camera = SoftCamera(storages={0x10001: "a", 0x20001: "b"})
+    camera.add("A.MP4", size=1)
+    camera.add("B.MP4", storage=0x20001, size=2)
+    camera.add("C.MP4", camera.folder("DCIM", storage=0x20001), storage=0x20001, size=3)
+    usb = UsbCamera(camera)
+    usb.responder.any_store = True
+    expected = [((STORE, b"A.MP4"), 1), ((b"store_00020001", b"B.MP4"), 2), ((b"store_00020001", b"DCIM", b"C.MP4"), 3)]
+    for hidden in (set(), {0x20001}):  # whether or not the other store lists them too
+        camera.hidden_storages = hidden
+        entries, findings = listing(PtpSource(Session(DirectPipe(usb))))
+        assert sorted((e.path, e.size_bytes) for e in entries) == (expected if not hidden else expected[:2])
+        assert len(findings) == 2 * len(hidden)  # its root and its folder
+
+
 def test_a_camera_that_cannot_list_one_folder_is_listed_whole() -> None:
     camera = SoftCamera()
     inner = camera.folder("100MEDIA", camera.folder("DCIM"))
@@ -240,6 +255,21 @@ def test_a_size_that_the_content_contradicts_is_a_finding_and_all_content_is_cop
     reader = source.open(entry)
     assert read_all(reader, entry.size_bytes) == (thing(camera, entry), ())
     assert not reader.changed()
+
+
+def test_a_bad_place_is_not_taken_for_the_end_of_a_file_that_is_shorter_than_listed() -> None:
+    camera = SoftCamera()
+    camera.add("A.MP4", size=4 * MIB, held=3 * MIB, bad=[(MIB, 4096), (2 * MIB, 4096)])
+    ((entry,), (finding,)) = listing(dock(camera)[0])
+    assert (entry.size_bytes, finding.kind) == (3 * MIB, FindingKind.UNREADABLE_ENTRY)
+
+
+def test_a_size_found_by_trying_past_a_bad_place_is_said_to_be_doubtful() -> None:
+    camera = SoftCamera(partial64=True)
+    camera.add("A.MP4", size=5 * GIB, bad=[(5 * GIB - 4096, 4096)])
+    ((entry,), (finding,)) = listing(dock(camera)[0])
+    assert entry.size_bytes >= 0xFFFFFFFF
+    assert "may be longer" in finding.detail
 
 
 def test_a_stream_longer_than_listed_is_a_change() -> None:

@@ -54,6 +54,7 @@ class Responder:
     def __init__(self, camera: SoftCamera) -> None:
         self.camera = camera
         self._open = camera.session_left_open
+        self.any_store = False  # lists the objects of all stores in each
         self.unfiltered = False  # refuses to list one folder alone
         self.flat = False  # answers every listing with all objects, as some cameras do
         self._operations = {
@@ -142,7 +143,7 @@ class Responder:
             return PARAMETER_UNSUPPORTED
         return array("I", [
             handle for handle, thing in self.camera.things.items()
-            if storage in (ALL, thing.storage) and (parent == 0 or self.flat or thing.parent == at)
+            if (self.any_store or storage in (ALL, thing.storage)) and (parent == 0 or self.flat or thing.parent == at)
         ])  # fmt: skip
 
     def _object_info(self, handle: int, *_: int) -> bytes | int:
