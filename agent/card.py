@@ -1,4 +1,4 @@
-"""Opening what footage is read from: a folder, the raw bytes of a card image or block device, a PTP camera.
+"""Opening what footage is read from: a folder or the raw bytes of a card image or disk (by stat), a PTP camera.
 
 A card is read as a forensic tool does: never mounted, opened so that it cannot be written. FAT and exFAT, the file
 systems of nearly every camera, are read by our own code (fat.py, exfat.py), ext2/3/4 and NTFS by The Sleuth Kit

@@ -119,7 +119,10 @@ async def _offload(dock: Dock, order: Order, docking: DockingRow, meter: Progres
         except Exception:  # what the worker says is hostile input: whatever it breaks here ends this docking alone
             log.exception("docking_failed docking=%s", docking.id)
             error = wire.nonsense()
-        await worker.kill()
+        if error is None:
+            await worker.dismiss()
+        else:
+            await worker.kill()
         closed = await run.close(error.code if error else "complete")
         if error is not None and closed is None:
             raise error

@@ -1,6 +1,6 @@
 """Charge, clock and identity of a PTP camera: `python -m agent.ptp_facts PORT` prints them as one JSON object.
 
-PORT as `agent.ptp.port_for` gives it. A process of its own, confined before the camera says its first byte. It only
+PORT as `agent.usbfs.port_for` gives it. A process of its own, confined before the camera says its first byte. It only
 reads; it holds the camera for some milliseconds, so ask before an offload or after it, never meanwhile (EBUSY).
 Exit code 0; else that of the error, printed as `{"error", "en", "zh"}`.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agent.confine import confine, leave_network, limit_cpu
 from agent.errors import AgentError
-from agent.ptp import mute, read_device
+from agent.ptpcamera import mute, read_device
 from agent.ptpdata import Malformed, Operation, Property, clock_text, parse_battery, parse_text
 from agent.ptpsession import Refused, Session
 from agent.usbfs import UsbPipe

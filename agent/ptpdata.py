@@ -4,6 +4,7 @@ ISO 15740 (PTP), its USB transport (USB still image class 1.0, annex D) and MTP 
 input: a dataset that does not fit its own lengths raises `Malformed`.
 """
 
+import contextlib
 import re
 import struct
 from collections.abc import Sequence
@@ -219,18 +220,18 @@ def _object_info(data: bytes, size_code: str) -> tuple[ObjectInfo, bool]:
     parent = fields.number("I")
     fields.skip(2 + 4 + 4)  # association, sequence number
     name = fields.units().decode("utf-16-le", "surrogatepass").encode("utf-8", "surrogatepass")
-    created = modified = ""
-    try:
-        created, modified, _ = fields.text(), fields.text(), fields.text()
-    except Malformed:  # cheap firmware ends early; the name is what we need
-        pass
+    stamps = ["", ""]
+    with contextlib.suppress(Malformed):  # cheap firmware ends early; the name is what we need
+        stamps = [fields.text(), fields.text()]
+        fields.units()  # keywords
+    created, modified = stamps
     return ObjectInfo(storage, form, size, parent, name, modified or created), fields.left > 0
 
 
 def parse_battery(data: bytes) -> int | None:
     """GetDevicePropDesc of the battery, as percent of what the camera calls full. Raises Malformed.
 
-    None for 0: ISO 15740 lets a camera say 0 while it is powered by the cable. Unknown is never ready, and neither is 0.
+    None for 0: ISO 15740 lets a camera say 0 while the cable powers it. Unknown is never ready, and neither is 0.
     """
     fields = _Fields(data)
     fields.skip(2)

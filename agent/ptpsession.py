@@ -24,7 +24,7 @@ from agent.ptpdata import (
 )
 
 TRANSFER_BYTES = 128 << 10  # asked of the pipe at once: whole packets of any USB speed
-DATASET_BYTES_MAX = 16 << 20  # four million handles; no dataset that we ask for is longer
+DATASET_BYTES_MAX = 4 << 20  # a million handles; no dataset that we ask for is longer
 BUSY_WAITS_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -45,7 +45,7 @@ class Pipe(Protocol):
         ...
 
     def receive_into(self, buffer: memoryview) -> int:
-        """One transfer of at most `buffer`, whole packets; a short or empty packet ends it. Raises PipeFault, SourceGone."""
+        """One transfer into `buffer`, whole packets long; a short packet ends it. Raises PipeFault, SourceGone."""
         ...
 
     def recover(self, transaction: int) -> bool:
@@ -122,23 +122,21 @@ class Session:
 
     def _open(self) -> None:
         self._opening = True
-        for last in (False, True):
+        for last in (False, False, True):  # the first may meet what a killed program left in the pipe
             try:
-                self._transaction = -1  # OpenSession is transaction 0
-                self._begin(Operation.OPEN_SESSION, (1,)).finish()
+                self.begin(Operation.OPEN_SESSION, 1).finish()
                 break
             except Refused as refused:
-                if last:
+                if last or refused.code not in (None, Code.SESSION_ALREADY_OPEN):
                     raise
                 if refused.code == Code.SESSION_ALREADY_OPEN:  # left open by a program that died
-                    self._transaction = 0
                     self.ask(Operation.CLOSE_SESSION)
         self._opening = False
 
     def _begin(self, operation: Operation, parameters: Sequence[int]) -> Incoming:
         if self._incoming is not None:  # a stream that its reader left
             self._recover(self._transaction)
-        self._transaction += 1
+        self._transaction = 0 if operation is Operation.OPEN_SESSION else self._transaction + 1
         incoming = self._incoming = Incoming(self, operation, self._transaction)
         incoming.start(command(operation, self._transaction, parameters))
         return incoming

@@ -15,7 +15,7 @@ from agent.errors import SourceError
 
 @dataclass(frozen=True, slots=True)
 class PtpPort:
-    """A camera that speaks PTP or MTP, by its port (`agent.ptp.port_for`). Its text is `ptp:` and the port."""
+    """A camera that speaks PTP or MTP, by its port (`agent.usbfs.port_for`). Its text is `ptp:` and the port."""
 
     port: str
 

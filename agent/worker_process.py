@@ -16,6 +16,7 @@ from agent.source import SourcePlace
 KILL_WAIT_SECONDS = 2.0
 STALL_SECONDS = 200.0  # the kernel gives a bad sector up to five tries of 30 s each before it answers
 SILENCE_SECONDS = 60.0  # without even an "alive": the process itself hangs
+DISMISS_WAIT_SECONDS = 2.0
 
 
 class WorkerProcess:
@@ -86,6 +87,15 @@ class WorkerProcess:
         finally:
             reading.cancel()
             killed.cancel()
+
+    async def dismiss(self) -> None:
+        """Nothing is under way: let it close its source, as a camera that keeps a session expects, or else kill it."""
+        assert self._process.stdin is not None  # noqa: S101 - started with PIPE
+        self._process.stdin.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISMISS_WAIT_SECONDS):
+                await self._process.wait()
+        await self.kill()
 
     async def kill(self) -> None:
         """End it and wait a little; one that hangs in the kernel dies when the kernel lets go."""

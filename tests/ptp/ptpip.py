@@ -62,9 +62,12 @@ class PtpIp:
             try:
                 if answer.length is not None:
                     _send(commands, START, struct.pack("<IQ", transaction, answer.length))
-                    for piece in answer.pieces:
-                        _send(commands, DATA, struct.pack("<I", transaction) + piece)
-                    _send(commands, END, struct.pack("<I", transaction))
+                    last = b""  # travels in the packet that ends the data
+                    for piece in filter(None, answer.pieces):
+                        if last:
+                            _send(commands, DATA, struct.pack("<I", transaction) + last)
+                        last = piece
+                    _send(commands, END, struct.pack("<I", transaction) + last)
             except (Stalled, Unplugged):
                 return
             parameters = struct.pack(f"<{len(answer.parameters)}I", *answer.parameters)

@@ -13,7 +13,7 @@ from tests.ptp.camera import FOLDER, JPEG, MP4, ROOT, UNDEFINED, SoftCamera, Thi
 
 OK, GENERAL, NOT_OPEN, UNSUPPORTED, INCOMPLETE = 0x2001, 0x2002, 0x2003, 0x2005, 0x2007
 BAD_HANDLE, BAD_PROPERTY, BUSY, BAD_PARAMETER, ALREADY_OPEN = 0x2009, 0x200A, 0x2019, 0x201D, 0x201E
-BAD_STORAGE, NO_OBJECT_PROPERTY = 0x2008, 0xA801
+BAD_STORAGE, NO_OBJECT_PROPERTY, PARAMETER_UNSUPPORTED = 0x2008, 0xA801, 0x2006
 ALL = 0xFFFFFFFF
 SIZE, NAME, CREATED, MODIFIED = 0xDC04, 0xDC07, 0xDC08, 0xDC09
 PIECE_BYTES = 1 << 20
@@ -54,6 +54,9 @@ class Responder:
     def __init__(self, camera: SoftCamera) -> None:
         self.camera = camera
         self._open = camera.session_left_open
+        self.any_store = False  # lists the objects of all stores in each
+        self.unfiltered = False  # refuses to list one folder alone
+        self.flat = False  # answers every listing with all objects, as some cameras do
         self._operations = {
             0x1001: self._device_info, 0x1002: self._open_session, 0x1003: self._close_session,
             0x1004: self._storage_ids, 0x1005: self._storage_info, 0x1007: self._object_handles,
@@ -136,9 +139,11 @@ class Responder:
         at = ROOT if parent == ALL else parent
         if at in self.camera.unlistable or storage in self.camera.hidden_storages:
             return GENERAL
+        if self.unfiltered and parent:
+            return PARAMETER_UNSUPPORTED
         return array("I", [
             handle for handle, thing in self.camera.things.items()
-            if storage in (ALL, thing.storage) and (parent == 0 or thing.parent == at)
+            if (self.any_store or storage in (ALL, thing.storage)) and (parent == 0 or self.flat or thing.parent == at)
         ])  # fmt: skip
 
     def _object_info(self, handle: int, *_: int) -> bytes | int:

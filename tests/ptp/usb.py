@@ -94,12 +94,11 @@ class UsbCamera:
         self._check()
 
     def send(self, data: bytes) -> None:
-        """A transfer from the host: one command."""
+        """A transfer from the host: one command. What an earlier one still has to say comes before its answer."""
         self._check()
         _, kind, code, transaction = struct.unpack_from("<IHHI", data)
         if kind != 1:  # nobody may send data to this camera
             raise Stalled
-        self._transfers.clear()
         answer = self.responder.answer(code, struct.unpack_from(f"<{(len(data) - 12) // 4}I", data, 12))
         if answer.length is not None:
             head = struct.pack("<IHHI", min(answer.length + 12, 0xFFFFFFFF), 2, code, transaction)

@@ -1,10 +1,10 @@
-"""A software camera as `/dev/bus/usb/BBB/DDD`, by umockdev: its preload library hands every usbfs call of a child to us.
+"""A software camera as `/dev/bus/usb/BBB/DDD`: umockdev's preload library hands every usbfs call of a child to us.
 
     with UsbfsBed(UsbCamera(camera)) as bed:
         subprocess.run([...], env={**os.environ, **bed.environment})
 
-Debian: umockdev, gir1.2-umockdev-1.0, python3-gi. `python3-gi` serves the system's Python; it is loaded from there where
-its version is ours.
+Debian: umockdev, gir1.2-umockdev-1.0, python3-gi. The last serves the system's Python; it is loaded from there, which
+works where its version is ours.
 """
 
 from __future__ import annotations
