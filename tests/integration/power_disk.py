@@ -26,7 +26,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import BinaryIO
 
 IO_BYTES_MAX = 1 << 20
 RECORD = struct.Struct("<B3xIQ")  # kind, length, offset; the bytes of a write or mark follow
@@ -72,7 +71,7 @@ class Kind(IntEnum):
 class Server:
     """Answers the kernel until the file system is unmounted."""
 
-    def __init__(self, device: int, disk: int, card: int, log: BinaryIO) -> None:
+    def __init__(self, device: int, disk: int, card: int, log: int) -> None:
         self._device, self._log = device, log
         self._files = {DISK: disk, CARD: card}
         self._sizes = {node: os.fstat(fd).st_size for node, fd in self._files.items()} | {MARKS: 0}
@@ -154,9 +153,9 @@ class Server:
         return struct.pack("<II", len(data), 0)
 
     def _record(self, kind: Kind, offset: int, data: memoryview | bytes = b"", length: int | None = None) -> None:
-        self._log.write(RECORD.pack(kind, len(data) if length is None else length, offset))
-        self._log.write(data)
-        self._log.flush()
+        header = RECORD.pack(kind, len(data) if length is None else length, offset)
+        if os.writev(self._log, [header, data]) != len(header) + len(data):
+            raise OSError(errno.ENOSPC, "the log is cut short")
 
     def _attributes(self, node: int) -> bytes:
         folder = node == 1
@@ -244,8 +243,8 @@ def served(point: Path, disk: Path, card: Path, log: Path) -> Iterator[Path]:
 def _serve(device: int, disk: Path, card: Path, log: Path) -> None:
     """In the forked process: serve and end, whatever happens; when it ends the kernel fails what is under way."""
     try:
-        with log.open("ab", buffering=0) as out:
-            Server(device, os.open(disk, os.O_RDWR), os.open(card, os.O_RDONLY), out).run()
+        opened = os.open(disk, os.O_RDWR), os.open(card, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND)
+        Server(device, *opened).run()
     finally:
         os._exit(0)
 

@@ -18,7 +18,8 @@ from custody.sums import checksum_path
 MIB = 1 << 20
 AGAIN_BYTES_MAX = 16 * MIB  # what a stop may cost of a file under way: longcopy.py
 PROOF_BYTES_MAX = 2 * MIB  # first and last journalled chunk, read from the card to see that the file is the same
-_OURS = {".custody", ".staging", ".station"}
+_OUR_FOLDERS = {".custody", ".staging", ".station"}
+_OUR_FILES = {".lock", "SHA256SUMS", ".SHA256SUMS.new"}  # the last: a closing that was cut short
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Promise:
 def footage(vault: Path) -> Iterator[Path]:
     """Every file under a final name."""
     for folder, folders, files in os.walk(vault):
-        folders[:] = [name for name in folders if name not in _OURS]
-        yield from (Path(folder, name) for name in files if name not in ("SHA256SUMS", ".lock"))
+        folders[:] = [name for name in folders if name not in _OUR_FOLDERS]
+        yield from (Path(folder, name) for name in files if name not in _OUR_FILES)
 
 
 def digest(path: Path) -> str:
@@ -100,7 +101,7 @@ def judge_recovery(vault: Path, promise: Promise, truth: dict[str, str], key: Ve
 
     1. The chain goes on from what was announced; every envelope carries the station's signature.
     2. Every file of the source is in the vault once, sealed once, and nothing else is.
-    3. sha256sum agrees. 4. Nothing is left in staging.
+    3. sha256sum agrees. 4. Nothing is left in staging, nor of a closing that was cut short.
     """
     envelopes = outbox(vault / ".station/station.db", scratch)  # 1
     judge_chain(envelopes)
@@ -124,7 +125,7 @@ def judge_recovery(vault: Path, promise: Promise, truth: dict[str, str], key: Ve
             assert name is not None
             listed[str((sums.parent / os.fsdecode(name)).relative_to(vault))] = line[:64].decode()
     assert listed == sealed
-    assert not list((vault / ".staging").iterdir())  # 4
+    assert not [*(vault / ".staging").iterdir(), *vault.rglob(".*.new")]  # 4
 
 
 def seals(envelopes: dict[int, bytes], key: VerifyKey) -> dict[int, tuple[str, str]]:

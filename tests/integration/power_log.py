@@ -110,8 +110,8 @@ def _apply_some(disk: BinaryIO, offset: int, data: bytes, cut: Cut, survives: Ca
 def choose_cuts(log: Log, number: int, seed: int) -> list[Cut]:
     """Cuts spread evenly over the log, each at a random place of its stretch, rising; what survives varies.
 
-    Most come right after a write, so that something is unflushed; one in four within four records after a mark, when the
-    least has been written behind an announcement.
+    Most come right after a write, so that something is unflushed; one in four within four records after a mark, when
+    the least has been written behind an announcement.
     """
     chance = random.Random(seed)
     writes = [index for index, record in enumerate(log.records) if record.kind is Kind.WRITE]

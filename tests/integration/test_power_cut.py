@@ -33,7 +33,7 @@ SHORT = (0, *(1, 700, 4096, 4097, 20_000, 60_000, 60_000, 200_000, MIB) * 6)
 DISK_MIB = 640  # the agent keeps a reserve
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.needs_root
+pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
 
 
 def make_card(path: Path, seed: int) -> dict[str, Any]:
