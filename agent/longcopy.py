@@ -213,11 +213,11 @@ class LongCopy:
     # --- commit lane ---
 
     def _landed(self, chunk: Chunk) -> None:
-        self._run.pool.give(chunk.buffer)
         if chunk.error is not None:
             self._fail(chunk.error)
         self._landed_chunks[chunk.index] = chunk
         while (ready := self._landed_chunks.pop(self._next, None)) is not None:
+            self._run.pool.give(ready.buffer)  # in order: behind one slow write, reading must not run on unproven
             self._next += 1
             self._stretch += ready.leaf
             self._stretch_gaps += ready.gaps

@@ -1,6 +1,7 @@
 """Copying on a real disk: what is announced is true, and what is not true is never announced."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.copies import Copied, Failed, Gap, Known
+from agent.disk import Vault
 from agent.errors import ReadbackMismatch, SourceGone
 from agent.folder import FolderSource
+from agent.longcopy import LongCopy
+from agent.run import POOL_CHUNKS, Done, Run
 from agent.source import Entry
 from agent.transfer import CopyItem, Result, copy_items
 from custody.digest import leaf_hash
@@ -309,3 +313,29 @@ def test_results_come_while_items_still_come(tmp_path: Path) -> None:
     next(iterator)
     assert drawn < 10
     assert len(list(iterator)) == 19
+
+
+def test_one_slow_write_holds_up_reading(tmp_path: Path) -> None:
+    """A stop costs at most 16 MiB also where one of the writers lags: nobody reads far beyond an unwritten chunk."""
+    source = EdgeSource({"long": os.urandom(40 * MIB)})
+    (item,) = source.items()
+    vault = Vault(os.fsencode(tmp_path))
+    run = Run(source, vault)
+    written = threading.Event()
+    try:
+        run.write_lanes[0].submit(written.wait)  # the disk takes its time with every fourth chunk
+        run.source_lane.submit(LongCopy(run, item).read)
+        seen = -1
+        while seen < max(source.reads, 1):  # until it stands still
+            seen = source.reads
+            time.sleep(0.5)
+        assert 0 < seen <= POOL_CHUNKS
+    finally:
+        written.set()
+        run.finish()
+        vault.close()
+    assert run.failure is None
+    events = [run.events.get_nowait() for _ in range(run.events.qsize())]
+    ((result,),) = [event.outcomes for event in events if isinstance(event, Done)]
+    assert isinstance(result, Copied)
+    judge(tmp_path, item, result, source.contents["long"])
