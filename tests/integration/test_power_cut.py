@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.integration.cards import fat_card, needs
-from tests.integration.power_disk import blank_disk, in_namespace
+from tests.integration.power_disk import Kind, blank_disk, in_namespace
 from tests.integration.power_judge import AGAIN_BYTES_MAX, MIB, PROOF_BYTES_MAX
 from tests.integration.power_log import Cut, Log, choose_cuts
 from tests.integration.power_replay import Order
@@ -185,7 +185,7 @@ def test_copying_more_again_is_caught(bench: Bench, first: Path) -> None:
     log = Log(first / "log")
     longest = max(bench.truth.values(), key=lambda file: file["size"])
     end = longest["at"] + longest["size"]
-    last = max(n for n, r in enumerate(log.records) if r.kind == 3 and r.offset < end <= r.offset + r.length)
+    last = max(n for n, r in enumerate(log.records) if r.kind is Kind.READ and r.offset < end <= r.offset + r.length)
     log.close()
     orders = [Order(Cut(last, 1.0, 0, 0), forget_leaves=forget) for forget in (False, True)]
     with_journal, without = sorted(bench.judge(first, orders), key=lambda v: json.loads(v["order"])["forget_leaves"])
