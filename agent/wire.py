@@ -7,6 +7,7 @@ travel as latin-1 text (each character one byte), digests as hex.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ BATCH = 500
 TEXT_MAX = 1000
 
 Frame = dict[str, Any]
+_PLAIN = re.compile(rb"[ -\[\]-~]+")  # printable ASCII without the backslash
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -48,11 +50,16 @@ def nonsense() -> SourceUnreadable:
 
 def path_to_text(path: Iterable[bytes]) -> str:
     """A path's components as one canonical line of JSON: the form that the store keeps and keys."""
+    joined = b'","'.join(path)
+    if _PLAIN.fullmatch(joined) and joined.count(b'"') == 2 * (len(path) - 1):  # nearly every path: the same bytes, faster
+        return f'["{joined.decode()}"]'
     return json.dumps([c.decode("latin-1") for c in path], separators=(",", ":"))
 
 
 def path_from_text(text: str) -> tuple[bytes, ...]:
     """The components behind `path_to_text`."""
+    if len(text) > 3 and text[:2] == '["' and text[-2:] == '"]' and "\\" not in text:
+        return tuple(text[2:-2].encode("latin-1").split(b'","'))
     return tuple(c.encode("latin-1") for c in json.loads(text))
 
 
