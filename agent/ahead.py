@@ -4,7 +4,7 @@ Where the source offers a descriptor past the page cache, that is read: it costs
 comes from the medium and not from what this machine remembers of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from agent.aio import Answer
 from agent.copies import Gap
@@ -17,7 +17,7 @@ from custody.digest import CHUNK_BYTES
 Read = tuple[int, memoryview, int, tuple[Gap, ...]]  # index, buffer of the pool, bytes in it, gaps among them
 
 
-def chunks(run: Run, reader: Reader, size_bytes: int, index: int) -> Iterator[Read]:
+def chunks(run: Run, reader: Reader, size_bytes: int, index: int) -> Generator[Read, None, None]:
     """Chunks from `index` on, the last one perhaps empty; each buffer is the caller's to give back.
 
     What a direct read does not give whole is asked for once more through `Salvage`. Raises SourceGone, SourceError.
@@ -39,7 +39,8 @@ def chunks(run: Run, reader: Reader, size_bytes: int, index: int) -> Iterator[Re
             while fd is not None and index not in answers:
                 answers.update(run.source_ring.collect())
             offset, buffer, answer = index * CHUNK_BYTES, taken[index], answers.pop(index, 0)
-            wanted, gaps = min(CHUNK_BYTES, size_bytes - offset), ()
+            wanted = min(CHUNK_BYTES, size_bytes - offset)
+            gaps: tuple[Gap, ...] = ()
             if isinstance(answer, OSError) or answer < wanted:
                 with run.source_lock:
                     length, gaps = salvage.read(buffer[:wanted], offset)

@@ -7,9 +7,9 @@ commit lane   every 8 chunks: data durable, then gaps, then leaves; at the end t
 check lane    read back from the disk, mend (longcheck.py)
 publish lane  final names, durable; then report
 
-A chunk is hashed after it was written and marked after it was hashed, all out of one buffer. So when the disk gives back
-what the mark says, both digests are of the bytes that lie there: were memory to alter the buffer between any two of
-these steps, the mark would not fit the disk.
+A chunk is hashed after it was written and marked after it was hashed, all out of one buffer. So when the disk gives
+back what the mark says, both digests are of the bytes that lie there: were memory to alter the buffer between any two
+of these steps, the mark would not fit the disk.
 """
 
 import hashlib

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from agent.copies import Copied, CopyItem, Failed, Gap, Known, Result
@@ -48,10 +48,10 @@ def nonsense() -> SourceUnreadable:
     )
 
 
-def path_to_text(path: Iterable[bytes]) -> str:
+def path_to_text(path: Sequence[bytes]) -> str:
     """A path's components as one canonical line of JSON: the form that the store keeps and keys."""
     joined = b'","'.join(path)
-    if _PLAIN.fullmatch(joined) and joined.count(b'"') == 2 * (len(path) - 1):  # nearly every path: the same bytes, faster
+    if _PLAIN.fullmatch(joined) and joined.count(b'"') == 2 * (len(path) - 1):  # nearly every path: the same text
         return f'["{joined.decode()}"]'
     return json.dumps([c.decode("latin-1") for c in path], separators=(",", ":"))
 
