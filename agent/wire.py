@@ -20,12 +20,13 @@ BATCH = 500
 TEXT_MAX = 1000
 
 Frame = dict[str, Any]
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _PLAIN = re.compile(rb"[ -\[\]-~]+")  # printable ASCII without the backslash
 
 
 def encode_frame(frame: Frame) -> bytes:
     """One line of ASCII JSON."""
-    return json.dumps(frame, separators=(",", ":")).encode() + b"\n"
+    return _encode(frame).encode() + b"\n"
 
 
 def decode_frame(line: bytes) -> Frame:
