@@ -120,8 +120,8 @@ def make_source(case: Case, scale: float, folder: Path) -> int:
         place.parent.mkdir(parents=True, exist_ok=True)
         media_bytes = case.size_bytes - len(_FTYP)
         with place.open("wb") as file:
-            file.write(_FTYP + media_bytes.to_bytes(4) + b"mdat")
-            for start in range(8, media_bytes, MIB):
+            file.write(_FTYP + (1).to_bytes(4) + b"mdat" + media_bytes.to_bytes(8))
+            for start in range(16, media_bytes, MIB):
                 file.write(generator.randbytes(min(MIB, media_bytes - start)))
     return count * case.size_bytes
 
