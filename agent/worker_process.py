@@ -6,12 +6,14 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import deque
 from pathlib import Path
 
 from agent import wire
 from agent.errors import SourceGone
 
 KILL_WAIT_SECONDS = 2.0
+PIPE_BYTES = 64 << 10  # what is read ahead of us: a worker that is faster waits, and memory stays flat
 
 
 class WorkerProcess:
@@ -20,6 +22,8 @@ class WorkerProcess:
     def __init__(self, process: Process) -> None:
         """Wrap a started process; use `start`."""
         self._process = process
+        self._lines: deque[bytes] = deque()
+        self._begun = bytearray()  # of a frame that has not ended
 
     @classmethod
     async def start(cls, source: Path, vault: Path, settle_seconds: float) -> WorkerProcess:
@@ -28,7 +32,7 @@ class WorkerProcess:
         # -P: the working directory is never a place to import from. TZ: a camera's wall clock is kept as it is.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "agent.worker", *argv,
-            stdin=PIPE, stdout=PIPE, limit=wire.FRAME_BYTES_MAX, env={**os.environ, "TZ": "UTC"},
+            stdin=PIPE, stdout=PIPE, limit=PIPE_BYTES, env={**os.environ, "TZ": "UTC"},
             start_new_session=True,
         )  # fmt: skip
         return cls(process)
@@ -49,17 +53,25 @@ class WorkerProcess:
 
     async def receive(self) -> wire.Frame:
         """The next frame. Raises the worker's own error, or SourceGone when it died without one."""
-        assert self._process.stdout is not None  # noqa: S101 - started with PIPE
-        try:
-            line = await self._process.stdout.readline()
-        except ValueError:  # longer than any frame
-            raise wire.nonsense() from None
-        if not line.endswith(b"\n"):
-            raise worker_died(await self._process.wait())
-        frame = wire.decode_frame(line)
+        while not self._lines:
+            await self._read_on()
+        frame = wire.decode_frame(self._lines.popleft())
         if frame["t"] == "error":
             raise wire.error_from_json(frame)
         return frame
+
+    async def _read_on(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - started with PIPE
+        piece = await self._process.stdout.read(PIPE_BYTES)
+        if not piece:
+            raise worker_died(await self._process.wait())
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            self._lines.append(bytes(self._begun) + end)
+            self._begun.clear()
+        self._begun += rest
+        if len(self._begun) > wire.FRAME_BYTES_MAX:
+            raise wire.nonsense()
 
     async def kill(self) -> None:
         """End it and wait a little; one that hangs in the kernel dies when the kernel lets go."""

@@ -22,6 +22,7 @@ MAX_TEXT = 32_768
 T_ = TypeVar("T_")
 Reader = Callable[[Any, str], Any]
 Writer = Callable[[Any, str], Any]
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
@@ -47,7 +48,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def dump_json(value: object) -> bytes:
     """`value` as JSON on one line. Raises FormatError for text that is not Unicode."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return _encode(value).encode()
     except UnicodeEncodeError:
         raise FormatError("text with lone surrogates") from None
 
