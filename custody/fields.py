@@ -46,6 +46,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique)  # made once: json.loads would make one per call
 
+
 def dump_json(value: object) -> bytes:
     """`value` as JSON on one line. Raises FormatError for text that is not Unicode."""
     try:

@@ -116,7 +116,7 @@ def parse_publish(command: int, body: bytes) -> Delivery | None:
 
 
 def read_length(held: bytes | memoryview, place: int) -> tuple[int, int] | None:
-    """The variable byte integer at `place` (section 1.5.5) and where it ends; None when it is not whole or malformed."""
+    """The variable byte integer at `place` (section 1.5.5) and where it ends; None when malformed or not whole."""
     value = 0
     for n, byte in enumerate(held[place : place + 4]):
         value |= (byte & 127) << 7 * n
