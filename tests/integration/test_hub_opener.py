@@ -90,6 +90,15 @@ def test_a_process_that_ends_or_hangs_loses_nothing(
     assert place.process.pid != old
 
 
+def test_time_in_which_nobody_waited_is_not_held_against_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 2.0)
+    old = place.process.pid
+    opening = place.opener.begin(place.messages, place.keys)
+    time.sleep(2.1)  # a commit of ours that takes long
+    assert opening.result() == open_all(place.messages, place.keys, 480)
+    assert place.process.pid == old
+
+
 def test_it_ends_with_its_owner() -> None:
     opener = Opener(480)
     opener.start()
