@@ -5,6 +5,7 @@ Runs in the store's thread. Steps and crash windows are those of `close_docking`
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -118,9 +119,16 @@ def _reclaim_unsealed(store: Store, vault: Path, docking_id: str) -> None:
         sync_directory(staging)
     # A folder that is empty now was made for a file that never came: the verifier takes nothing for evidence unsealed.
     folder = os.path.join(os.fsencode(vault), store.docking(docking_id).folder)
-    for directory, _, _ in os.walk(folder, topdown=False):
-        if directory != folder and not os.listdir(directory):
+    folders = [folder] if os.path.isdir(folder) else []
+    for directory in folders:  # grows meanwhile: a list of folders, never of files, and no recursion
+        with os.scandir(directory) as met:
+            folders += [one.path for one in met if one.is_dir(follow_symlinks=False)]
+    for directory in reversed(folders[1:]):
+        try:
             os.rmdir(directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def _count(store: Store, docking_id: str) -> tuple[Counts, int, str | None]:

@@ -198,6 +198,13 @@ class BufferPool:
         """A buffer; waits for one."""
         return self._free.get()
 
+    def take_free(self) -> memoryview | None:
+        """A buffer, if one is free now."""
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            return None
+
     def give(self, buffer: memoryview) -> None:
         """Take a buffer back."""
         self._free.put(buffer)

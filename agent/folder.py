@@ -168,7 +168,7 @@ class FolderReader:
 
     def __init__(self, fd: int, handle: str) -> None:
         """Takes over `fd`. Raises SourceUnreadable when it is not the file that was listed."""
-        self._fd = fd
+        self._fd, self._direct_fd = fd, -1
         status = os.fstat(fd)
         self._listed = Identity.of(status)
         if not stat.S_ISREG(status.st_mode) or self._listed.render() != handle:
@@ -198,11 +198,21 @@ class FolderReader:
             raise_if_gone(error)
             return True
 
+    def direct_fd(self) -> int | None:
+        """See `DirectReader`: the very file that is open, whatever its name stands for now."""
+        if self._direct_fd < 0:
+            try:
+                self._direct_fd = os.open(b"/proc/self/fd/%d" % self._fd, _FILE & ~os.O_NOFOLLOW | os.O_DIRECT)
+            except OSError:  # no O_DIRECT here, or no /proc: the page cache serves
+                return None
+        return self._direct_fd
+
     def close(self) -> None:
         """Release the file; closing twice does nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in (self._fd, self._direct_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._direct_fd = -1
 
     def _salvage(self, buffer: memoryview, offset: int, done: int) -> int:
         """Go on page by page; raises ReadFault with the whole bad stretch inside `buffer`."""

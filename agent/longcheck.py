@@ -23,6 +23,7 @@ class Sealed:
     part: Part
     size_bytes: int
     sha256: bytes
+    marks: bytes  # one per chunk, of the bytes that were hashed
     changed: bool
     resumed_at_bytes: int
 
@@ -87,7 +88,7 @@ def _read_back(run: Run, sealed: Sealed) -> bool:
         wrong: list[int] | range = range(-(-sealed.size_bytes // CHUNK_BYTES))
         for _ in range(MENDING_ROUNDS):
             wrong = wrong_chunks(
-                fd, sealed.size_bytes, part.leaves, wrong, run.ring, buffers, stop=lambda: run.abandoned
+                fd, sealed.size_bytes, sealed.marks, run.marker, wrong, run.ring, buffers, stop=lambda: run.abandoned
             )
             if run.abandoned:
                 return False

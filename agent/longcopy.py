@@ -1,17 +1,23 @@
 """The copy of one file of more than one chunk, resumable: a crash costs at most 16 MiB.
 
-source lane   read a chunk ─┬─▶ whole lane   whole-file SHA-256
-                            ├─▶ leaf lane    chunk leaf
-                            └─▶ write lanes  into the part, past the page cache
+source lane   read a chunk, others ahead of it
+write lanes   into the part, past the page cache ─┬─▶ whole lane   whole-file SHA-256
+                                                  └─▶ leaf lane    chunk leaf;  then its mark (marks.py)
 commit lane   every 8 chunks: data durable, then gaps, then leaves; at the end time stamp and mode with them
 check lane    read back from the disk, mend (longcheck.py)
 publish lane  final names, durable; then report
+
+A chunk is hashed after it was written and marked after it was hashed, all out of one buffer. So when the disk gives
+back what the mark says, both digests are of the bytes that lie there: were memory to alter the buffer between any two
+of these steps, the mark would not fit the disk.
 """
 
 import hashlib
 import os
 import threading
+from contextlib import closing
 
+from agent.ahead import chunks
 from agent.copies import CopyItem, Failed, Gap, Known
 from agent.disk import vault_error
 from agent.errors import SourceError, SourceGone, SourceUnreadable, TargetTaken, VaultError, VaultUnwritable
@@ -28,13 +34,14 @@ STRETCH_CHUNKS = 8  # with run.POOL_CHUNKS in flight: a crash costs at most 16 M
 class Chunk:
     """One chunk on its way; its buffer is free again when all `tasks` are done."""
 
-    __slots__ = ("buffer", "error", "gaps", "index", "leaf", "length", "tasks")
+    __slots__ = ("buffer", "error", "gaps", "index", "leaf", "length", "mark", "tasks", "written")
 
     def __init__(self, index: int, buffer: memoryview, length: int, gaps: tuple[Gap, ...]) -> None:
         self.index, self.buffer, self.length, self.gaps = index, buffer, length, gaps
-        self.leaf = b""
+        self.leaf = self.mark = b""
+        self.written = threading.Event()
         self.error: OSError | None = None
-        self.tasks = 3
+        self.tasks = 2
 
 
 class LongCopy:
@@ -54,6 +61,7 @@ class LongCopy:
         self._end: int | None = None  # how many chunks there are, once the source lane knows
         self._stopped = False
         self._stretch = bytearray()
+        self._marks = bytearray()
         self._stretch_gaps: list[Gap] = []
         self._failure: VaultError | None = None
         self._refusal: SourceError | None = None
@@ -129,6 +137,7 @@ class LongCopy:
                 if chunk is None:
                     break
                 self._sha256.update(chunk)
+                self._marks += self._run.marker.mark(chunk)
                 index += 1
                 self._run.events.put(Progress(self._item.n, min(index * CHUNK_BYTES, self._item.entry.size_bytes)))
         finally:
@@ -157,27 +166,20 @@ class LongCopy:
     def _read_chunks(self, reader: Reader, index: int) -> int:
         """Read from chunk `index` on; how many chunks there are, or -1 when reading was stopped."""
         run, size_bytes = self._run, self._item.entry.size_bytes
-        salvage = Salvage(reader)
-        while index * CHUNK_BYTES < size_bytes:
-            if run.halted or self._failure is not None:
-                return -1
-            offset = index * CHUNK_BYTES
-            buffer = run.pool.take()
-            try:
-                with run.source_lock:
-                    length, gaps = salvage.read(buffer[: min(CHUNK_BYTES, size_bytes - offset)], offset)
-            except BaseException:
-                run.pool.give(buffer)
-                raise
-            if length == 0:
-                run.pool.give(buffer)
-                return index
-            self._send(Chunk(index, buffer, length, gaps))
-            index += 1
-            self._size_bytes = offset + length
-            run.events.put(Progress(self._item.n, self._size_bytes))
-            if length < CHUNK_BYTES:
-                return index
+        with closing(chunks(run, reader, size_bytes, index)) as reads:
+            while index * CHUNK_BYTES < size_bytes:
+                if run.halted or self._failure is not None:
+                    return -1
+                index, buffer, length, gaps = next(reads)
+                if length == 0:
+                    run.pool.give(buffer)
+                    return index
+                self._send(Chunk(index, buffer, length, gaps))
+                self._size_bytes = index * CHUNK_BYTES + length
+                index += 1
+                run.events.put(Progress(self._item.n, self._size_bytes))
+                if length < CHUNK_BYTES:
+                    return index
         return index
 
     def _send(self, chunk: Chunk) -> None:
@@ -186,21 +188,24 @@ class LongCopy:
         run.leaf_lane.submit(self._hash_leaf, chunk)
         run.write_lanes[chunk.index % len(run.write_lanes)].submit(self._write, chunk)
 
-    # --- whole, leaf and write lanes ---
-
-    def _hash_whole(self, chunk: Chunk) -> None:
-        self._sha256.update(chunk.buffer[: chunk.length])
-        self._task_done(chunk)
-
-    def _hash_leaf(self, chunk: Chunk) -> None:
-        chunk.leaf = leaf_hash(chunk.buffer[: chunk.length])
-        self._task_done(chunk)
+    # --- write, whole and leaf lanes ---
 
     def _write(self, chunk: Chunk) -> None:
         try:
             self._part.write(chunk.buffer, chunk.length, chunk.index * CHUNK_BYTES)
         except OSError as error:
             chunk.error = error
+        finally:
+            chunk.written.set()
+
+    def _hash_whole(self, chunk: Chunk) -> None:
+        chunk.written.wait()
+        self._sha256.update(chunk.buffer[: chunk.length])
+        self._task_done(chunk)
+
+    def _hash_leaf(self, chunk: Chunk) -> None:
+        chunk.written.wait()
+        chunk.leaf = leaf_hash(chunk.buffer[: chunk.length])
         self._task_done(chunk)
 
     def _task_done(self, chunk: Chunk) -> None:
@@ -208,18 +213,20 @@ class LongCopy:
             chunk.tasks -= 1
             landed = chunk.tasks == 0
         if landed:
+            chunk.mark = self._run.marker.mark(chunk.buffer[: chunk.length])
             self._run.commit_lane.submit(self._landed, chunk)
 
     # --- commit lane ---
 
     def _landed(self, chunk: Chunk) -> None:
-        self._run.pool.give(chunk.buffer)
         if chunk.error is not None:
             self._fail(chunk.error)
         self._landed_chunks[chunk.index] = chunk
         while (ready := self._landed_chunks.pop(self._next, None)) is not None:
+            self._run.pool.give(ready.buffer)  # in order: behind one slow write, reading must not run on unproven
             self._next += 1
             self._stretch += ready.leaf
+            self._marks += ready.mark
             self._stretch_gaps += ready.gaps
             if len(self._stretch) >= STRETCH_CHUNKS * HASH_BYTES and self._next != self._end:
                 self._commit()
@@ -272,8 +279,9 @@ class LongCopy:
             self._run.done(*([Failed(self._item.n, refusal.code, refusal.en)] if refusal else []))
         else:
             sealed = Sealed(
-                self._item, self._part, self._size_bytes, self._sha256.digest(), self._changed, self._resumed_at_bytes
-            )
+                self._item, self._part, self._size_bytes, self._sha256.digest(), bytes(self._marks), self._changed,
+                self._resumed_at_bytes,
+            )  # fmt: skip
             self._run.check_lane.submit(check, self._run, sealed)
 
     def _sent(self) -> int:

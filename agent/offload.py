@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agent.copies import CopyItem
+from agent.seen import Seen
 from agent.source import Entry, Finding, FindingKind
 from agent.store import EntryRow, Saved
 from agent.vault import leaves_path, segment_path
@@ -75,29 +76,33 @@ class Names:
 
     def __init__(self) -> None:
         """No file was listed yet."""
-        self._files: set[int] = set()
-        self._folders: set[int] = set()
-        self._twins: dict[int, int] = {}
+        self._files = self._round = Seen()
+        self._folders = Seen()
+        self._twins: dict[int, int] = {}  # of paths that were listed twice or more in this round
         self._parent: tuple[bytes, ...] = ()
-        self._above: list[int] = []  # keys of `_parent` and the folders above it
+        self._apart = False  # whether `_parent` or a folder above it has the name of a file
 
     def begin_round(self) -> None:
         """The source is listed anew: equal paths of two rounds are no twins."""
+        self._round = Seen()
         self._twins.clear()
 
     def place(self, path: tuple[bytes, ...], key: bytes) -> tuple[int, bool]:
         """How many files took this name before, and whether the file needs a folder of its own (`vault`, %p)."""
         if path[:-1] != self._parent:
-            self._parent = path[:-1]
-            self._above = [_short(path_key(path_to_text(path[:depth]))) for depth in range(1, len(path))]
-        apart = not self._files.isdisjoint(self._above)
-        if not apart:
-            self._folders.update(self._above)
-        short = _short(key)
-        twins = self._twins.get(short, 0)
-        self._twins[short] = twins + 1
+            self._enter(path[:-1])
+        short, twins = _short(key), 0
+        if not self._round.add(short):
+            self._twins[short] = twins = self._twins.get(short, 0) + 1
         self._files.add(short)
-        return twins + (short in self._folders), apart
+        return twins + (short in self._folders), self._apart
+
+    def _enter(self, parent: tuple[bytes, ...]) -> None:
+        above = [_short(path_key(path_to_text(parent[:depth]))) for depth in range(1, len(parent) + 1)]
+        self._parent, self._apart = parent, any(folder in self._files for folder in above)
+        if not self._apart:
+            for folder in above:
+                self._folders.add(folder)
 
 
 def _short(key: bytes) -> int:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 
 from agent.aio import Answer, ReadRing
-from custody.digest import CHUNK_BYTES, HASH_BYTES, leaf_hash
+from agent.marks import MARK_BYTES, Marker
+from custody.digest import CHUNK_BYTES, leaf_hash
 
 BLOCK_BYTES = 4096
 
@@ -11,13 +12,14 @@ BLOCK_BYTES = 4096
 def wrong_chunks(
     fd: int,
     size_bytes: int,
-    leaves: bytes | bytearray,
+    marks: bytes,
+    marker: Marker,
     indices: Iterable[int],
     ring: ReadRing,
     buffers: list[memoryview],
     stop: Callable[[], bool],
 ) -> list[int]:
-    """Those of the chunks `indices` that the disk does not give back as `leaves` say; reads ahead with all `buffers`.
+    """Those of the chunks `indices` that the disk does not give back as `marks` say; reads ahead with all `buffers`.
 
     A read error counts as wrong. Returns early, with what it knows, when `stop` says so.
     """
@@ -35,7 +37,8 @@ def wrong_chunks(
         for index, answer in ring.collect():
             buffer = under_way.pop(index)
             length = min(CHUNK_BYTES, size_bytes - index * CHUNK_BYTES)
-            if not gives_back(buffer, answer, length, bytes(leaves[index * HASH_BYTES : (index + 1) * HASH_BYTES])):
+            mark = marks[index * MARK_BYTES : (index + 1) * MARK_BYTES]
+            if isinstance(answer, OSError) or answer != length or marker.mark(buffer[:length]) != mark:
                 wrong.append(index)
             free.append(buffer)
 

@@ -13,9 +13,11 @@ from agent.copies import CopyItem, Result
 from agent.disk import BufferPool, Vault
 from agent.errors import AgentError
 from agent.lanes import Lane
+from agent.marks import Marker
 from agent.source import Source
 
 POOL_CHUNKS = 8
+AHEAD_CHUNKS = 4  # reads of a long file under way at once
 CHECK_CHUNKS = 4
 WRITERS = 4  # chunks written at once: direct writes reach the disk one by one and wait for it
 RING_DEPTH = 256
@@ -63,6 +65,8 @@ class Run:
         self.pool = BufferPool(POOL_CHUNKS)
         self.check_buffers = BufferPool(CHECK_CHUNKS)
         self.ring = ReadRing(RING_DEPTH)  # the check lane's
+        self.marker = Marker()
+        self.source_ring = ReadRing(AHEAD_CHUNKS)  # the source lane's
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.failure: BaseException | None = None
         self.abandoned = False  # nobody waits for results any more: stop at the next chunk, keep what is durable
@@ -99,3 +103,4 @@ class Run:
         for lane in self._lanes:
             lane.close()
         self.ring.close()
+        self.source_ring.close()

@@ -113,6 +113,15 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class DirectReader(Protocol):
+    """What a `Reader` also is when its file can be read past the page cache."""
+
+    def direct_fd(self) -> int | None:
+        """A descriptor of the file with O_DIRECT, open as long as the reader; None where that is refused."""
+        ...
+
+
 class Source(Protocol):
     """A camera, card, image or folder, opened read-only. One thread at a time uses it and its readers."""
 

@@ -7,7 +7,8 @@ travel as latin-1 text (each character one byte), digests as hex.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from agent.copies import Copied, CopyItem, Failed, Gap, Known, Result
@@ -19,11 +20,13 @@ BATCH = 500
 TEXT_MAX = 1000
 
 Frame = dict[str, Any]
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_PLAIN = re.compile(rb"[ -\[\]-~]+")  # printable ASCII without the backslash
 
 
 def encode_frame(frame: Frame) -> bytes:
     """One line of ASCII JSON."""
-    return json.dumps(frame, separators=(",", ":")).encode() + b"\n"
+    return _encode(frame).encode() + b"\n"
 
 
 def decode_frame(line: bytes) -> Frame:
@@ -54,13 +57,18 @@ def nonsense() -> SourceUnreadable:
     )
 
 
-def path_to_text(path: Iterable[bytes]) -> str:
+def path_to_text(path: Sequence[bytes]) -> str:
     """A path's components as one canonical line of JSON: the form that the store keeps and keys."""
+    joined = b'","'.join(path)
+    if _PLAIN.fullmatch(joined) and joined.count(b'"') == 2 * (len(path) - 1):  # nearly every path: the same text
+        return f'["{joined.decode()}"]'
     return json.dumps([c.decode("latin-1") for c in path], separators=(",", ":"))
 
 
 def path_from_text(text: str) -> tuple[bytes, ...]:
     """The components behind `path_to_text`."""
+    if len(text) > 3 and text[:2] == '["' and text[-2:] == '"]' and "\\" not in text:
+        return tuple(text[2:-2].encode("latin-1").split(b'","'))
     return tuple(c.encode("latin-1") for c in json.loads(text))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ KILL_WAIT_SECONDS = 2.0
 STALL_SECONDS = 200.0  # the kernel gives a bad sector up to five tries of 30 s each before it answers
 SILENCE_SECONDS = 60.0  # without even an "alive": the process itself hangs
 DISMISS_WAIT_SECONDS = 2.0
+PIPE_BYTES = 64 << 10  # what is read ahead of us: a worker that is faster waits, and memory stays flat
 
 
 class WorkerProcess:
@@ -27,6 +29,8 @@ class WorkerProcess:
         self._process = process
         self._killed = asyncio.Event()
         self.waiting_seconds = 0.0  # for how long the card has kept a read waiting, as last told
+        self._lines: deque[bytes] = deque()
+        self._begun = bytearray()  # of a frame that has not ended
 
     @classmethod
     async def start(cls, source: SourcePlace, vault: Path, settle_seconds: float) -> WorkerProcess:
@@ -36,7 +40,7 @@ class WorkerProcess:
         # -P: the working directory is never a place to import from. TZ: a camera's wall clock is kept as it is.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "agent.worker", *argv,
-            stdin=PIPE, stdout=PIPE, limit=wire.FRAME_BYTES_MAX, env={**os.environ, "TZ": "UTC"},
+            stdin=PIPE, stdout=PIPE, limit=PIPE_BYTES, env={**os.environ, "TZ": "UTC"},
             start_new_session=True,
         )  # fmt: skip
         return cls(process)
@@ -58,16 +62,13 @@ class WorkerProcess:
     async def receive(self) -> wire.Frame:
         """The next frame. Raises the worker's own error, SourceStalled, or SourceGone when it died without a word."""
         while True:
-            try:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    line = await self._line()
-            except ValueError:  # longer than any frame
-                raise wire.nonsense() from None
-            except TimeoutError:
-                raise SourceStalled from None
-            if not line.endswith(b"\n"):
-                raise worker_died(self._process.returncode)
-            frame = wire.decode_frame(line)
+            while not self._lines:
+                try:
+                    async with asyncio.timeout(SILENCE_SECONDS):
+                        await self._read_on()
+                except TimeoutError:
+                    raise SourceStalled from None
+            frame = wire.decode_frame(self._lines.popleft())
             if frame["t"] == "error":
                 raise wire.error_from_json(frame)
             if frame["t"] != "alive":
@@ -76,10 +77,25 @@ class WorkerProcess:
             if self.waiting_seconds > STALL_SECONDS:
                 raise SourceStalled
 
-    async def _line(self) -> bytes:
-        """A line; b"" at the end, and after `kill` even where the kernel does not let the process die."""
+    async def _read_on(self) -> None:
+        piece = await self._piece()
+        if not piece:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KILL_WAIT_SECONDS):
+                    await self._process.wait()
+            raise worker_died(self._process.returncode)
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            self._lines.append(bytes(self._begun) + end)
+            self._begun.clear()
+        self._begun += rest
+        if len(self._begun) > wire.FRAME_BYTES_MAX:
+            raise wire.nonsense()
+
+    async def _piece(self) -> bytes:
+        """Some bytes; b"" at the end, and after `kill` even where the kernel does not let the process die."""
         assert self._process.stdout is not None  # noqa: S101 - started with PIPE
-        reading = asyncio.ensure_future(self._process.stdout.readline())
+        reading = asyncio.ensure_future(self._process.stdout.read(PIPE_BYTES))
         killed = asyncio.ensure_future(self._killed.wait())
         try:
             await asyncio.wait((reading, killed), return_when=asyncio.FIRST_COMPLETED)

@@ -22,6 +22,7 @@ MAX_TEXT = 32_768
 T_ = TypeVar("T_")
 Reader = Callable[[Any, str], Any]
 Writer = Callable[[Any, str], Any]
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
@@ -29,7 +30,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-
 def load_object(raw: bytes) -> dict[str, Any]:
     """One JSON object in UTF-8 whose objects name no field twice. Raises FormatError."""
     try:
-        body = json.loads(raw.decode(), object_pairs_hook=_unique)
+        body = _DECODER.decode(raw.decode())
     except (ValueError, RecursionError):
         raise FormatError("not JSON in UTF-8") from None
     if not isinstance(body, dict):
@@ -44,10 +45,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return body
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)  # made once: json.loads would make one per call
+
+
 def dump_json(value: object) -> bytes:
     """`value` as JSON on one line. Raises FormatError for text that is not Unicode."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return _encode(value).encode()
     except UnicodeEncodeError:
         raise FormatError("text with lone surrogates") from None
 
@@ -62,18 +66,24 @@ def read_fields(cls: type[T_], body: Any, where: str) -> T_:
     if not isinstance(body, dict):
         raise FormatError(f"{where}: not an object")
     values = {}
-    for name, reader, required in _readers(cast(Hashable, cls)):
+    for name, reader, plain_text, required in _readers(cast(Hashable, cls)):
         if name in body:
-            values[name] = reader(body[name], name)
+            value = body[name]
+            if not (plain_text and type(value) is str and len(value) <= MAX_TEXT and value.isascii()):
+                value = reader(value, name)  # ASCII text is met most: without this short way it takes twice as long
+            values[name] = value
         elif required:
             raise FormatError(f"{where}: {name} is missing")
     return cls(**values)
 
 
 @cache
-def _readers(cls: Any) -> tuple[tuple[str, Reader, bool], ...]:
+def _readers(cls: Any) -> tuple[tuple[str, Reader, bool, bool], ...]:
+    """Name, reader, whether any text of a reasonable length is right, whether it must be there."""
     hints = get_type_hints(cls)
-    return tuple((f.name, _reader(hints[f.name]), f.default is MISSING) for f in fields(cls))
+    return tuple(
+        (f.name, _reader(hints[f.name]), hints[f.name] in (str, str | None), f.default is MISSING) for f in fields(cls)
+    )
 
 
 @cache

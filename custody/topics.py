@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from custody.errors import FormatError
@@ -54,6 +55,7 @@ def station_topic(station: str, channel: Channel, bay: str | None = None) -> str
     return f"{ROOT}/{station}/bay/{bay}"
 
 
+@lru_cache(maxsize=4096)
 def parse_station_topic(topic: str) -> tuple[str, Channel, str | None]:
     """Station, channel and bay of a topic. Raises FormatError for any other topic."""
     parts = topic.split("/")

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -105,23 +104,15 @@ def _sqlite_engine(url: str, *, begin: str) -> Engine:
 
 
 Row = tuple[Any, ...]
-_ROWS_AT_ONCE = 16  # each number of rows is a statement of its own in the driver's cache
 
 
 def insert_rows(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
     """Insert many rows at once, values in the order of `columns`.
 
-    Straight to the driver: SQLAlchemy's per-row parameter processing would double the cost of ingest. SQLite gets
-    several rows to a statement, because Python's driver gives the interpreter lock away at every step of every
-    statement, and the threads that open envelopes keep it for a while each time.
+    Straight to the driver: SQLAlchemy's per-row parameter processing would double the cost of ingest.
     """
-    if tx.dialect.name != "sqlite":
-        if rows:
-            tx.exec_driver_sql(_insert_sql(table, columns, tx.dialect.paramstyle), list(rows))
-        return
-    for i in range(0, len(rows), _ROWS_AT_ONCE):
-        some = rows[i : i + _ROWS_AT_ONCE]
-        tx.exec_driver_sql(_insert_sql(table, columns, "qmark", len(some)), tuple(chain.from_iterable(some)))
+    if rows:
+        tx.exec_driver_sql(_insert_sql(table, columns, tx.dialect.paramstyle), list(rows))
 
 
 def upsert_rows(
@@ -140,6 +131,6 @@ def upsert_rows(
 
 
 @cache
-def _insert_sql(table: str, columns: tuple[str, ...], paramstyle: str, rows: int = 1) -> str:
+def _insert_sql(table: str, columns: tuple[str, ...], paramstyle: str) -> str:
     row = ", ".join(["?" if paramstyle == "qmark" else "%s"] * len(columns))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([f'({row})'] * rows)}"  # noqa: S608 (our names)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({row})"  # noqa: S608 (our names)

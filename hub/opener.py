@@ -2,19 +2,20 @@
 
 Threads would share the interpreter lock: they gave it away and took it back at every signature, and the committing
 thread at every statement, and each waited for the other. Nothing depends on the process: whatever it was asked and did
-not answer when it ends or hangs is opened here, and another one is started. It answers in the order asked, over a pair
-of sockets, in `marshal` (it is our own process, and plain tuples cost a third of pickled objects). It ends when the
-socket does, hence with us, however we end.
+not answer when it ends or hangs is opened here, and another one is started. It answers in the order asked, over two
+pipes, in `marshal` (it is our own process; plain tuples cost a third of pickled objects). It ends when its pipe does,
+hence with us, however we end.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
 import marshal
+import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ PATIENCE_SECONDS = 10.0  # an answer takes milliseconds
 RESTART_SECONDS = 1.0
 _SMALLEST = 16  # fewer are opened at once: the way there and back would take longer
 _HEADER_BYTES = 4
+_PIPE_BYTES = 1 << 20  # nobody moves anything while we commit: so much is in the pipe for it to go on with
 
 
 class Opening:
@@ -43,7 +45,7 @@ class Opening:
         """`keys` as known when this began."""
         self.messages, self.keys = messages, keys
         self.opened: list[Opened] | None = None
-        self._opener, self._begun_at = opener, time.monotonic()
+        self._opener = opener
 
     def done(self) -> bool:
         """Whether `result` would return at once."""
@@ -52,9 +54,10 @@ class Opening:
         return self.opened is not None
 
     def result(self) -> list[Opened]:
-        """What became of the messages; waits for it."""
+        """What became of the messages; waits for it, but no longer than `PATIENCE_SECONDS`."""
+        until = time.monotonic() + PATIENCE_SECONDS  # from now: a slow commit of ours is no delay of the opener
         while self.opened is None:
-            self._opener.move(self._begun_at + PATIENCE_SECONDS - time.monotonic())
+            self._opener.move(until - time.monotonic())
         return self.opened
 
 
@@ -65,7 +68,6 @@ class Opener:
         """`utc_offset_minutes`: see `hub.projections.project`."""
         self._offset = utc_offset_minutes
         self._process: subprocess.Popen[bytes] | None = None
-        self._line: socket.socket | None = None
         self._asked: deque[Opening] = deque()
         self._unsent, self._unread = bytearray(), bytearray()
         self._ready = False  # it has greeted; until then, about a second, everything is opened here
@@ -75,12 +77,13 @@ class Opener:
     def start(self) -> bool:
         """Start the process unless it runs; whether it is up."""
         if self._process is None and time.monotonic() >= self._start_at:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                command = [sys.executable, "-m", "hub.opener", str(self._offset)]
-                self._process = subprocess.Popen(command, stdin=theirs.fileno())
-            ours.setblocking(False)
-            self._line, self._told = ours, {}
+            command = [sys.executable, "-m", "hub.opener", str(self._offset)]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            for end in _ends(self._process):
+                os.set_blocking(end, False)
+                with suppress(OSError):  # where the system allows less, it only waits for us more often
+                    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            self._told = {}
         if self._process and not self._ready:
             self.move(0.0)
         return self._ready
@@ -100,28 +103,29 @@ class Opener:
 
     def move(self, seconds: float) -> None:
         """Send and receive what can be within so long; no time left or the process lost: it is opened here."""
-        if self._line is None or seconds < 0:
+        if self._process is None or seconds < 0:
             self._give_up("no answer")
             return
+        to_it, from_it = _ends(self._process)
         try:
-            readable, writable, _ = select.select([self._line], [self._line] if self._unsent else [], [], seconds)
+            readable, writable, _ = select.select([from_it], [to_it] if self._unsent else [], [], seconds)
             if writable:
-                del self._unsent[: self._line.send(self._unsent)]
+                del self._unsent[: os.write(to_it, self._unsent)]
             if readable:
-                self._receive(self._line)
+                self._receive(from_it)
         except (OSError, EOFError, ValueError, TypeError) as error:
             self._give_up(repr(error))
 
     def close(self) -> None:
         """End the process."""
-        if self._process and self._line:
-            self._line.close()
+        if self._process:
             self._process.kill()
-            self._process.wait()
-        self._process, self._line, self._ready = None, None, False
+            with self._process:  # closes the pipes and waits
+                pass
+        self._process, self._ready = None, False
 
-    def _receive(self, line: socket.socket) -> None:
-        part = line.recv(1 << 20)
+    def _receive(self, from_it: int) -> None:
+        part = os.read(from_it, _PIPE_BYTES)
         if not part:
             raise EOFError("it ended")
         self._unread += part
@@ -149,6 +153,13 @@ class Opener:
             opening.opened = open_all(opening.messages, opening.keys, self._offset)
 
 
+def _ends(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Where to write to it and where to read from it."""
+    assert process.stdin is not None  # noqa: S101 - made with both pipes
+    assert process.stdout is not None  # noqa: S101
+    return process.stdin.fileno(), process.stdout.fileno()
+
+
 def _frame(value: Any) -> bytes:
     body = marshal.dumps(value)
     return len(body).to_bytes(_HEADER_BYTES) + body
@@ -171,28 +182,28 @@ def _from_plain(message: Message, plain: tuple[Any, ...]) -> Opened:
     return State(*values) if kind == "state" else Refused(message, *values)
 
 
-def serve(stream: BinaryIO, utc_offset_minutes: int) -> None:
+def serve(asked: BinaryIO, answers: BinaryIO, utc_offset_minutes: int) -> None:
     """The process: answer until the other end goes."""
     keys: dict[str, StationKey] = {}
-    stream.write(_frame("ready"))
-    stream.flush()
-    while header := stream.read(_HEADER_BYTES):
-        lines, messages = marshal.loads(stream.read(int.from_bytes(header)))  # noqa: S302 (the process that made us)
+    answers.write(_frame("ready"))
+    answers.flush()
+    while header := asked.read(_HEADER_BYTES):
+        lines, messages = marshal.loads(asked.read(int.from_bytes(header)))  # noqa: S302 (the process that made us)
         if lines:
             keys = {name: station_key(line) for name, line in lines.items()}
         opened = open_all([Message(*m) for m in messages], keys, utc_offset_minutes)
-        stream.write(_frame([_to_plain(one) for one in opened]))
-        stream.flush()
+        answers.write(_frame([_to_plain(one) for one in opened]))
+        answers.flush()
 
 
 def main() -> None:
-    """Started by `Opener` with its end of the pair as standard input."""
+    """Started by `Opener` with pipes as standard input and output."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # they go to the whole group; the hub ends us when it is done
     gc.freeze()
     gc.disable()  # envelopes hold no cycles
-    with suppress(ConnectionError), socket.socket(fileno=0) as line, line.makefile("rwb") as stream:
-        serve(stream, int(sys.argv[1]))  # type: ignore[arg-type]  # a reader and writer in one
+    with suppress(BrokenPipeError):
+        serve(sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1]))
 
 
 if __name__ == "__main__":

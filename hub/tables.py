@@ -18,7 +18,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
@@ -223,7 +222,7 @@ docking = Table(
 segment = Table(
     "segment",
     metadata,
-    # keyset pagination: log_index descending; with a filter by day, (recorded_day, log_index) descending
+    # keyset pagination: log_index descending; with a filter by days alone, (recorded_day, log_index) descending
     Column("log_index", BigId, primary_key=True, autoincrement=False),
     Column("station", Text, nullable=False),
     Column("camera", Text, nullable=False),
@@ -251,19 +250,8 @@ segment = Table(
     ),  # JSON list: zero_length, truncated, unplayable, gaps, changed; "[]" is well
     Column("gap_count", BigInteger, nullable=False),
     Column("gap_bytes", BigInteger, nullable=False),
-    Index("ix_segment_camera_log_index", "camera", "log_index"),
-    Index("ix_segment_camera_recorded_day_log_index", "camera", "recorded_day", "log_index"),
-    Index("ix_segment_station_log_index", "station", "log_index"),
-    Index("ix_segment_station_recorded_day_log_index", "station", "recorded_day", "log_index"),
+    # the list by days alone; every other filter is a word of the full text (hub/search.py), which costs ingest less
     Index("ix_segment_recorded_day_log_index", "recorded_day", "log_index"),
-    # the few that are not well, so that a filter by label never walks the many that are
-    Index(
-        "ix_segment_labelled",
-        "log_index",
-        sqlite_where=text("labels <> '[]'"),
-        postgresql_where=text("labels <> '[]'"),
-    ),
-    Index("ix_segment_station_docking_entry", "station", "docking", "entry"),
 )
 
 camera_event = Table(

@@ -1,7 +1,7 @@
 """Recordings in the index: filtered lists by keyset, and everything about one segment.
 
-Order: as saved, newest first (log index). By days alone, or days and one camera or station: newest day first, then as
-saved. So every list follows an index, and a page deep in a million rows costs what the first one costs.
+Order: as saved, newest first (log index). By days alone: newest day first, then as saved. So every list follows an
+index, and a page deep in a million rows costs what the first one costs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, literal, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, literal, select, tuple_
 
 from hub import search
 from hub.db import Database
@@ -38,16 +38,14 @@ class RecordingFilter:
     text: str | None = None
 
     @property
-    def intersects(self) -> bool:
-        """Whether the full-text index answers: it alone crosses several long lists without walking one of them."""
-        lists = sum(value is not None for value in (self.camera, self.station, self.label))
-        days = self.day_from is not None or self.day_to is not None
-        return bool(self.text or self.docking or lists > 1 or (self.label and days))
+    def searches(self) -> bool:
+        """Whether the full-text index answers: it holds every filter and crosses long lists without walking one."""
+        return bool(self.text or self.docking or self.camera or self.station or self.label)
 
     @property
     def by_day(self) -> bool:
         """Whether rows come in the order of days. The full-text index keeps the order as saved."""
-        return not self.intersects and (self.day_from is not None or self.day_to is not None)
+        return not self.searches and (self.day_from is not None or self.day_to is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ def load_recordings(
     """One page of the list. Raises BadQuery for a cursor that is not of such a list."""
     after = _parse_cursor(cursor, limits) if cursor else None
     with db.read() as connection:
-        if limits.intersects:
+        if limits.searches:
             query = _search_query(connection, limits, after, rows + 1)
         else:
             query = _list_query(limits, after).limit(rows + 1)
@@ -166,7 +164,7 @@ def _search_query(connection: Connection, limits: RecordingFilter, after: Place 
 
 
 def _list_query(limits: RecordingFilter, after: Place | None) -> Select[Any]:
-    query = _all().where(*_conditions(limits))
+    query = _all().where(*_days(limits))
     if not limits.by_day:
         query = query.order_by(segment.c.log_index.desc())
         return query if after is None else query.where(segment.c.log_index < after.log_index)
@@ -179,18 +177,12 @@ def _list_query(limits: RecordingFilter, after: Place | None) -> Select[Any]:
     )
 
 
-def _conditions(limits: RecordingFilter) -> list[ColumnElement[bool]]:
-    wanted = ((segment.c.camera, limits.camera), (segment.c.station, limits.station))
-    found: list[ColumnElement[bool]] = [column == value for column, value in wanted if value is not None]
+def _days(limits: RecordingFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
     if limits.day_from is not None:
         found.append(segment.c.recorded_day >= limits.day_from.isoformat())
     if limits.day_to is not None:
         found.append(segment.c.recorded_day <= limits.day_to.isoformat())
-    if limits.label is not None:
-        # spelled as in the partial index, or the planner does not see that it applies
-        found.append(segment.c.labels != literal_column("'[]'"))
-        if limits.label != search.ANY_LABEL:
-            found.append(segment.c.labels.contains(f'"{limits.label}"', autoescape=True))
     return found
 
 

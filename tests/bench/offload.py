@@ -3,6 +3,7 @@
 Each round times a pair, `dock-agent offload` and one other tool, in turn first, from a cold source on the same disk.
 What counts is the ratio within a pair: it survives a disk whose speed drifts. Ours lists, copies, hashes twice (file
 and chunk tree), fsyncs, reads back from the disk, seals and signs; what the others leave out stands in the table.
+The cases `many` and `huge` run ours alone, once, and tell how much memory it took.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Case:
     name: str
     count: int
     size_bytes: int
+    memory_only: bool = False  # run only when asked for, and ours alone
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,13 @@ class Peak:
 
 
 _FTYP = (24).to_bytes(4) + b"ftypisom" + (512).to_bytes(4) + b"isommp42"
-CASES = (Case("large", 40, 64 * MIB), Case("small", 20_000, 16 * 1024))
+CASES = (
+    Case("large", 40, 64 * MIB),
+    Case("small", 20_000, 16 * 1024),
+    Case("many", 100_000, 4096, memory_only=True),
+    Case("huge", 1, 10 << 30, memory_only=True),
+)
+MEMORY_MIB_MAX = 80  # of each process, for any number and length of files
 _HASH = "find . -type f -print0 | sort -z | xargs -0 openssl dgst -sha256 -r"
 _DC3DD = (
     'mkdir -p "$2/$(dirname "$1")"; dc3dd if="$1" hof="$2/$1" hash=sha256 log=/dev/null >/dev/null 2>&1 || exit 255'
@@ -112,8 +120,8 @@ def make_source(case: Case, scale: float, folder: Path) -> int:
         place.parent.mkdir(parents=True, exist_ok=True)
         media_bytes = case.size_bytes - len(_FTYP)
         with place.open("wb") as file:
-            file.write(_FTYP + media_bytes.to_bytes(4) + b"mdat")
-            for start in range(8, media_bytes, MIB):
+            file.write(_FTYP + (1).to_bytes(4) + b"mdat" + media_bytes.to_bytes(8))
+            for start in range(16, media_bytes, MIB):
                 file.write(generator.randbytes(min(MIB, media_bytes - start)))
     return count * case.size_bytes
 
@@ -216,6 +224,27 @@ def run_case(case: Case, tools: list[Tool], rounds: int, scale: float, base: Pat
     return pairs, peak, total_bytes
 
 
+def run_memory(case: Case, scale: float, base: Path) -> tuple[Peak, float, int]:
+    """Offload one case once; most memory of both processes, seconds, bytes. Deletes what it made."""
+    source, peak = base / f"{case.name}-source", Peak()
+    total_bytes = make_source(case, scale, source)
+    make_cold(source)
+    try:
+        return peak, time_ours(source, base / "out", peak), total_bytes
+    finally:
+        for path in base.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def memory_line(case: Case, peak: Peak, seconds: float, total_bytes: int) -> str:
+    """The case's result as a line of text."""
+    files, met = max(1, total_bytes // case.size_bytes), max(peak.main, peak.worker) <= MEMORY_MIB_MAX
+    return (
+        f"{case.name}: {files} files, {total_bytes / MIB:,.0f} MiB in {seconds:.0f} s; peak memory: "
+        f"agent {peak.main:.0f} MiB, worker {peak.worker:.0f} MiB   target {MEMORY_MIB_MAX} {'ok' if met else 'miss'}"
+    )
+
+
 def table(case: Case, tools: list[Tool], pairs: dict[str, Pair], peak: Peak, total_bytes: int) -> Iterator[str]:
     """The case's result as lines of text."""
     files = max(1, total_bytes // case.size_bytes)
@@ -238,7 +267,9 @@ def table(case: Case, tools: list[Tool], pairs: dict[str, Pair], peak: Peak, tot
 def main() -> int:
     """Parse, run, print. Exit code 0 when every target was met, 1 when one was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", choices=[case.name for case in CASES], action="append", help="default: all")
+    parser.add_argument(
+        "--case", choices=[case.name for case in CASES], action="append", help="default: large and small"
+    )
     parser.add_argument("--tool", choices=[tool.name for tool in TOOLS], action="append", help="default: all installed")
     parser.add_argument("--rounds", type=int, default=5, help="pairs per tool (default 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the files, such as 0.1 for a first look")
@@ -255,9 +286,21 @@ def main() -> int:
             print(f"left out: {tool.name} (not installed: {shlex.join(missing)})", file=sys.stderr)
         else:
             tools.append(tool)
-    report, met = {}, True
+    report: dict[str, object] = {}
+    met = True
     with tempfile.TemporaryDirectory(prefix="custodock-bench-", dir=options.dir) as base:
-        for case in (case for case in CASES if not options.case or case.name in options.case):
+        wanted = options.case or [case.name for case in CASES if not case.memory_only]
+        for case in (case for case in CASES if case.name in wanted):
+            if case.memory_only:
+                peak, seconds, total_bytes = run_memory(case, options.scale, Path(base))
+                met = met and max(peak.main, peak.worker) <= MEMORY_MIB_MAX
+                report[case.name] = {
+                    "bytes": total_bytes, "main_peak_mib": peak.main, "worker_peak_mib": peak.worker,
+                    "seconds": seconds,
+                }  # fmt: skip
+                if not options.json:
+                    print(memory_line(case, peak, seconds, total_bytes), end="\n\n")
+                continue
             pairs, peak, total_bytes = run_case(case, tools, options.rounds, options.scale, Path(base))
             met = met and all(statistics.median(pairs[t.name].ratios) >= t.target[case.name] for t in tools)
             report[case.name] = {

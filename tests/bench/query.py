@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 
 from custody.events import Counts, DockingClosed, DockingStarted, Event, Media, SegmentSealed, Sha256Hex
 from hub import log
-from hub.projections import Projection
+from hub.projections import Projection, project
 from hub.tables import segment
 from hub.times import now_utc, to_text
 from tests.integration.site_data import Hub, tell_story
@@ -47,7 +47,7 @@ def fill(hub: Hub, rows: int) -> None:
     seqs = dict.fromkeys(names, 0)
     now = now_utc()
     for start in range(0, rows // PER_DOCKING, DOCKINGS_PER_COMMIT):
-        projection = Projection(480)
+        projection = Projection()
         with hub.db.begin() as tx:
             with log.appending(tx, hub.keys, now) as entries:
                 for docking in range(start, min(start + DOCKINGS_PER_COMMIT, rows // PER_DOCKING)):
@@ -55,7 +55,9 @@ def fill(hub: Hub, rows: int) -> None:
                         raw = f"{event.source} {event.seq}".encode()
                         digest = hashlib.sha256(raw).hexdigest()
                         index = entries.add(event.source, event.seq, raw, digest, event.TYPE)
-                        projection.add(index, event, to_text(now))
+                        draft = project(event, 480)
+                        assert draft is not None
+                        projection.add(index, draft, to_text(now))
             projection.write(tx)
         print(f"\r{entries.size:,} entries", end="", file=sys.stderr)
     print(file=sys.stderr)

@@ -59,8 +59,12 @@ def programs_of(state: Path) -> list[psutil.Process]:
 @pytest.fixture
 def running(clone: Path, state: Path) -> Iterator[subprocess.Popen[str]]:
     """A trial that keeps running, with the sample docked."""
+    heed = ["env", "--default-signal=INT"]  # a shell starts what it puts in the background deaf to Ctrl-C, tests too
     process = subprocess.Popen(
-        [clone / "deploy" / "try", "--sample", "--dir", state], env=environment(), stdout=subprocess.PIPE, text=True
+        [*heed, clone / "deploy" / "try", "--sample", "--dir", state],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout
     for line in process.stdout:

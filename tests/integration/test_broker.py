@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from hub import broker
-from tests.integration.mqtt_peer import WAIT_SECONDS, Client, answers, free_port, wait_until
+from tests.integration.mqtt_peer import WAIT_SECONDS, Client, answers, wait_until
+from tests.ports import free_port
 
 EVENTS = "custodock/1/dock-7/events"
 ALL_EVENTS = "custodock/1/+/events"

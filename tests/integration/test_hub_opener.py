@@ -59,7 +59,7 @@ def place() -> Iterator[Place]:
 
 def test_the_process_opens_as_we_do(place: Place) -> None:
     place.check()
-    openings = [place.opener.begin(place.messages, place.keys) for _ in range(20)]  # more than the sockets hold
+    openings = [place.opener.begin(place.messages, place.keys) for _ in range(40)]  # more than the pipes hold
     expected = open_all(place.messages, place.keys, 480)
     assert all(opening.result() == expected for opening in openings)
     assert place.process.cpu_times().user > 0
@@ -90,13 +90,21 @@ def test_a_process_that_ends_or_hangs_loses_nothing(
     assert place.process.pid != old
 
 
+def test_time_in_which_nobody_waited_is_not_held_against_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 2.0)
+    old = place.process.pid
+    opening = place.opener.begin(place.messages, place.keys)
+    time.sleep(2.1)  # a commit of ours that takes long
+    assert opening.result() == open_all(place.messages, place.keys, 480)
+    assert place.process.pid == old
+
+
 def test_it_ends_with_its_owner() -> None:
     opener = Opener(480)
     opener.start()
     process = opener._process
     assert process
-    assert opener._line
-    opener._line.close()
+    assert process.stdin
+    process.stdin.close()
     assert process.wait(20) == 0
-    opener._line = None
     opener.close()

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from custody.topics import TOPICS, Topic
-from tests.integration.mqtt_peer import Client, answers, free_port, wait_until
+from tests.integration.mqtt_peer import Client, answers, wait_until
+from tests.ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "mosquitto"
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")

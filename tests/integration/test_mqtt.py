@@ -30,7 +30,8 @@ from hub.stations.service import enrol_station
 from hub.times import now_utc
 from tests.bench.stations import SigningStation
 from tests.integration.hubs import TestHub
-from tests.integration.mqtt_peer import Client, answers, free_port
+from tests.integration.mqtt_peer import Client, answers
+from tests.ports import free_port
 
 WAIT_SECONDS = 60.0
 

@@ -1,6 +1,8 @@
 """Copying on a real disk: what is announced is true, and what is not true is never announced."""
 
 import os
+import random
+import threading
 import time
 from pathlib import Path
 
@@ -9,11 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.copies import Copied, Failed, Gap, Known
+from agent.disk import Vault
 from agent.errors import ReadbackMismatch, SourceGone
-from agent.folder import FolderSource
-from agent.source import Entry
+from agent.folder import FolderReader, FolderSource
+from agent.longcopy import LongCopy
+from agent.run import POOL_CHUNKS, Done, Run
+from agent.source import Entry, Reader
 from agent.transfer import CopyItem, Result, copy_items
 from custody.digest import leaf_hash
+from tests.integration.cards import mounted, needs, run
 from tests.integration.transfer_cases import MIB, EdgeSource, item_of, items_of, judge, staged, write_files
 
 
@@ -282,6 +288,88 @@ def test_a_wrong_chunk_that_the_source_cannot_prove_is_never_accepted(tmp_path: 
     assert not (tmp_path / os.fsdecode(item.target)).exists()
 
 
+class _FailingMemory(EdgeSource):
+    """Alters one bit of a buffer some time after it was filled from the source: memory without error correction."""
+
+    def open(self, entry: Entry) -> Reader:
+        reader, source = super().open(entry), self
+
+        class Altering:
+            def read_into(self, buffer: memoryview, offset: int) -> int:
+                length = reader.read_into(buffer, offset)
+                if source.delays and length:
+                    threading.Timer(source.delays.pop(), self.alter, (buffer,)).start()
+                return length
+
+            def alter(self, buffer: memoryview) -> None:
+                buffer[len(buffer) // 2] ^= 0x10
+
+            changed, close = reader.changed, reader.close
+
+        return Altering()
+
+    delays: list[float]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_memory_that_fails_while_copying_never_parts_digests_from_the_disk(tmp_path: Path, seed: int) -> None:
+    """Whichever step it hits: what is announced is true of what lies in the vault, or the copy is made anew."""
+    source = _FailingMemory({"a": os.urandom(60 * MIB)})
+    generator = random.Random(seed)
+    source.delays = [generator.uniform(0, 0.02) for _ in range(40)]
+    (item,) = source.items()
+    result = copied(copy_all(source, [item], tmp_path)[0])
+    judge(tmp_path, item, result, (tmp_path / os.fsdecode(item.target)).read_bytes())
+
+
+@pytest.mark.needs_root
+def test_a_folder_on_a_failing_disk_gives_what_can_be_read(tmp_path: Path) -> None:
+    """Reads past the page cache fail whole chunks; each is asked for again, page by page."""
+    needs("losetup", "mke2fs", root=True)
+    card, vault = tmp_path / "card.img", tmp_path / "vault"
+    vault.mkdir()
+    with card.open("wb") as file:
+        file.truncate(64 * MIB)
+    run("mke2fs", "-q", "-F", "-t", "ext2", card)
+    whole = os.urandom(24 * MIB + 777)
+    with mounted(card, "mount -t ext2") as folder:
+        (folder / "A.MP4").write_bytes(whole)
+    with mounted(card, "mount -t ext2 -o ro") as folder:
+        source = FolderSource(os.fsencode(folder))
+        (item,) = (item for item in items_of(source) if item.entry.path == (b"A.MP4",))
+        with card.open("r+b") as file:
+            file.truncate(card.read_bytes().index(whole[9_000_000:9_000_100]) // 4096 * 4096)
+        result = copied(copy_all(source, [item], vault)[item.n])
+        source.close()
+    assert result.gaps
+    assert 8 * MIB < result.gaps[0].offset_bytes <= 9_000_000
+    expected = bytearray(whole)
+    for gap in result.gaps:
+        expected[gap.offset_bytes : gap.offset_bytes + gap.length_bytes] = bytes(gap.length_bytes)
+    judge(vault, item, result, bytes(expected))
+
+
+@pytest.mark.parametrize("cut", [0, 5 * MIB, 5 * MIB + 1, 20 * MIB - 1])
+def test_a_file_cut_the_moment_after_it_was_opened(tmp_path: Path, cut: int) -> None:
+    """Reads ahead lie beyond its end then: the copy ends where the file does, and says that it changed."""
+    contents = write_files(tmp_path / "card", [20 * MIB])
+    ((path, content),) = contents.items()
+
+    class Cut(FolderSource):
+        def open(self, entry: Entry) -> FolderReader:
+            reader = super().open(entry)
+            os.truncate(tmp_path / "card" / os.fsdecode(path), cut)
+            return reader
+
+    source, vault = Cut(os.fsencode(tmp_path / "card")), tmp_path / "vault"
+    vault.mkdir()
+    (item,) = items_of(source)
+    result = copied(copy_all(source, [item], vault)[item.n])
+    source.close()
+    assert result.changed
+    judge(vault, item, result, content[:cut])
+
+
 def test_closing_early_keeps_what_is_durable(tmp_path: Path) -> None:
     source = EdgeSource({"a": os.urandom(2 * MIB), "b": os.urandom(50 * MIB)})
     items = source.items()
@@ -309,3 +397,29 @@ def test_results_come_while_items_still_come(tmp_path: Path) -> None:
     next(iterator)
     assert drawn < 10
     assert len(list(iterator)) == 19
+
+
+def test_one_slow_write_holds_up_reading(tmp_path: Path) -> None:
+    """A stop costs at most 16 MiB also where one of the writers lags: nobody reads far beyond an unwritten chunk."""
+    source = EdgeSource({"long": os.urandom(40 * MIB)})
+    (item,) = source.items()
+    vault = Vault(os.fsencode(tmp_path))
+    run = Run(source, vault)
+    written = threading.Event()
+    try:
+        run.write_lanes[0].submit(written.wait)  # the disk takes its time with every fourth chunk
+        run.source_lane.submit(LongCopy(run, item).read)
+        seen = -1
+        while seen < max(source.reads, 1):  # until it stands still
+            seen = source.reads
+            time.sleep(0.5)
+        assert 0 < seen <= POOL_CHUNKS
+    finally:
+        written.set()
+        run.finish()
+        vault.close()
+    assert run.failure is None
+    events = [run.events.get_nowait() for _ in range(run.events.qsize())]
+    ((result,),) = [event.outcomes for event in events if isinstance(event, Done)]
+    assert isinstance(result, Copied)
+    judge(tmp_path, item, result, source.contents["long"])

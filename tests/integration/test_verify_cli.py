@@ -9,6 +9,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,8 @@ def test_a_name_that_is_a_terminal_escape_is_printed_inert(vault: Path) -> None:
 )
 def test_what_cannot_be_read_is_exit_3_and_no_alarm(vault: Path, path: str) -> None:
     (docking(vault, "one") / path).chmod(0)
-    for folder in [vault, *vault.parents[:3]]:
+    above = [folder for folder in vault.parents if folder.is_relative_to(tempfile.gettempdir())][:-1]
+    for folder in [vault, *above]:
         folder.chmod(0o755)
     was = os.geteuid()
     if was == 0:

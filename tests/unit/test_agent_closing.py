@@ -109,3 +109,21 @@ def test_a_station_starts_when_its_earlier_dockings_lie_elsewhere(dock: Dock) ->
     shutil.rmtree(dock.vault / "CAM")
     recover(dock.store, dock.vault, dock.station)
     assert not (dock.vault / "CAM").exists()
+
+
+def test_folders_that_stayed_empty_go_however_deep_and_others_stay(dock: Dock) -> None:
+    dock.path(FOLDER).mkdir(parents=True)
+    deep = dock.path(FOLDER)
+    for _ in range(1100):
+        deep = deep / "d"
+        deep.mkdir()
+    (dock.path(FOLDER) / "kept").mkdir()
+    (dock.path(FOLDER) / "kept" / "A.MP4").write_bytes(b"x")
+    (dock.path(FOLDER) / "kept" / "link").symlink_to(dock.vault)
+    (dock.path(FOLDER) / "kept" / "empty").mkdir()
+    closed = close_docking(dock.store, dock.vault, dock.station, "D1", "complete")
+    assert closed.counts.listed == 0
+    assert not (dock.path(FOLDER) / "d").exists()
+    assert not (dock.path(FOLDER) / "kept" / "empty").exists()
+    assert (dock.path(FOLDER) / "kept" / "A.MP4").read_bytes() == b"x"
+    assert (dock.path(FOLDER) / "kept" / "link").is_symlink()

@@ -1,14 +1,14 @@
 """What the agent takes from a worker: its own words only, whatever the worker became."""
 
-import asyncio
-import sys
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent import wire
 from agent.copies import Failed
-from agent.errors import AgentError, SourceError, SourceUnreadable, VaultFull
-from agent.worker_process import WorkerProcess
+from agent.errors import SourceError, SourceUnreadable, VaultFull
 
 
 def test_an_error_comes_back_as_its_class() -> None:
@@ -28,19 +28,8 @@ def test_a_failure_is_told_in_a_manifest_line_whatever_its_length() -> None:
     assert len(failed.code) + len(failed.detail) <= 2 * wire.TEXT_MAX
 
 
-@pytest.mark.parametrize("says", ["nonsense\n", "[1]\n", '{"t":5}\n', "x" * 5000, "[" * 3000 + "\n"])
-def test_nonsense_of_any_kind_is_an_error_of_the_source(says: str) -> None:
-    async def ask() -> None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", f"import sys; sys.stdout.write({says!r})",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1000,
-        )  # fmt: skip
-        worker = WorkerProcess(process)
-        try:
-            await worker.receive()
-        finally:
-            await process.communicate()
-
-    with pytest.raises(AgentError) as caught:
-        asyncio.run(ask())
-    assert isinstance(caught.value, SourceError)
+@given(st.lists(st.binary(max_size=8) | st.text(max_size=12).map(str.encode), max_size=5).map(tuple))
+def test_a_path_has_one_text_and_comes_back(path: tuple[bytes, ...]) -> None:
+    text = wire.path_to_text(path)
+    assert text == json.dumps([component.decode("latin-1") for component in path], separators=(",", ":"))
+    assert wire.path_from_text(text) == path

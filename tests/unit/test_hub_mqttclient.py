@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from paho.mqtt.enums import MQTTErrorCode
 
-from hub.mqttclient import Delivery, parse_publish
+from hub.mqttclient import BufferedSocket, Client, Delivery, parse_publish
 
 
 def packet(topic: bytes, packet_id: int | None, properties: bytes, payload: bytes) -> bytes:
@@ -47,3 +49,57 @@ def test_malformed_or_unwanted_is_none(command: int, body: bytes) -> None:
 @given(st.integers(0, 255), st.binary(max_size=60))
 def test_nothing_raises(command: int, body: bytes) -> None:
     parse_publish(command, body)
+
+
+PINGRESP = b"\xd0\x00"
+
+
+def framed(body: bytes) -> bytes:
+    assert len(body) < 128 * 128
+    return b"\x32" + bytes([len(body) & 127 | 128, len(body) >> 7]) + body
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    payloads=st.lists(st.none() | st.binary(max_size=300), max_size=12),
+    cuts=st.lists(st.integers(1, 700), max_size=12),
+)
+def test_every_delivery_arrives_once_and_in_order(payloads: list[bytes | None], cuts: list[int]) -> None:
+    """However the network cuts the stream, and with other packets (None) in between."""
+    taken: list[Delivery] = []
+    client = Client("hub", taken.append)
+    expected = [Delivery(b"t", payload, n) for n, payload in enumerate(payloads, 1) if payload is not None]
+    stream = b"".join(
+        PINGRESP if payload is None else framed(packet(b"t", n, b"", payload)) for n, payload in enumerate(payloads, 1)
+    )
+    theirs, plain = socket.socketpair()
+    with theirs, BufferedSocket(plain.family, plain.type, plain.proto, plain.detach()) as ours:
+        ours.setblocking(False)
+        client._sock = ours
+        for cut in [*cuts, len(stream)]:
+            part, stream = stream[:cut], stream[cut:]
+            theirs.sendall(part)
+            read_all(client, ours, len(part))
+        client._sock = None
+    assert taken == expected
+
+
+def read_all(client: Client, line: BufferedSocket, rounds: int) -> None:
+    """As `loop` does: read while something is there; every round takes a byte at least."""
+    for _ in range(rounds + 1):
+        assert client.loop_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert line.pending() == 0
+
+
+def test_a_malformed_packet_among_others_ends_the_connection() -> None:
+    taken: list[Delivery] = []
+    client = Client("hub", taken.append)
+    good, bad = framed(packet(b"t", 1, b"", b"payload")), framed(b"\x00\x05top")
+    theirs, plain = socket.socketpair()
+    with theirs:
+        client._sock = BufferedSocket(plain.family, plain.type, plain.proto, plain.detach())
+        client._sock.setblocking(False)
+        theirs.sendall(good + good + bad + good)
+        assert client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS
+    assert [delivery.payload for delivery in taken] == [b"payload", b"payload"]
+    assert client.socket() is None

@@ -1,13 +1,11 @@
-"""Settings, keys and the command line's first steps."""
+"""Settings and keys."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from hub.app import main
 from hub.errors import KeysUnusable, SettingsInvalid
 from hub.keys import create_keys, load_keys
 from hub.settings import broker_address, load_settings, make_settings, write_settings
@@ -60,28 +58,3 @@ def test_a_key_that_cannot_be_trusted_stops_the_start(tmp_path: Path, damage: st
             pem.symlink_to(moved)
     with pytest.raises(KeysUnusable, match=r"log\.pem"):
         load_keys(tmp_path / "keys", "h-1")
-
-
-def test_init_then_everything_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hub = str(tmp_path / "hub")
-
-    def ask(*words: str) -> dict[str, object]:
-        main([*words, "--dir", hub, "--json"])
-        answer: dict[str, object] = json.loads(capsys.readouterr().out)
-        return answer
-
-    made = ask("init", "--id", "h-1")
-    assert {"hub_id", "log_key", "receipt_key", "event_key"} <= made.keys()
-    line = "dock-1+" + str(made["log_key"]).split("+", 1)[1]
-    with pytest.raises(SystemExit) as ended:
-        ask("station", "add", line)  # its hash is of another name
-    assert ended.value.code == 1
-    capsys.readouterr()
-    assert ask("log", "check")["size"] == 0
-    with pytest.raises(SystemExit) as ended:
-        ask("init")
-    assert ended.value.code == 1
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main(["log", "check", "--dir", str(tmp_path / "elsewhere")])
-    assert ended.value.code == 3

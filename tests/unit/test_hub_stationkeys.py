@@ -64,14 +64,19 @@ def find_order_8() -> Point:
 
 BASE = point(4 * pow(5, -1, P) % P) or NEUTRAL
 ORDER_8 = find_order_8()
+SMALL = [times(n, ORDER_8) for n in range(8)]  # all points of small order
 SECRET = int.from_bytes(hashlib.sha512(SEED).digest()[:32], "little") & ((1 << 254) - 8) | 1 << 254
 
+PUBLIC = times(SECRET, BASE)
+R_SECRET = 4_711
+R_POINT = times(R_SECRET, BASE)
 
-def sign_with(r_point: Point, public: bytes, message: bytes, r: int = 4_711) -> bytes:
-    """A signature over `message` whose R is any point, with the S that fits ``r * BASE``."""
+
+def sign_with(r_point: Point, public: bytes, message: bytes) -> bytes:
+    """A signature over `message` whose R is any point, with the S that fits `R_POINT`."""
     encoded = encode(r_point)
     challenge = int.from_bytes(hashlib.sha512(encoded + public + message).digest(), "little")
-    return encoded + ((r + challenge * SECRET) % L).to_bytes(32, "little")
+    return encoded + ((R_SECRET + challenge * SECRET) % L).to_bytes(32, "little")
 
 
 def accepts(key: VerifyKey, signature: bytes, message: bytes) -> bool:
@@ -111,22 +116,22 @@ def test_s_is_refused_from_the_group_order_on(message: bytes, multiple: int) -> 
 @pytest.mark.parametrize("part", range(8))
 def test_r_with_a_part_of_small_order_is_refused_by_both(part: int) -> None:
     """What tells checks with and without cofactor apart: the key's owner can make this, and both must say the same."""
-    public = encode(times(SECRET, BASE))
+    public = encode(PUBLIC)
     assert public == KEY.verify_key.public.public_bytes_raw()
-    r_point = add(times(4_711, BASE), times(part, ORDER_8))
+    r_point = add(R_POINT, SMALL[part])
     assert verdicts(public, sign_with(r_point, public, b"message"), b"message") == (part == 0, part == 0)
 
 
 @given(st.integers(0, 7), st.integers(0, 7), st.binary(max_size=20))
 def test_same_verdict_for_keys_with_a_part_of_small_order(key_part: int, part: int, message: bytes) -> None:
-    public = encode(add(times(SECRET, BASE), times(key_part, ORDER_8)))
-    signature = sign_with(add(times(4_711, BASE), times(part, ORDER_8)), public, message)
+    public = encode(add(PUBLIC, SMALL[key_part]))
+    signature = sign_with(add(R_POINT, SMALL[part]), public, message)
     openssl, libsodium = verdicts(public, signature, message)
     assert openssl == libsodium
 
 
-@pytest.mark.parametrize("public", [encode(times(n, ORDER_8)) for n in range(8)])
-@pytest.mark.parametrize("r_encoded", [encode(times(n, ORDER_8)) for n in range(8)])
+@pytest.mark.parametrize("public", [encode(point) for point in SMALL])
+@pytest.mark.parametrize("r_encoded", [encode(point) for point in SMALL])
 def test_keys_of_small_order_sign_nothing(public: bytes, r_encoded: bytes) -> None:
     """With such a key OpenSSL takes S = 0 for any message whose challenge fits; libsodium never does."""
     for n in range(8):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, text
 
@@ -71,7 +71,6 @@ def test_finds_words_in_names(connection: Connection, wanted: str, hits: list[in
     assert find(connection, wanted) == hits
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     names=st.lists(st.text(alphabet="ab1_/执法 记.é😀", max_size=12), max_size=8),
     word=st.text(alphabet="ab1_/执法记.é😀", min_size=1, max_size=5),
@@ -92,7 +91,6 @@ def test_filters_and_pages_intersect(connection: Connection) -> None:
     assert find(connection, "mp4", Filters(station="s1"), limit=2) == [29, 28]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     first=st.dates(date(2019, 11, 1), date(2026, 2, 28)) | st.none(),
     last=st.dates(date(2019, 11, 1), date(2026, 2, 28)) | st.none(),
