@@ -43,7 +43,7 @@ from tests.vm.writelog import Cut, drop_unflushed
 
 SLOTS = range(1, 9)
 MEMORY_MIB = 1024
-DATA_BYTES = 2 << 30
+DATA_BYTES = 4 << 30
 BOOT_SECONDS = 300.0
 _PR_SET_PDEATHSIG = 1
 _KERNEL_LINE = (
