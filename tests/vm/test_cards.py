@@ -11,6 +11,7 @@ from tests.vm.cameras import FileSystem, Table, truth_on
 from tests.vm.conftest import CardBox
 from tests.vm.dock import CHECKOUT, WHEELS
 from tests.vm.lab import Lab, Plugged
+from tests.vm.ptp_camera import PtpCamera
 
 AS_USER = "runuser -u custodock --"
 AGENT = "/opt/custodock/current/bin/dock-agent"
@@ -65,13 +66,18 @@ def assert_protected(dock: Lab, device: str) -> None:
 
 def run_in_sandbox(dock: Lab, command: str) -> None:
     """The unit as installed, its command alone exchanged: devices, vault, worker and media parser must work in it."""
+    make_sandboxed(dock, command)
+    started = dock.run("systemctl start by-unit.service", check=False, timeout=300)
+    assert started.code == 0, dock.run("journalctl -u by-unit --no-pager").out
+
+
+def make_sandboxed(dock: Lab, command: str) -> None:
+    """by-unit.service, which runs `command` once."""
     unit = "/run/systemd/system/by-unit.service"
     dock.run(
         f"sed -e 's|^ExecStart=.*|ExecStart={command}|' -e 's/^Type=.*/Type=oneshot/' -e '/^Restart/d' "
         f"-e '/^Watchdog/d' /etc/systemd/system/custodock-agent.service > {unit} && systemctl daemon-reload"
     )
-    started = dock.run("systemctl start by-unit.service", check=False, timeout=300)
-    assert started.code == 0, dock.run("journalctl -u by-unit --no-pager").out
 
 
 def docking(dock: Lab, vault: str) -> str:
@@ -85,6 +91,58 @@ def clips_understood(dock: Lab, folder: str) -> int:
     entries = map(json.loads, dock.run(f"cat {folder}/.custody/manifest.jsonl").out.splitlines())
     seals = [base64.b64decode(entry["envelope"]["payload"]).decode() for entry in entries if "envelope" in entry]
     return sum('"container":"MPEG-4"' in seal and '"duration_ms":2000' in seal for seal in seals)
+
+
+PROBE = """
+import json, os, pyudev, sys
+monitor = pyudev.Monitor.from_netlink(pyudev.Context())
+monitor.filter_by("block", "disk")
+monitor.filter_by("usb", "usb_device")
+monitor.start()
+open("/var/lib/custodock/listening", "w").close()
+disk = monitor.poll(100)
+while disk is not None and (disk.subsystem != "block" or disk.action != "add"):
+    disk = monitor.poll(100)
+
+def outcome(path, flags):
+    try:
+        os.close(os.open(path, flags))
+    except OSError as error:
+        return error.strerror
+    return "opened"
+
+camera = next(d.device_node for d in pyudev.Context().list_devices(subsystem="usb") if d.get("ID_VENDOR_ID") == "2672")
+print(json.dumps({
+    "path": disk.get("ID_PATH"),
+    "read": outcome(disk.device_node, os.O_RDONLY),
+    "write": outcome(disk.device_node, os.O_RDWR),
+    "system disk": outcome("/dev/vda", os.O_RDONLY),
+    "camera": outcome(camera, os.O_RDWR),
+    "etc": outcome("/etc/x", os.O_CREAT),
+}), file=open("/var/lib/custodock/heard", "w"))
+"""
+
+
+def test_the_sandbox_hears_udev_and_opens_only_cards_and_cameras(dock: Lab, cards: CardBox, tmp_path: Path) -> None:
+    """What the agent will need for hot-plug, by its own Python and libraries in its own unit."""
+    dock.plug_camera(PtpCamera(tmp_path), slot=1)
+    dock.run("for i in $(seq 100); do grep -q 2672 /sys/bus/usb/devices/*/idVendor && exit; sleep .1; done; exit 1")
+    dock.run("cat > /usr/local/lib/probe.py; rm -f /var/lib/custodock/{listening,heard}", stdin=PROBE.encode())
+    make_sandboxed(dock, "/opt/custodock/current/bin/python /usr/local/lib/probe.py")
+    dock.run("systemctl start --no-block by-unit.service")
+    dock.run("for i in $(seq 600); do [ -e /var/lib/custodock/listening ] && exit; sleep .1; done; exit 1")
+    card = dock.plug(cards.card("ext4", "none").image, slot=4)
+    dock.run(
+        "for i in $(seq 600); do [ -s /var/lib/custodock/heard ] && exit; sleep .1; done; journalctl -u by-unit; exit 1"
+    )
+    assert json.loads(dock.run("cat /var/lib/custodock/heard").out) == {
+        "path": card.path,
+        "read": "opened",
+        "write": "Permission denied",
+        "system disk": "Operation not permitted",
+        "camera": "opened",
+        "etc": "Read-only file system",
+    }
 
 
 def test_the_stations_own_disk_stays_writable(dock: Lab, cards: CardBox) -> None:
