@@ -41,7 +41,7 @@ def run(*argv: str) -> str:
     """Run a program, its output. Raises InstallError with its last words."""
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-2000:]
+        said = (done.stderr or done.stdout).strip()[-4000:]
         raise InstallError(
             f"{argv[0]} ended with {done.returncode}; footage was not touched. Run deploy/install again when the cause "
             f"is gone:\n{said}",
