@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from deploy.installing import checked_place, place_text, point, source_digest, write
+from deploy.environment import source_digest
 from deploy.ownership import UsbDisk, own_rule, usb_disks
+from deploy.places import checked_place, place_text
+from deploy.system import point, write
 
 VAULT = Path("/srv/vault")
 

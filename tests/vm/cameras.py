@@ -36,7 +36,7 @@ class Card:
     truth: Mapping[str, str]
 
 
-def footage(clips: int = 4) -> dict[str, bytes]:
+def footage(clips: int = 3) -> dict[str, bytes]:
     """A take of so many clips with their tracks, a log, an empty and a cut file, and names that are not ASCII."""
     files = {}
     for number in range(1, clips + 1):
@@ -60,7 +60,7 @@ def clip(number: int, at: datetime) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "clip.mp4"
         made = f"creation_time={at:%Y-%m-%dT%H:%M:%SZ}"
-        run("ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc=s=320x240:r=15:d={CLIP_SECONDS}",
+        run("ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc=s=160x120:r=10:d={CLIP_SECONDS}",
             "-f", "lavfi", "-i", f"sine=f={300 + 10 * number}:d={CLIP_SECONDS}", "-c:v", "libx264", "-preset",
             "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest", "-metadata", made, out)  # fmt: skip
         return out.read_bytes()

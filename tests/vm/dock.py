@@ -8,19 +8,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.vm import lab as lab_module
-from tests.vm.image import ROOT, build_image, cache_directory, locked, run
-from tests.vm.lab import Lab, Snapshot, machine
+from tests.vm.image import ROOT, build_image, cache_directory, forget_old, locked, run
+from tests.vm.lab import Lab, Snapshot
+from tests.vm.machine import DATA_BYTES, machine
 
 CHECKOUT = "/usr/src/custodock"
 WHEELS = "/usr/src/wheels"
 DELIVERED = ("agent", "custody", "hub", "systemd")
 BESIDE = ("pyproject.toml", "README.md", "LICENSE")
-KEPT_SECONDS = 3 * 86400.0
 # what plugging a card will need, so that each test does not load it anew
 WARM_UP = (
     "systemctl is-system-running --wait; modprobe -a usb-storage uas sd_mod vfat exfat nls_utf8 nls_cp437 nls_ascii; "
@@ -71,7 +69,7 @@ def _program_from_chroot() -> bytes:
     """/opt/custodock as the installer's own function fills it, by the dock's Python on this machine's processor."""
     tree = build_image() / "tree"
     places = [tree / path.lstrip("/") for path in (CHECKOUT, WHEELS, "/opt/custodock")]
-    fill = f"from deploy.installing import *; build_program(Path('{WHEELS}'))"
+    fill = f"from pathlib import Path; from deploy.environment import build_program; build_program(Path('{WHEELS}'))"
     with locked(cache_directory() / "tree.lock"), tempfile.TemporaryDirectory() as work:
         for place in places:
             shutil.rmtree(place, ignore_errors=True)
@@ -88,7 +86,7 @@ def _program_from_chroot() -> bytes:
 
 
 def _deploy_files() -> list[str]:
-    names = ("install", "installing.py", "ownership.py", "agent.lock")
+    names = ["install", "installing.py", "environment.py", "ownership.py", "places.py", "system.py", "agent.lock"]
     return [f"deploy/{name}" for name in names]
 
 
@@ -120,11 +118,11 @@ def _snapshot(name: str, content: str, base: Callable[[], Snapshot] | None, prep
     """The snapshot of this name for this image, machine and content, made first where it is missing."""
     image = build_image()
     version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
-    key = repr((version, image.name, machine(Path("i"), Path("d")), lab_module.DATA_BYTES, content, WARM_UP))
+    key = repr((version, image.name, machine(Path("i"), Path("d")), DATA_BYTES, content, WARM_UP))
     directory = cache_directory() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with locked(cache_directory() / f"{name}.lock"):
         if not directory.exists():
-            _forget_old(name)
+            forget_old(name)
             with tempfile.TemporaryDirectory(dir=cache_directory(), prefix="building.") as work:
                 new = Path(work) / name
                 new.mkdir()
@@ -134,10 +132,3 @@ def _snapshot(name: str, content: str, base: Callable[[], Snapshot] | None, prep
                 new.rename(directory)
         directory.touch()
     return Snapshot(directory)
-
-
-def _forget_old(name: str) -> None:
-    """Snapshots of earlier checkouts take 300 MB each; one that a test may still be using is kept."""
-    for old in cache_directory().glob(f"{name}-*"):
-        if old.stat().st_mtime < time.time() - KEPT_SECONDS:
-            run("rm", "-r", old)

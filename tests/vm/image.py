@@ -9,12 +9,14 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = "bookworm"
+KEPT_SECONDS = 3 * 86400.0
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mkfs.ext4", "ssh", "ssh-keygen", "tar")
 PACKAGES = (
     "linux-image-amd64 initramfs-tools zstd systemd-sysv udev dbus openssh-server python3 python3-venv "
@@ -29,7 +31,8 @@ UNUSED_DRIVERS = (
     "fs/nfs fs/nfsd fs/ocfs2 fs/smb fs/xfs"
 )
 FSTAB = "LABEL=dockdata /var/lib/custodock ext4 nofail,x-systemd.device-timeout=90s 0 0\n"
-# Two static addresses need no network manager, whose start takes seconds without hardware virtualisation.
+# Two static addresses need no network manager, whose start takes seconds without hardware virtualisation. No default
+# route: 10.0.3.2, the host's loopback, is all that the dock can reach.
 NETWORK = """\
 [Unit]
 DefaultDependencies=no
@@ -40,7 +43,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh -c 'until [ -e /sys/class/net/eth1 ]; do sleep .1; done; \
 ip addr add 10.0.2.15/24 dev eth0; ip addr add 10.0.3.15/24 dev eth1; \
-ip link set eth0 up; ip link set eth1 up; ip route add default via 10.0.3.2'
+ip link set eth0 up; ip link set eth1 up'
 [Install]
 WantedBy=multi-user.target
 """
@@ -86,12 +89,21 @@ def build_image() -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with locked(cache / "image.lock"):
         if not (image / "root.img").exists():
+            forget_old("image")
             with tempfile.TemporaryDirectory(dir=cache, prefix="building.") as work:
                 new = Path(work) / "image"
                 new.mkdir()
                 _build(new, new / "tree")
                 new.rename(image)
+        image.touch()
     return image
+
+
+def forget_old(name: str) -> None:
+    """Remove images or snapshots of earlier checkouts, save those that a test may still be using."""
+    for old in cache_directory().glob(f"{name}-*"):
+        if old.stat().st_mtime < time.time() - KEPT_SECONDS:
+            shutil.rmtree(old)
 
 
 @contextmanager

@@ -21,11 +21,9 @@ Network eth0 10.0.2.15: ssh and forwarded ports.  eth1 10.0.3.15: the uplink; 10
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import tempfile
@@ -37,28 +35,14 @@ from types import TracebackType
 from typing import Any
 
 from tests.vm.image import LabError, build_image, run
+from tests.vm.machine import DATA_BYTES, die_with_parent, machine
 from tests.vm.ptp_camera import PtpCamera
 from tests.vm.qmp import Qmp
+from tests.vm.shell import Shell
 from tests.vm.writelog import Cut, drop_unflushed
 
 SLOTS = range(1, 9)
-MEMORY_MIB = 1024
-DATA_BYTES = 2 << 30
 BOOT_SECONDS = 300.0
-_PR_SET_PDEATHSIG = 1
-_KERNEL_LINE = (
-    "root=/dev/vda rootfstype=ext4 rw console=ttyS0 quiet net.ifnames=0 systemd.show_status=0 mitigations=off "
-    "module_blacklist=ahci,kvm_amd,kvm_intel,iTCO_wdt"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command in the dock answered."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +67,7 @@ class Plugged:
         return f"/dev/disk/by-path/{self.path}"
 
 
-class Lab:
+class Lab(Shell):
     """One dock. It belongs to the thread that boots it: QEMU is killed when that thread ends."""
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
@@ -91,6 +75,7 @@ class Lab:
         self._temporary = tempfile.TemporaryDirectory(prefix="dock.")  # short: paths of sockets have 108 bytes
         self.directory = Path(self._temporary.name)
         self._image = build_image()
+        super().__init__(self._image / "id_ed25519", self.directory / "ssh")
         self._snapshot = snapshot
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
@@ -128,11 +113,11 @@ class Lab:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 (only async-signal-safe work)
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (only async-signal-safe work)
             )  # fmt: skip
         self._qmp = self._monitor()
         self._ports, self._plugged = {}, {}
-        self.forward_port(22)
+        self.port = self.forward_port(22)
         if resumed is not None:
             while self.qmp.call("query-status")["status"] == "inmigrate":
                 time.sleep(0.05)
@@ -161,7 +146,7 @@ class Lab:
     def save(self, target: Path) -> None:
         """Make `target` a snapshot of the running machine, which ends here."""
         self.run("sync; echo 3 > /proc/sys/vm/drop_caches")
-        self._hang_up()
+        self.hang_up()
         time.sleep(0.5)  # the dock ends its side of the connection
         self.qmp.call("migrate-set-parameters", max_bandwidth=1 << 40)
         self.qmp.call("stop")
@@ -211,37 +196,7 @@ class Lab:
                 raise LabError(f"QEMU did not start:\n{_tail(self.directory / 'qemu.log')}")
             time.sleep(0.05)
 
-    # --- its shell and network ----------------------------------------------------------------------------------------
-
-    def run(self, command: str, *, check: bool = True, timeout: float = 120, stdin: bytes = b"") -> Said:
-        """Run a shell command as root. Raises LabError when it fails, unless `check` is off."""
-        done = subprocess.run([*self._ssh(), command], input=stdin, capture_output=True, timeout=timeout, check=False)
-        said = Said(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
-        if check and said.code != 0:
-            raise LabError(f"{command!r} ended with {said.code}:\n{said.out[-3000:]}{said.err[-3000:]}")
-        return said
-
-    def spawn(self, command: str) -> subprocess.Popen[str]:
-        """Start a command and leave it running; its output, both streams, is `.stdout`."""
-        return subprocess.Popen(
-            [*self._ssh(), command],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-
-    def put(self, source: Path, target: str) -> None:
-        """Copy the content of a host folder, or one file, into a folder of the dock."""
-        what = ["-C", str(source), "."] if source.is_dir() else ["-C", str(source.parent), source.name]
-        packed = subprocess.run(["tar", "--owner=0", "--group=0", "-cf", "-", *what], capture_output=True, check=True)
-        folder = shlex.quote(target)
-        self.run(f"mkdir -p {folder} && tar -C {folder} -xf -", stdin=packed.stdout, timeout=300)
-
-    def get(self, source: str, target: Path) -> None:
-        """Copy a file or folder of the dock into a host folder."""
-        target.mkdir(parents=True, exist_ok=True)
-        folder, name = source.rsplit("/", 1)
-        command = [*self._ssh(), f"tar -C {shlex.quote(folder or '/')} -cf - {shlex.quote(name)}"]
-        packed = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        subprocess.run(["tar", "-C", str(target), "-xf", "-"], input=packed.stdout, check=True)
+    # --- its network --------------------------------------------------------------------------------------------------
 
     def forward_port(self, port: int) -> int:
         """The port of the host's 127.0.0.1 that leads to this TCP port of the dock."""
@@ -256,24 +211,12 @@ class Lab:
         """Plug in or pull the cable of eth1; shell and forwarded ports stay."""
         self.qmp.call("set_link", name="uplink", up=up)
 
-    def _ssh(self) -> list[str]:
-        options = {
-            "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "BatchMode": "yes",
-            "ControlMaster": "auto", "ControlPersist": "60", "ControlPath": f"{self.directory}/ssh",
-        }  # fmt: skip
-        words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        key, port = str(self._image / "id_ed25519"), str(self._ports[22])
-        return ["ssh", "-q", "-F", "none", "-i", key, "-p", port, *words, "root@127.0.0.1"]
-
-    def _hang_up(self) -> None:
-        subprocess.run([*self._ssh(), "-O", "exit"], capture_output=True, check=False)
-
     def _wait_for_shell(self) -> None:
         deadline = time.monotonic() + BOOT_SECONDS
-        self._hang_up()
+        self.hang_up()
         while True:
             # a banner means that sshd is up; only then is a handshake worth its time
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._ports[22]), 2) as probe:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as probe:
                 probe.settimeout(5)
                 if probe.recv(4) == b"SSH-" and self.run("true", check=False, timeout=60).code == 0:
                     return
@@ -369,33 +312,6 @@ class Lab:
         assert slot in SLOTS, f"there is no slot {slot}"
         assert name not in self._plugged, f"slot {slot} is taken"
         return name
-
-
-def machine(image: Path, directory: Path) -> list[str]:
-    """QEMU's command line. It emulates in software: not every CI has KVM, and a test must not depend on it."""
-    words = f"""
-        qemu-system-x86_64 -nodefaults -no-user-config -display none -machine q35,smm=off -m {MEMORY_MIB} -smp 2
-        -accel tcg,thread=multi,tb-size=512 -cpu max,la57=off -rtc base=utc
-        -kernel {image}/vmlinuz -initrd {image}/initrd.img
-        -qmp unix:{directory}/qmp,server=on,wait=off
-        -chardev file,id=console,path={directory}/console.log,append=on -serial chardev:console
-        -netdev user,id=control,net=10.0.2.0/24,restrict=on
-        -device virtio-net-pci,netdev=control,mac=52:54:00:00:00:02,romfile=
-        -netdev user,id=outside,net=10.0.3.0/24
-        -device virtio-net-pci,id=uplink,netdev=outside,mac=52:54:00:00:00:03,romfile=
-        -drive if=none,id=root,file={directory}/root.qcow2,cache=writeback,discard=unmap
-        -device virtio-blk-pci,drive=root
-        -blockdev file,node-name=data-img,filename={directory}/data.img
-        -blockdev file,node-name=data-log,filename={directory}/data.log
-        -blockdev blklogwrites,node-name=data,file=data-img,log=data-log
-        -device virtio-blk-pci,drive=data,serial=dockdata
-        -device qemu-xhci,id=xhci,addr=10,p2=8,p3=8
-    """.split()
-    return [*words, "-append", _KERNEL_LINE]
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _copy_sparse(source: Path, target: Path) -> None:

@@ -17,7 +17,11 @@ class Qmp:
     def __init__(self, path: Path) -> None:
         """Raises OSError while QEMU does not listen yet."""
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
         self._received = b""
         self._events: list[dict[str, Any]] = []
         self._read(10)

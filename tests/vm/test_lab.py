@@ -1,7 +1,9 @@
 """The virtual dock itself: what the other tests rely on is so, each with a control that would show if it were not."""
 
 import shutil
+import socket
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -133,17 +135,18 @@ def test_a_camera_speaks_ptp_to_the_agents_user_alone(dock: Lab, tmp_path: Path)
 
 
 def test_ports_lead_in_and_the_uplink_can_be_pulled(dock: Lab) -> None:
-    server = dock.spawn("cd /etc && exec timeout 100 python3 -m http.server 8180")
-    try:
-        import urllib.request  # noqa: PLC0415
-
-        dock.run("for i in $(seq 300); do ss -ltn | grep -q :8180 && exit; sleep .1; done; exit 1")
-        port = dock.forward_port(8180)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/hostname", timeout=30) as reply:
-            assert reply.read() == b"dock\n"
-    finally:
-        server.kill()
-        server.wait()
+    with dock.spawn("cd /etc && exec timeout 100 python3 -m http.server 8180") as server:
+        try:
+            dock.run("for i in $(seq 300); do ss -ltn | grep -q :8180 && exit; sleep .1; done; exit 1")
+            address = f"http://127.0.0.1:{dock.forward_port(8180)}/hostname"
+            with urllib.request.urlopen(address, timeout=30) as reply:
+                assert reply.read() == b"dock\n"
+        finally:
+            server.kill()
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        reach = "python3 -c 'import socket; socket.create_connection((\"{}\", {}), 10)'"
+        dock.run(reach.format("10.0.3.2", broker.getsockname()[1]))
+        assert dock.run(reach.format("192.0.2.1", 80), check=False).code != 0, "the dock reaches the world"
     dock.uplink(False)
     try:
         carrier = "for i in $(seq 50); do [ $(cat /sys/class/net/eth1/carrier) = {} ] && exit; sleep .1; done; exit 1"
