@@ -23,6 +23,7 @@ GATHER_SECONDS = 0.1  # one plug makes a dozen events
 LOOK_SECONDS = 30.0  # without any event: whatever was missed shows up by then
 RECEIVE_BUFFER_BYTES = 8 << 20
 HUB_CLASS = "09"
+CAMERA_MARKS = ("CUSTODOCK_CAMERA", "ID_MTP_DEVICE", "ID_GPHOTO2")  # the first by our own rules, which clear the others
 SECTOR_BYTES = 512  # unit of the kernel's `size`, whatever the disk's own
 
 
@@ -97,7 +98,7 @@ def _attached(context: pyudev.Context, device: pyudev.Device, disks: list[Disk])
         manufacturer=_text(device, "manufacturer"),
         product=_text(device, "product"),
         interfaces=_interfaces(context, device),
-        media_player=bool(device.get("ID_MTP_DEVICE") or device.get("ID_GPHOTO2")),
+        media_player=any(device.get(mark) for mark in CAMERA_MARKS),
         disks=tuple(sorted(disks, key=lambda disk: disk.node)),
         sys_path=device.sys_path,
     )

@@ -164,7 +164,12 @@ def probe(
     with suppress(OSError):
         usage = psutil.disk_usage(str(vault))
         free, total = usage.free, usage.total
-    memory = psutil.virtual_memory()
+    memory = load = None
+    with suppress(OSError):  # our unit sees of /proc its own processes only
+        available = psutil.virtual_memory()
+        memory = available.available / available.total if available.total else None
+    with suppress(OSError):
+        load = os.getloadavg()[2] / (os.cpu_count() or 1)
     throttled = firmware_throttled(root)
     alarm = voltage_alarm(root)
     facts = HealthFacts(
@@ -178,8 +183,8 @@ def probe(
         undervoltage_seen=None if throttled is None else bool(throttled & 1 << 16),
         throttled=None if throttled is None else bool(throttled & 0b1110),
         clock=clock_state(),
-        memory_available=memory.available / memory.total if memory.total else None,
-        load_per_cpu=os.getloadavg()[2] / (os.cpu_count() or 1),
+        memory_available=memory,
+        load_per_cpu=load,
     )
     return Health(facts, judge(facts))
 

@@ -28,7 +28,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -249,6 +249,21 @@ class Lab(Shell):
         if wait:
             self.run(f"for i in $(seq 300); do [ -e {card.disk} ] && udevadm settle && exit; sleep .1; done; exit 1")
         return card
+
+    def plug_luns(self, images: Sequence[Path], slot: int, *, serial: str = "CAM0001") -> Plugged:
+        """Put a camera with several disks into a slot, one image each."""
+        name = self._claim(slot)
+        camera = Plugged(name, f"pci-0000:00:10.0-usb-0:{slot}:1.0-scsi-0:0:0:0", storage=False)
+        call = self.qmp.call
+        call("device_add", driver="usb-bot", id=name, bus="xhci.0", port=str(slot), serial=serial)
+        for lun, image in enumerate(images):
+            node = f"{name}.lun{lun}"
+            call("blockdev-add", driver="file", filename=str(image.resolve()), node_name=node)
+            camera.nodes.append(node)
+            call("device_add", driver="scsi-hd", bus=f"{name}.0", lun=lun, drive=node, id=f"{name}-{lun}")
+        call("qom-set", path=f"/machine/peripheral/{name}", property="attached", value=True)
+        self._plugged[name] = camera
+        return camera
 
     def plug_camera(self, camera: PtpCamera, slot: int) -> Plugged:
         """Put a PTP camera into a slot."""

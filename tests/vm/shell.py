@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +61,19 @@ class Shell:
     def _ssh(self) -> list[str]:
         options = {
             "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "BatchMode": "yes",
-            "ControlMaster": "auto", "ControlPersist": "60", "ControlPath": str(self._control),
+            "ControlMaster": "auto", "ControlPersist": "600", "ControlPath": str(self._control),
         }  # fmt: skip
         words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return ["ssh", "-q", "-F", "none", "-i", str(self._key), "-p", str(self.port), *words, "root@127.0.0.1"]
+
+    def forward_loopback(self, port: int) -> int:
+        """The port of the host's 127.0.0.1 that leads to this one of the dock's own loopback; through the shell."""
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            ours: int = probe.getsockname()[1]
+        tunnel = ["-O", "forward", "-L", f"127.0.0.1:{ours}:127.0.0.1:{port}"]
+        self.run("true")  # there must be a connection to lead it through
+        subprocess.run([*self._ssh(), *tunnel], capture_output=True, check=True)
+        return ours
 
     def hang_up(self) -> None:
         """End the shared connection; the next command makes a new one."""

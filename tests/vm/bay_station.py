@@ -1,0 +1,156 @@
+"""The installed dock with its eight bays set up, its screen followed, and a hub on this machine that receipts."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.e2e.processes import Member, run_json
+from tests.ports import free_port
+from tests.vm.dock import installed_dock
+from tests.vm.lab import SLOTS, Lab
+
+STATE = "/var/lib/custodock"
+AS_USER = "runuser -u custodock --"
+KIOSK_PORT = 8766
+HOST = "10.0.3.2"
+Bay = dict[str, Any]
+
+
+class BayStation:
+    """A dock at work. `lab` plugs, `screen` tells what people see."""
+
+    def __init__(self, lab: Lab, root: Path) -> None:
+        self.lab, self.vault = lab, f"{STATE}/vault"
+        self._hub_dir, mqtt_port = root / "hub", free_port()
+        mqtt = f"mqtt://127.0.0.1:{mqtt_port}"
+        keys = run_json("hub.app", "init", "--dir", self._hub_dir, "--json")
+        self._broker = Member(
+            "broker", ["hub.app", "broker", "--port", str(mqtt_port), "--dir", self._hub_dir], root / "broker.log"
+        )
+        web = ["--port", str(free_port()), "--mqtt", mqtt]
+        self._hub = Member("hub", ["hub.app", "run", "--dir", self._hub_dir, *web], root / "hub.log")
+        self._enrol(keys, mqtt_port)
+        self._broker.start()
+        self._hub.start()
+        lab.run("systemctl restart custodock-agent", timeout=300)
+        self.screen = Screen(lab.forward_loopback(KIOSK_PORT))
+
+    def _enrol(self, keys: dict[str, str], mqtt_port: int) -> None:
+        bays = "".join(f'[[bay]]\nname = "{n}"\nports = ["{port(n)}", "{port(n, 3)}"]\n' for n in SLOTS)
+        settings = f'vault = "vault"\nkiosk_port = {KIOSK_PORT}\n{bays}'
+        self.lab.run(f"systemctl stop custodock-agent && cat > {STATE}/agent.toml", stdin=settings.encode())
+        said = self.lab.run(
+            f"{AS_USER} dock-agent enrol --dir {STATE} --hub-receipt-key '{keys['receipt_key']}' "
+            f"--hub-log-key '{keys['log_key']}' --mqtt mqtt://{HOST}:{mqtt_port} --json"
+        )
+        run_json("hub.app", "station", "add", json.loads(said.out)["key"], "--dir", self._hub_dir, "--json")
+
+    def status(self) -> dict[str, Any]:
+        """`dock-agent status --json`."""
+        answer: dict[str, Any] = json.loads(self.lab.run(f"{AS_USER} dock-agent status --dir {STATE} --json").out)
+        return answer
+
+    def events(self, kind: str = "") -> list[dict[str, Any]]:
+        """What the station has stated, of one type."""
+        rows = json.loads(self.lab.run("python3 -", stdin=EVENTS.encode()).out)
+        return [event for event in rows if not kind or event["type"] == kind]
+
+    def until_receipted(self, seconds: float = 120) -> None:
+        """Everything stated so far has the hub's receipt."""
+        deadline = time.monotonic() + seconds
+        while (status := self.status())["outbox"]["unreceipted"]:
+            assert time.monotonic() < deadline, status
+            time.sleep(1)
+
+    def close(self) -> None:
+        self.screen.close()
+        for member in (self._hub, self._broker):
+            if member.alive():
+                member.kill()
+
+
+class Screen:
+    """What the dock's screen shows, as its page gets it."""
+
+    def __init__(self, port: int) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self.seen: list[dict[str, Any]] = []
+        self._news, self._over = threading.Condition(), False
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        while not self._over:
+            try:
+                with httpx2.stream("GET", f"{self.address}/events", timeout=40) as answer:
+                    for line in answer.iter_lines():
+                        if line.startswith("data: "):
+                            with self._news:
+                                self.seen.append(json.loads(line[6:]))
+                                self._news.notify_all()
+                        if self._over:
+                            return
+            except httpx2.HTTPError:  # not up yet, or restarted
+                time.sleep(0.3)
+
+    def until(self, bay: str, wanted: Callable[[Bay], bool], seconds: float = 180, since: int = 0) -> Bay:
+        """The bay once the screen shows it as wanted, in a picture after the first `since`, with the time it was so."""
+        deadline = time.monotonic() + seconds
+        at = since
+        with self._news:
+            while True:
+                for at in range(at, len(self.seen)):
+                    for one in self.seen[at]["bays"]:
+                        if one["bay"] == bay and wanted(one):
+                            return {**one, "at": self.seen[at]["at"]}
+                at = len(self.seen)
+                assert self._news.wait(max(0.0, deadline - time.monotonic())), self.now(bay)
+
+    def now(self, bay: str) -> Bay | None:
+        """The newest picture of a bay."""
+        bays = self.seen[-1]["bays"] if self.seen else []
+        return next((one for one in bays if one["bay"] == bay), None)
+
+    def mark(self) -> int:
+        """How many pictures have come, for `until`."""
+        return len(self.seen)
+
+    def close(self) -> None:
+        self._over = True
+
+
+def port(slot: int, generation: int = 2) -> str:
+    """What the agent calls a slot's port."""
+    return f"0000:00:10.0-usb{generation}-{slot}"
+
+
+@contextmanager
+def bay_station(root: Path) -> Iterator[BayStation]:
+    """A dock of its own with its bays set up."""
+    with Lab(installed_dock()) as lab:
+        station = BayStation(lab, root)
+        try:
+            yield station
+        finally:
+            station.close()
+
+
+EVENTS = f"""
+import base64, json, sqlite3
+rows = sqlite3.connect("file:{STATE}/station.db?mode=ro", uri=True).execute("SELECT envelope FROM outbox ORDER BY seq")
+found = []
+for (raw,) in rows:
+    body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
+    if "predicate" in body:
+        body = body["predicate"] | {{"vault_path": body["subject"][0]["name"], "sha256": body["subject"][0]["digest"]["sha256"]}}
+    found.append(body)
+print(json.dumps(found))
+"""
