@@ -5,6 +5,7 @@ comes from the medium and not from what this machine remembers of it.
 """
 
 from collections.abc import Generator
+from threading import Semaphore
 
 from agent.aio import Answer
 from agent.copies import Gap
@@ -17,10 +18,11 @@ from custody.digest import CHUNK_BYTES
 Read = tuple[int, memoryview, int, tuple[Gap, ...]]  # index, buffer of the pool, bytes in it, gaps among them
 
 
-def chunks(run: Run, reader: Reader, size_bytes: int, index: int) -> Generator[Read, None, None]:
+def chunks(run: Run, reader: Reader, size_bytes: int, index: int, window: Semaphore) -> Generator[Read, None, None]:
     """Chunks from `index` on, the last one perhaps empty; each buffer is the caller's to give back.
 
-    What a direct read does not give whole is asked for once more through `Salvage`. Raises SourceGone, SourceError.
+    Each takes one place of `window`; whoever journals it gives the place back. What a direct read does not give whole
+    is asked for once more through `Salvage`. Raises SourceGone, SourceError.
     Used by the source lane alone; leaving it early waits for the reads under way and gives their buffers back.
     """
     fd = reader.direct_fd() if isinstance(reader, DirectReader) else None
@@ -30,7 +32,7 @@ def chunks(run: Run, reader: Reader, size_bytes: int, index: int) -> Generator[R
     started = index
     try:
         while index < end:
-            while started < min(end, index + ahead) and (buffer := run.pool.take_free() if taken else run.pool.take()):
+            while started < min(end, index + ahead) and (buffer := _next_buffer(run, window, wait=not taken)):
                 taken[started] = buffer
                 if fd is not None:
                     offset = started * CHUNK_BYTES
@@ -53,3 +55,12 @@ def chunks(run: Run, reader: Reader, size_bytes: int, index: int) -> Generator[R
             run.source_ring.collect()
         for buffer in taken.values():
             run.pool.give(buffer)
+
+
+def _next_buffer(run: Run, window: Semaphore, *, wait: bool) -> memoryview | None:
+    if not window.acquire(blocking=wait):
+        return None
+    buffer = run.pool.take() if wait else run.pool.take_free()
+    if buffer is None:
+        window.release()
+    return buffer

@@ -28,7 +28,8 @@ from agent.salvage import Salvage
 from agent.source import Reader
 from custody.digest import CHUNK_BYTES, HASH_BYTES, leaf_hash
 
-STRETCH_CHUNKS = 8  # with run.POOL_CHUNKS in flight: a crash costs at most 16 MiB of copying again
+STRETCH_CHUNKS = 8
+OPEN_CHUNKS = 16  # of one file, read and not yet journalled: what a crash costs of copying again
 
 
 class Chunk:
@@ -50,6 +51,7 @@ class LongCopy:
     def __init__(self, run: Run, item: CopyItem) -> None:
         self._run, self._item = run, item
         self._lock = threading.Lock()
+        self._window = threading.Semaphore(OPEN_CHUNKS)
         self._sha256 = hashlib.sha256()
         self._part: Part
         self._size_bytes = 0
@@ -166,7 +168,7 @@ class LongCopy:
     def _read_chunks(self, reader: Reader, index: int) -> int:
         """Read from chunk `index` on; how many chunks there are, or -1 when reading was stopped."""
         run, size_bytes = self._run, self._item.entry.size_bytes
-        with closing(chunks(run, reader, size_bytes, index)) as reads:
+        with closing(chunks(run, reader, size_bytes, index, self._window)) as reads:
             while index * CHUNK_BYTES < size_bytes:
                 if run.halted or self._failure is not None:
                     return -1
@@ -214,6 +216,7 @@ class LongCopy:
             landed = chunk.tasks == 0
         if landed:
             chunk.mark = self._run.marker.mark(chunk.buffer[: chunk.length])
+            self._run.pool.give(chunk.buffer)  # here: the commit lane may be waiting for the disk
             self._run.commit_lane.submit(self._landed, chunk)
 
     # --- commit lane ---
@@ -252,12 +255,13 @@ class LongCopy:
         self._poisoned = self._poisoned or isinstance(error, SyncFailed) or isinstance(self._failure, VaultUnwritable)
 
     def _commit(self) -> None:
-        if self._failure is not None:
-            return
-        try:
-            self._part.commit(bytes(self._stretch), self._stretch_gaps)
-        except (OSError, SyncFailed) as error:
-            self._fail(error)
+        if self._failure is None:
+            try:
+                self._part.commit(bytes(self._stretch), self._stretch_gaps)
+            except (OSError, SyncFailed) as error:
+                self._fail(error)
+        if self._stretch:  # in any case: the source lane may wait for it
+            self._window.release(len(self._stretch) // HASH_BYTES)
         self._stretch.clear()
         self._stretch_gaps = []
 

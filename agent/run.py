@@ -16,7 +16,7 @@ from agent.lanes import Lane
 from agent.marks import Marker
 from agent.source import Source
 
-POOL_CHUNKS = 8
+POOL_CHUNKS = 20  # the end of one long file and the beginning of the next
 AHEAD_CHUNKS = 4  # reads of a long file under way at once
 CHECK_CHUNKS = 4
 WRITERS = 4  # chunks written at once: direct writes reach the disk one by one and wait for it
