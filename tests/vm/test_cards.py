@@ -129,12 +129,14 @@ def test_the_sandbox_hears_udev_and_opens_only_cards_and_cameras(dock: Lab, card
     dock.run("for i in $(seq 100); do grep -q 2672 /sys/bus/usb/devices/*/idVendor && exit; sleep .1; done; exit 1")
     dock.run("cat > /usr/local/lib/probe.py; rm -f /var/lib/custodock/{listening,heard}", stdin=PROBE.encode())
     make_sandboxed(dock, "/opt/custodock/current/bin/python /usr/local/lib/probe.py")
+    dock.run("chmod o+r /dev/vda")  # so that only the unit's device list stands in the way
     dock.run("systemctl start --no-block by-unit.service")
     dock.run("for i in $(seq 600); do [ -e /var/lib/custodock/listening ] && exit; sleep .1; done; exit 1")
     card = dock.plug(cards.card("ext4", "none").image, slot=4)
     dock.run(
         "for i in $(seq 600); do [ -s /var/lib/custodock/heard ] && exit; sleep .1; done; journalctl -u by-unit; exit 1"
     )
+    dock.run("chmod o-r /dev/vda")
     assert json.loads(dock.run("cat /var/lib/custodock/heard").out) == {
         "path": card.path,
         "read": "opened",
