@@ -38,10 +38,12 @@ def point(link: Path, target: Path) -> bool:
 
 
 def run(*argv: str) -> str:
-    """Run a program, its output. Raises InstallError with its last words."""
+    """Run a program, its output. Raises InstallError with its words."""
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-4000:]
+        said = (done.stderr or done.stdout).strip()
+        if len(said) > 3000:  # pip names the package first and the cause last
+            said = f"{said[:1500]}\n…\n{said[-1500:]}"
         raise InstallError(
             f"{argv[0]} ended with {done.returncode}; footage was not touched. Run deploy/install again when the cause "
             f"is gone:\n{said}",

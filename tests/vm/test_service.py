@@ -143,4 +143,5 @@ def test_a_wheel_that_is_not_in_the_lock_stops_the_installation(bare_dock: Lab) 
     refused = bare_dock.run(f"{CHECKOUT}/deploy/install agent --wheels {WHEELS}", check=False, timeout=900)
     assert refused.code == 1
     assert "DO NOT MATCH THE HASHES" in refused.err
+    assert "watchdog==" in refused.err
     assert bare_dock.run("ls /opt/custodock").out == ""
