@@ -18,6 +18,7 @@ from agent.pipeline import Dock
 from agent.station import Station, load_or_create_station
 from agent.store import Store
 from agent.store_thread import StoreThread
+from agent.worker_process import Workers
 
 log = logging.getLogger("agent.opening")
 
@@ -57,7 +58,7 @@ def open_dock(vault: Path, directory: Path, station_id: str | None = None) -> It
             log.error("recovery_postponed code=%s why=%s", error.code, error.en)  # noqa: TRY400 - the words are for people
         thread, probe = StoreThread(store), MediaProbe()
         try:
-            yield Opened(Dock(vault, station, thread, probe), station)
+            yield Opened(Dock(vault, station, thread, probe, Workers(vault)), station)
         finally:
             probe.close()
             thread.close()

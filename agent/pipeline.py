@@ -32,7 +32,7 @@ from agent.station import Station, sign_events
 from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
 from agent.store_thread import StoreThread
 from agent.vault import docking_path
-from agent.worker_process import WorkerProcess
+from agent.worker_process import WorkerProcess, Workers
 from custody.events import DockingStarted, Event, Media
 
 log = logging.getLogger("agent.pipeline")
@@ -53,6 +53,7 @@ class Dock:
     station: Station
     store: StoreThread
     probe: MediaProbe
+    workers: Workers
     reserved: dict[str, int] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
     cameras: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
@@ -104,7 +105,7 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
 
 async def _offload(dock: Dock, order: Order, docking: DockingRow, meter: ProgressMeter) -> Result:
     run = _Run(dock, order, docking, meter)
-    worker = await WorkerProcess.start(order.source, dock.vault, order.settle_seconds)
+    worker = await dock.workers.take(order.source, order.settle_seconds)
     leaving = asyncio.create_task(_kill_when_gone(order, worker))
     try:
         error = None

@@ -65,6 +65,8 @@ class Service:
         await self._dock.store.call(_state_started, self._station)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        if self._usb_bays:
+            self._dock.workers.warm()
         systemd = Notifier.from_environment(os.environ, os.getpid())
         work = self._work() | {"stop": stop.wait(), "watchdog": systemd.keep_alive()}
         tasks = [asyncio.create_task(one, name=name) for name, one in work.items()]
@@ -76,6 +78,7 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await self._dock.workers.close()
             self._write_status()
         for task in done:
             task.result()

@@ -1,7 +1,8 @@
 """The process of one docked camera: lists its source and copies what the agent asks for.
 
-``python -m agent.worker SOURCE VAULT SETTLE_SECONDS PARENT_PID``; frames of `wire` on stdin and stdout:
+``python -m agent.worker VAULT PARENT_PID``; frames of `wire` on stdin and stdout:
 
+    agent: {"t":"open","place":…,"settle_seconds":…}     first, once; a worker may wait for it, loaded and idle
     agent: {"t":"list"}                      worker: facts, entries…, findings…, listed
     agent: {"t":"copy","items":[…]}… , end   worker: results…, progress…, copied_all
     both may repeat; the worker ends when stdin does. "alive" comes every `ALIVE_SECONDS` and says for how long the
@@ -160,19 +161,20 @@ def _chain(first: list[CopyItem], commands: BinaryIO) -> Iterator[CopyItem]:
 
 def main() -> int:
     """Entry point of the worker process."""
-    place, vault = parse_place(sys.argv[1]), Path(sys.argv[2])
-    settle_seconds = float(sys.argv[3])
+    vault = Path(sys.argv[1])
     # A worker that outlived its agent could name a file in a docking that the next agent has closed already.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[4]):
+    if os.getppid() != int(sys.argv[2]):
         return 1
     # Frames own stdout: whatever a library prints must not land between them.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    clock = ReadClock()
+    if not (first := sys.stdin.buffer.readline()):
+        return 0
+    order, clock = decode_frame(first), ReadClock()
     report = Reporter(out, clock)
     try:
-        serve(place, vault, settle_seconds, clock, sys.stdin.buffer, report)
+        serve(parse_place(order["place"]), vault, order["settle_seconds"], clock, sys.stdin.buffer, report)
     except AgentError as error:
         report.send(error_to_json(error))
         return int(error.exit_code)

@@ -33,10 +33,9 @@ class WorkerProcess:
         self._begun = bytearray()  # of a frame that has not ended
 
     @classmethod
-    async def start(cls, source: SourcePlace, vault: Path, settle_seconds: float) -> WorkerProcess:
-        """Start a worker on `source`."""
-        place = str(source.absolute() if isinstance(source, Path) else source)  # see `parse_place`
-        argv: list[str | Path] = [place, vault, str(settle_seconds), str(os.getpid())]
+    async def start(cls, vault: Path) -> WorkerProcess:
+        """Start a worker that has no source yet."""
+        argv: list[str | Path] = [vault, str(os.getpid())]
         # -P: the working directory is never a place to import from. TZ: a camera's wall clock is kept as it is.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "agent.worker", *argv,
@@ -44,6 +43,16 @@ class WorkerProcess:
             start_new_session=True,
         )  # fmt: skip
         return cls(process)
+
+    async def open(self, source: SourcePlace, settle_seconds: float) -> None:
+        """Give it its source; once."""
+        place = str(source.absolute() if isinstance(source, Path) else source)  # see `parse_place`
+        await self.send({"t": "open", "place": place, "settle_seconds": settle_seconds})
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended, as far as is known."""
+        return self._process.returncode is None
 
     @property
     def pid(self) -> int:
@@ -122,6 +131,43 @@ class WorkerProcess:
                 async with asyncio.timeout(KILL_WAIT_SECONDS):
                     await self._process.wait()
         self._killed.set()
+
+
+class Workers:
+    """Where dockings get their worker. Once `warm` was called one more is always loaded and idle: starting Python costs
+    a Raspberry Pi seconds that the person at the dock would wait for."""
+
+    def __init__(self, vault: Path) -> None:
+        """No process is started."""
+        self._vault = vault
+        self._keep_spare = False
+        self._spare: asyncio.Task[WorkerProcess] | None = None
+
+    def warm(self) -> None:
+        """Keep a spare from now on."""
+        self._keep_spare = True
+        self._refill()
+
+    async def take(self, source: SourcePlace, settle_seconds: float) -> WorkerProcess:
+        """A worker on `source`, the caller's to end."""
+        spare, self._spare = self._spare, None
+        worker = await spare if spare is not None else None
+        if worker is None or not worker.alive:
+            worker = await WorkerProcess.start(self._vault)
+        self._refill()
+        await worker.open(source, settle_seconds)
+        return worker
+
+    async def close(self) -> None:
+        """End the spare."""
+        self._keep_spare = False
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await (await spare).kill()
+
+    def _refill(self) -> None:
+        if self._keep_spare and self._spare is None:
+            self._spare = asyncio.ensure_future(WorkerProcess.start(self._vault))
 
 
 def worker_died(code: int | None) -> SourceGone:

@@ -104,14 +104,13 @@ class Screen:
     def until(self, bay: str, wanted: Callable[[Bay], bool], seconds: float = 180, since: int = 0) -> Bay:
         """The bay once the screen shows it as wanted, in a picture after the first `since`, with the time it was so."""
         deadline = time.monotonic() + seconds
-        at = since
         with self._news:
             while True:
-                for at in range(at, len(self.seen)):
-                    for one in self.seen[at]["bays"]:
+                for picture in self.seen[since:]:
+                    for one in picture["bays"]:
                         if one["bay"] == bay and wanted(one):
-                            return {**one, "at": self.seen[at]["at"]}
-                at = len(self.seen)
+                            return {**one, "at": picture["at"]}
+                since = len(self.seen)
                 assert self._news.wait(max(0.0, deadline - time.monotonic())), self.now(bay)
 
     def now(self, bay: str) -> Bay | None:
@@ -143,14 +142,15 @@ def bay_station(root: Path) -> Iterator[BayStation]:
             station.close()
 
 
-EVENTS = f"""
+EVENTS = """
 import base64, json, sqlite3
-rows = sqlite3.connect("file:{STATE}/station.db?mode=ro", uri=True).execute("SELECT envelope FROM outbox ORDER BY seq")
+db = sqlite3.connect("file:/var/lib/custodock/station.db?mode=ro", uri=True)
 found = []
-for (raw,) in rows:
+for (raw,) in db.execute("SELECT envelope FROM outbox ORDER BY seq"):
     body = json.loads(base64.b64decode(json.loads(raw)["payload"]))
     if "predicate" in body:
-        body = body["predicate"] | {{"vault_path": body["subject"][0]["name"], "sha256": body["subject"][0]["digest"]["sha256"]}}
+        subject = body["subject"][0]
+        body = body["predicate"] | {"vault_path": subject["name"], "sha256": subject["digest"]["sha256"]}
     found.append(body)
 print(json.dumps(found))
 """
