@@ -226,7 +226,6 @@ class LongCopy:
             self._fail(chunk.error)
         self._landed_chunks[chunk.index] = chunk
         while (ready := self._landed_chunks.pop(self._next, None)) is not None:
-            self._run.pool.give(ready.buffer)  # in order: behind one slow write, reading must not run on unproven
             self._next += 1
             self._stretch += ready.leaf
             self._marks += ready.mark

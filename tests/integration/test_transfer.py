@@ -14,8 +14,8 @@ from agent.copies import Copied, Failed, Gap, Known
 from agent.disk import Vault
 from agent.errors import ReadbackMismatch, SourceGone
 from agent.folder import FolderReader, FolderSource
-from agent.longcopy import LongCopy
-from agent.run import POOL_CHUNKS, Done, Run
+from agent.longcopy import OPEN_CHUNKS, LongCopy
+from agent.run import Done, Run
 from agent.source import Entry, Reader
 from agent.transfer import CopyItem, Result, copy_items
 from custody.digest import leaf_hash
@@ -413,7 +413,7 @@ def test_one_slow_write_holds_up_reading(tmp_path: Path) -> None:
         while seen < max(source.reads, 1):  # until it stands still
             seen = source.reads
             time.sleep(0.5)
-        assert 0 < seen <= POOL_CHUNKS
+        assert 0 < seen <= OPEN_CHUNKS
     finally:
         written.set()
         run.finish()
