@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -74,11 +75,18 @@ def inspect_source(source: Path, wanted: Iterable[Glob] = (), timeout_seconds: f
     Raises SourceUnreadable, NotAFileSystem, SourceGone as `card.open_source` does, and InspectionFailed when the
     process hangs, crashes or answers nonsense.
     """
-    ours, theirs = socket.socketpair()
-    with ours:
+    return Inspector().look(source, wanted, timeout_seconds)
+
+
+class Inspector:
+    """The process, for one source; started at once. Whoever does not `look` calls `end`."""
+
+    def __init__(self) -> None:
+        """Start it. Raises OSError."""
+        self._ours, theirs = socket.socketpair()
         with theirs:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "agent.inspector", str(theirs.fileno()), source, str(os.getpid())],
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "agent.inspector", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -86,12 +94,62 @@ def inspect_source(source: Path, wanted: Iterable[Glob] = (), timeout_seconds: f
                 start_new_session=True,
                 env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},  # nothing of ours: settings may name secrets
             )
+
+    def look(self, source: Path, wanted: Iterable[Glob], timeout_seconds: float = TIMEOUT_SECONDS) -> Inspection:
+        """See `inspect_source`; the process ends with it."""
         try:
-            request = {"wanted": [glob.text for glob in wanted], "seconds": min(WALK_SECONDS, timeout_seconds / 2)}
-            line = _exchange(ours, wire.encode_frame(request), time.monotonic() + timeout_seconds)
+            request = {
+                "t": "inspect", "source": os.fsencode(source).decode("latin-1"),
+                "wanted": [glob.text for glob in wanted], "seconds": min(WALK_SECONDS, timeout_seconds / 2),
+            }  # fmt: skip
+            line = _exchange(self._ours, wire.encode_frame(request), time.monotonic() + timeout_seconds)
         finally:
-            _end(child)
-    return parse_answer(line)
+            self.end()
+        return parse_answer(line)
+
+    def end(self) -> None:
+        """Be rid of it; one that hangs in the kernel dies when the kernel lets go."""
+        self._ours.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(KILL_WAIT_SECONDS)
+
+
+class Inspectors:
+    """Keeps one inspector loaded and idle, as `worker_process.Workers` does. For any thread."""
+
+    def __init__(self) -> None:
+        """No process is started before the first `look`."""
+        self._lock = threading.Lock()
+        self._spare: Inspector | None = None
+        self._closed = False
+
+    def look(self, source: Path, wanted: Iterable[Glob]) -> Inspection:
+        """See `inspect_source`. A spare that died meanwhile is no verdict on the card: a fresh one looks then."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is None:
+            return inspect_source(source, wanted)
+        wanted = list(wanted)
+        try:
+            return spare.look(source, wanted)
+        except InspectionFailed:
+            return inspect_source(source, wanted)
+
+    def refill(self) -> None:
+        """Start a spare unless there is one."""
+        with self._lock:
+            if self._spare is None and not self._closed:
+                self._spare = Inspector()
+
+    def close(self) -> None:
+        """End the spare; none is started any more."""
+        with self._lock:
+            self._closed = True
+            if self._spare is not None:
+                self._spare.end()
+                self._spare = None
 
 
 def parse_answer(line: bytes) -> Inspection:
@@ -130,14 +188,6 @@ def _exchange(ours: socket.socket, request: bytes, deadline: float) -> bytes:
         raise InspectionFailed("the card did not answer in time", "存储卡未在限定时间内应答") from error
     except OSError as error:
         raise InspectionFailed("the reading process broke off", "读取进程中断") from error
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Be rid of it; one that hangs in the kernel dies when the kernel lets go."""
-    with contextlib.suppress(ProcessLookupError):
-        child.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(KILL_WAIT_SECONDS)
 
 
 def _inspection(frame: dict[str, Any]) -> Inspection:

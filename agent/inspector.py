@@ -128,14 +128,17 @@ def answer(source: Source, wanted: Sequence[str], seconds: float) -> dict[str, A
 def main() -> int:
     """Answer one request."""
     with socket.socket(fileno=int(sys.argv[1])) as parent:
-        if not die_with(int(sys.argv[3])):
+        if not die_with(int(sys.argv[2])):
             return 1
         confine(MEMORY_BYTES, OPEN_FILES)
+        with parent.makefile("rb") as requests:  # an idle one waits here for its source
+            line = requests.readline(REQUEST_BYTES_MAX)
+        if not line:
+            return 0
         limit_cpu(CPU_SECONDS)
-        with parent.makefile("rb") as requests:
-            request = json.loads(requests.readline(REQUEST_BYTES_MAX))
+        request = json.loads(line)
         try:
-            source = open_source(sys.argv[2])
+            source = open_source(request["source"].encode("latin-1"))
             leave_network(keep_privileges=True)  # the files of a folder are opened one by one
             try:
                 said = answer(source, request["wanted"], request["seconds"])

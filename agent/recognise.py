@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import SourceError, SourceUnreadable
-from agent.inspection import Inspection, inspect_source
+from agent.inspection import Inspection, Inspectors
 from agent.profiles.identity import Dispute, DisputeKind, Identity, Part, PartKind, camera_identity, disputed
 from agent.profiles.names import describe_name
 from agent.profiles.profile import Profile
@@ -45,11 +45,13 @@ class Recognised:
     at: datetime  # when it was looked at
 
 
-async def recognise_cards(device: Attached, nodes: Sequence[str], profiles: Sequence[Profile]) -> Recognised:
+async def recognise_cards(
+    device: Attached, nodes: Sequence[str], profiles: Sequence[Profile], inspectors: Inspectors
+) -> Recognised:
     """Look at the cards of one device. A card that cannot be looked at is offloaded all the same, and says why then."""
     wanted = [glob for profile in profiles for glob in profile.wanted_files]
     places = tuple(Path(node) for node in nodes)
-    looked = await asyncio.gather(*(_look(place, wanted) for place in places))
+    looked = await asyncio.gather(*(_look(inspectors, place, wanted) for place in places))
     inspections = tuple(one for one in looked if one is not None)
     return _named(device, profiles, places, inspections, None)
 
@@ -125,9 +127,9 @@ def disputed_before(camera: str) -> Dispute:
     )
 
 
-async def _look(place: Path, wanted: Sequence[Any]) -> Inspection | None:
+async def _look(inspectors: Inspectors, place: Path, wanted: Sequence[Any]) -> Inspection | None:
     try:
-        return await asyncio.to_thread(inspect_source, place, wanted)
+        return await asyncio.to_thread(inspectors.look, place, wanted)
     except SourceError:
         return None
 

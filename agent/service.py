@@ -21,6 +21,7 @@ from agent.board import Board
 from agent.desk import Desk
 from agent.devices import DeviceWatch
 from agent.dockcare import DockCare
+from agent.inspection import Inspectors
 from agent.leds import BayLeds, led_state
 from agent.notify import Notifier
 from agent.opening import Opened
@@ -51,7 +52,9 @@ class Service:
         self._board = Board(tuple(bay.name for bay in settings.bays))
         self._care = DockCare(settings.vault, opened.dock.store)
         self._leds = {bay.name: BayLeds(bay.leds) for bay in settings.bays if bay.leds}
-        grounds = Grounds(settings, opened.dock, self._board, load_profiles(settings.directory / "profiles"))
+        self._inspectors = Inspectors()
+        profiles = load_profiles(settings.directory / "profiles")
+        grounds = Grounds(settings, opened.dock, self._board, profiles, self._inspectors)
         self._usb_bays = [UsbBay(grounds, bay) for bay in settings.bays if bay.ports]
         self._uplink: Uplink | None = None
         self._written = ""
@@ -67,6 +70,7 @@ class Service:
             loop.add_signal_handler(number, stop.set)
         if self._usb_bays:
             self._dock.workers.warm()
+            await asyncio.to_thread(self._inspectors.refill)
         systemd = Notifier.from_environment(os.environ, os.getpid())
         work = self._work() | {"stop": stop.wait(), "watchdog": systemd.keep_alive()}
         tasks = [asyncio.create_task(one, name=name) for name, one in work.items()]
@@ -79,6 +83,7 @@ class Service:
                 task.cancel()
             await asyncio.wait(tasks)
             await self._dock.workers.close()
+            await asyncio.to_thread(self._inspectors.close)
             self._write_status()
         for task in done:
             task.result()

@@ -21,6 +21,7 @@ from agent.baystate import NO_PROGRESS, BayState
 from agent.board import Board
 from agent.charge_history import charge_history, keep_reading
 from agent.errors import AgentError, KeyUnreadable, SourceEmpty, StoreUntrusted
+from agent.inspection import Inspectors
 from agent.judging import camera_clock, docking_facts
 from agent.pipeline import Dock, Order, Result, offload
 from agent.profiles.profile import Profile
@@ -58,6 +59,7 @@ class Grounds:
     dock: Dock
     board: Board
     profiles: Sequence[Profile]
+    inspectors: Inspectors
 
     @property
     def policy(self) -> Policy:
@@ -79,6 +81,7 @@ class Stay:
         self._verdict: Verdict | None = None
         self._stated: tuple[Any, ...] | None = None  # the verdict as last stated in an event
         self._results: list[Result] = []
+        self._refilling: asyncio.Future[None] | None = None  # kept: the loop holds tasks only weakly
         self._left_in = ""  # the bay's state at the moment it left
 
     def see(self, device: Attached) -> None:
@@ -116,7 +119,9 @@ class Stay:
                 port = port_for(self._device.bus_number, self._device.device_number)
                 self._seen = await self._unless_gone(recognise_ptp(self._device, port, self._grounds.profiles))
             elif nodes := await self._disks():
-                self._seen = await self._unless_gone(recognise_cards(self._device, nodes, self._grounds.profiles))
+                self._seen = await self._unless_gone(
+                    recognise_cards(self._device, nodes, self._grounds.profiles, self._grounds.inspectors)
+                )
         except AgentError as error:
             self._show("failed", reason=error.code)
             log.warning("camera_not_recognised bay=%s code=%s", self._bay.name, error.code)
@@ -154,6 +159,7 @@ class Stay:
             _docked, self._dock.station, self._bay.name, self._device, self._camera()
         )
         self._seen = seen
+        self._refilling = asyncio.ensure_future(asyncio.to_thread(self._grounds.inspectors.refill))
         self._show("recognising", camera=seen.camera, officer=None, disputed=seen.dispute is not None)
         await self._keep_reading(Moment.ARRIVED)
         log.info("camera_docked bay=%s camera=%s profile=%s", self._bay.name, seen.camera, seen.profile.name)

@@ -14,6 +14,7 @@ from typing import Any
 from agent.baystate import BayState
 from agent.board import Board
 from agent.desk import Desk
+from agent.inspection import Inspectors
 from agent.officers import set_officer
 from agent.opening import Opened, open_dock
 from agent.profiles.loading import load_profiles
@@ -45,7 +46,9 @@ class Scene:
         bays = tuple(BaySettings(str(n), (PORT.format(n),)) for n in (1, 2))
         self.vault, self.opened = home / "vault", opened
         self.board = Board(("1", "2"))
-        grounds = Grounds(Settings(home, self.vault, bays), opened.dock, self.board, load_profiles(None))
+        self.inspectors = Inspectors()
+        settings = Settings(home, self.vault, bays)
+        grounds = Grounds(settings, opened.dock, self.board, load_profiles(None), self.inspectors)
         self.desk = Desk(opened.dock, self.board)
         self.bays = [UsbBay(grounds, bay) for bay in bays]
         self.seen: list[BayState] = []
@@ -97,4 +100,5 @@ async def scene(home: Path) -> AsyncIterator[Scene]:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
+            made.inspectors.close()
     assert all(isinstance(result, asyncio.CancelledError) for result in results), results
