@@ -34,6 +34,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.ptp.usbredir import UsbRedir
 from tests.vm.image import LabError, build_image, run
 from tests.vm.machine import DATA_BYTES, die_with_parent, machine
 from tests.vm.ptp_camera import PtpCamera
@@ -265,7 +266,7 @@ class Lab(Shell):
         self._plugged[name] = camera
         return camera
 
-    def plug_camera(self, camera: PtpCamera, slot: int) -> Plugged:
+    def plug_camera(self, camera: PtpCamera | UsbRedir, slot: int) -> Plugged:
         """Put a PTP camera into a slot."""
         name = self._claim(slot)
         address = self.directory / f"{name}.redir"
@@ -280,6 +281,13 @@ class Lab(Shell):
         self.qmp.call("device_add", driver="usb-redir", id=name, bus="xhci.0", port=str(slot), chardev=f"{name}.redir")
         self._plugged[name] = plugged = Plugged(name, f"pci-0000:00:10.0-usb-0:{slot}", storage=False)
         return plugged
+
+    def plug_keyboard(self, slot: int) -> Plugged:
+        """Put a keyboard into a slot."""
+        name = self._claim(slot)
+        self.qmp.call("device_add", driver="usb-kbd", id=name, bus="xhci.0", port=str(slot))
+        self._plugged[name] = keyboard = Plugged(name, f"pci-0000:00:10.0-usb-0:{slot}", storage=False)
+        return keyboard
 
     def unplug(self, plugged: Plugged) -> None:
         """Pull it out, whatever the dock is doing with it."""

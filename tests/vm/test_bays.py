@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import random
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.ptp.camera import SoftCamera, generated
+from tests.ptp.usb import UsbCamera
+from tests.ptp.usbredir import UsbRedir
 from tests.vm import cameras
 from tests.vm.bay_station import BayStation, bay_station
-from tests.vm.cameras import FileSystem, Table, truth_on
+from tests.vm.cameras import Card, FileSystem, Table, truth_on
 from tests.vm.conftest import CardBox
+from tests.vm.lab import SLOTS
 
 FIRST_SIGHT_SECONDS = 3.0
 
@@ -75,3 +83,132 @@ def test_two_luns_are_one_camera(station: BayStation, tmp_path: Path) -> None:
     safe = station.screen.until("4", lambda bay: bay["state"] == "safe" and bay["verdict"], since=mark)
     seals = [event for event in station.events("segment.sealed.v1") if event["camera_id"] == safe["camera"]]
     assert {seal["sha256"] for seal in seals} == {*one.truth.values(), *two.truth.values()}
+
+
+def test_a_keyboard_is_refused_and_a_camera_after_it_is_not(station: BayStation, cards: CardBox) -> None:
+    mark = station.screen.mark()
+    keyboard = station.lab.plug_keyboard(slot=5)
+    refused = station.screen.until("5", lambda bay: bay["state"] == "refused", since=mark)
+    assert refused["remark"][0] == "这是键盘或鼠标类设备"
+    assert station.events("device.refused.v1")[-1]["reason"] == "keyboard"
+    station.lab.unplug(keyboard)
+    station.lab.plug(cards.card("vfat", "mbr").image, slot=5, serial="AFTERKBD", wait=False)
+    station.screen.until("5", lambda bay: bay["state"] == "safe", since=station.screen.mark())
+
+
+def test_a_ptp_camera_is_copied_and_its_battery_decides(station: BayStation) -> None:
+    camera = SoftCamera(serial="PTP00083", battery=83, clock=None)
+    folder = camera.folder("DCIM")
+    handle = camera.add("GX010001.MP4", folder, size=700_001)
+    mark = station.screen.mark()
+    station.lab.plug_camera(UsbRedir(UsbCamera(camera)), slot=6)
+    safe = station.screen.until("6", lambda bay: bay["state"] == "safe" and bay["verdict"], since=mark)
+    assert safe["charge"]["percent"] == 83
+    seal = next(one for one in station.events("segment.sealed.v1") if one["camera_id"] == safe["camera"])
+    assert seal["sha256"] == hashlib.sha256(generated(0, 700_001, salt=handle)).hexdigest()
+    checked = station.events("camera.checked.v1")[-1]
+    assert (checked["charge"]["method"], checked["charge"]["origin"]) == ("ptp", "reported")
+    assert "charge_low" not in checked["reasons"]
+    camera.battery = 15  # asked again every minute
+    low = station.screen.until("6", lambda bay: bay["charge"] and bay["charge"]["percent"] == 15, since=mark)
+    assert low["verdict"]["level"] == "not_ready"
+    assert "charge_low" in station.events("camera.checked.v1")[-1]["reasons"]
+
+
+def test_pulled_at_random_moments_and_put_back_it_is_whole_in_the_end(station: BayStation, tmp_path: Path) -> None:
+    """CUSTODOCK_SLOW_VM=1: fifty times."""
+    times = 50 if os.environ.get("CUSTODOCK_SLOW_VM") else 3
+    chance = random.Random(times)
+    files = {f"DCIM/VID{n:05}.MP4": random.Random(n).randbytes(3 << 20) for n in range(8)}
+    card = cameras.make_card(tmp_path / "a.img", files, table="none")
+    for number in range(times):
+        mark = station.screen.mark()
+        plugged = station.lab.plug(card.image, slot=7, serial="PULLED01", wait=False)
+        station.lab.throttle(plugged, bytes_per_second=6 << 20)
+        station.screen.until("7", lambda bay: bay["state"] in ("listing", "copying", "safe"), since=mark)
+        time.sleep(chance.uniform(0, 5))
+        station.lab.unplug(plugged)
+        station.screen.until("7", lambda bay: bay["state"] == "empty", since=station.screen.mark() - 1)
+        assert_no_half_file(station, card, number)
+    mark = station.screen.mark()
+    station.lab.plug(card.image, slot=7, serial="PULLED01", wait=False)
+    station.screen.until("7", lambda bay: bay["state"] == "safe", since=mark)
+    seals = [one for one in station.events("segment.sealed.v1") if one["sha256"] in card.truth.values()]
+    assert sorted(one["sha256"] for one in seals) == sorted(card.truth.values())  # each exactly once
+
+
+def assert_no_half_file(station: BayStation, card: Card, number: int) -> None:
+    """Whatever has a final name is whole."""
+    copied = truth_on(station.lab, station.vault)
+    clips = {path: digest for path, digest in copied.items() if path.endswith(".MP4") and "/VID" in path}
+    assert set(clips.values()) <= set(card.truth.values()), number
+
+
+def test_a_card_that_hangs_holds_up_neither_others_nor_the_screen_nor_the_end(
+    station: BayStation, cards: CardBox, tmp_path: Path
+) -> None:
+    files = {f"DCIM/VID{n:05}.MP4": random.Random(100 + n).randbytes(2 << 20) for n in range(4)}
+    hanging = cameras.make_card(tmp_path / "hangs.img", files, table="none")
+    mark = station.screen.mark()
+    plugged = station.lab.plug(hanging.image, slot=1, serial="HANGS001", wait=False)
+    station.screen.until("1", lambda bay: bay["state"] == "copying", since=mark)
+    station.lab.throttle(plugged, bytes_per_second=1)
+    station.lab.plug(cards.card("vfat", "mbr").image, slot=2, serial="BESIDE01", wait=False)
+    station.screen.until("2", lambda bay: bay["state"] == "safe", since=mark)
+    said = station.screen.until("1", lambda bay: bay["state"] == "copying" and bay["remark"], since=mark)
+    assert "没有响应" in said["remark"][0]
+    began = time.monotonic()
+    station.lab.run("systemctl restart custodock-agent", timeout=120)
+    assert time.monotonic() - began < 60
+    station.lab.throttle(plugged, bytes_per_second=0)
+    station.screen.until("1", lambda bay: bay["state"] == "safe", since=station.screen.mark())
+
+
+def test_a_bad_sector_in_a_directory_is_never_called_complete(station: BayStation, tmp_path: Path) -> None:
+    files = {f"DCIM/100MEDIA/VID{n:05}.MP4": random.Random(200 + n).randbytes(50_000) for n in range(20)}
+    files["OTHER/KEPT.MP4"] = random.Random(300).randbytes(50_000)
+    card = cameras.make_card(tmp_path / "a.img", files, table="none")
+    raw = card.image.read_bytes()
+    directory = raw.index(b"VID00000MP4") // 512  # the first sector of 100MEDIA
+    mark = station.screen.mark()
+    plugged = station.lab.plug(card.image, slot=8, serial="BADDIR01", wait=False)
+    station.lab.bad_sectors(plugged, range(directory, directory + 8))
+    state = station.screen.until("8", lambda bay: bay["state"] in ("attention", "failed", "safe"), since=mark)
+    assert state["state"] == "attention"
+    assert state["title"][0] == "需要处理"
+    closed = station.events("docking.closed.v1")[-1]
+    assert (closed["complete"], closed["reason"]) == (False, "unreadable_parts")
+    sealed = {one["path"] for one in station.events("segment.sealed.v1")}
+    assert "OTHER/KEPT.MP4" in sealed
+
+
+@pytest.mark.slow_vm
+def test_eight_cameras_at_once(station: BayStation, tmp_path: Path) -> None:
+    """Their throughput beside what the bus gives to `cat` of the same eight cards at once."""
+    made = [
+        cameras.make_card(
+            tmp_path / f"{slot}.img",
+            {f"DCIM/VID{n:05}.MP4": random.Random(slot * 100 + n).randbytes(8 << 20) for n in range(4)},
+            table="none",
+        )
+        for slot in SLOTS
+    ]
+    station.lab.run("systemctl stop custodock-agent", timeout=120)
+    plugged = [
+        station.lab.plug(card.image, slot, serial=f"EIGHT{slot:03}") for slot, card in zip(SLOTS, made, strict=True)
+    ]
+    cat = " & ".join(f"cat {one.disk} > /dev/null" for one in plugged)
+    began = time.monotonic()
+    station.lab.run(f"echo 3 > /proc/sys/vm/drop_caches; ({cat} & wait)", timeout=600)
+    cat_seconds = time.monotonic() - began
+    station.lab.unplug_all()
+    station.lab.run("systemctl start custodock-agent; echo 3 > /proc/sys/vm/drop_caches", timeout=120)
+    mark = station.screen.mark()
+    for slot, card in zip(SLOTS, made, strict=True):
+        station.lab.plug(card.image, slot, serial=f"EIGHT{slot:03}", wait=False)
+    began = time.monotonic()
+    for slot in SLOTS:
+        station.screen.until(str(slot), lambda bay: bay["state"] == "safe", since=mark, seconds=900)
+    print(f"eight cards of 32 MiB: cat {cat_seconds:.1f} s, docked {time.monotonic() - began:.1f} s")
+    sealed = {one["sha256"] for one in station.events("segment.sealed.v1")}
+    assert {digest for card in made for digest in card.truth.values()} <= sealed
