@@ -6,7 +6,7 @@ It has no operation that changes the camera, and notes every operation that is a
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.ptp.camera import FOLDER, JPEG, MP4, ROOT, UNDEFINED, SoftCamera, Thing
@@ -57,7 +57,7 @@ class Responder:
         self.any_store = False  # lists the objects of all stores in each
         self.unfiltered = False  # refuses to list one folder alone
         self.flat = False  # answers every listing with all objects, as some cameras do
-        self._operations = {
+        self._operations: dict[int, Callable[..., Answer | bytes | int]] = {
             0x1001: self._device_info, 0x1002: self._open_session, 0x1003: self._close_session,
             0x1004: self._storage_ids, 0x1005: self._storage_info, 0x1007: self._object_handles,
             0x1008: self._object_info, 0x1009: self._object, 0x1014: self._property_description,

@@ -194,9 +194,8 @@ def test_eight_cameras_at_once(station: BayStation, tmp_path: Path) -> None:
         for slot in SLOTS
     ]
     station.lab.run("systemctl stop custodock-agent", timeout=120)
-    plugged = [
-        station.lab.plug(card.image, slot, serial=f"EIGHT{slot:03}") for slot, card in zip(SLOTS, made, strict=True)
-    ]
+    cards = list(zip(SLOTS, made, strict=True))
+    plugged = [station.lab.plug(card.image, slot, serial=f"EIGHT{slot:03}") for slot, card in cards]
     cat = " & ".join(f"cat {one.disk} > /dev/null" for one in plugged)
     began = time.monotonic()
     station.lab.run(f"echo 3 > /proc/sys/vm/drop_caches; ({cat} & wait)", timeout=600)
@@ -204,7 +203,7 @@ def test_eight_cameras_at_once(station: BayStation, tmp_path: Path) -> None:
     station.lab.unplug_all()
     station.lab.run("systemctl start custodock-agent; echo 3 > /proc/sys/vm/drop_caches", timeout=120)
     mark = station.screen.mark()
-    for slot, card in zip(SLOTS, made, strict=True):
+    for slot, card in cards:
         station.lab.plug(card.image, slot, serial=f"EIGHT{slot:03}", wait=False)
     began = time.monotonic()
     for slot in SLOTS:
