@@ -127,10 +127,18 @@ class WorkerProcess:
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.kill()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(KILL_WAIT_SECONDS):
-                    await self._process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KILL_WAIT_SECONDS):
+                await self._process.wait()
+                await self._read_out()
         self._killed.set()
+
+    async def _read_out(self) -> None:
+        """Throw away what a dead worker still said: a pipe that is not read to its end is never closed."""
+        assert self._process.stdout is not None  # noqa: S101 - started with PIPE
+        with suppress(RuntimeError):  # `receive` is reading it
+            while await self._process.stdout.read(PIPE_BYTES):
+                pass
 
 
 class Workers:
