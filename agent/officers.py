@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -92,8 +93,9 @@ def check_pin(store: Store, number: str, pin: str, now: datetime) -> Officer:
         "SELECT name, pin_hash, failures, blocked_until, disabled_at FROM officer WHERE number = ?", (number,)
     ).fetchone()
     name, kept, failures, blocked_until, disabled_at = row or ("", _NOBODY, 0, None, "never")
-    if blocked_until and (left := (datetime.fromisoformat(blocked_until) - now).total_seconds()) > 0:
-        raise PinBlocked(min(BLOCK_SECONDS_MAX, round(left) + 1))  # bounded: the clock may have been set back
+    left = (datetime.fromisoformat(blocked_until) - now).total_seconds() if blocked_until else 0
+    if 0 < left <= BLOCK_SECONDS_MAX:  # longer than any block: the clock was set back, which must lock nobody out
+        raise PinBlocked(math.ceil(left))
     right = hmac.compare_digest(_hash(pin[:64], bytes.fromhex(kept.split("$")[1])), kept)
     if right and disabled_at is None:
         with store.begin():

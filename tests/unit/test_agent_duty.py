@@ -1,0 +1,134 @@
+"""Cameras on duty: taken once, brought back, overdue; and officers' PINs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import duty
+from agent.errors import SettingsInvalid
+from agent.officers import BLOCK_SECONDS_MAX, Officer, PinBlocked, PinRefused, check_pin, disable_officer, set_officer
+from agent.station import Station, load_or_create_station
+from agent.store import Store
+from custody.envelope import parse_envelope
+from custody.events import CameraCheckedOut, CameraLeft, CameraOverdue, CameraReturned, decode_event
+
+NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+WANG = Officer("1001", "王芳", disabled=False)
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Station:
+    return load_or_create_station(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "station.db")
+
+
+def stated(store: Store) -> list[Any]:
+    envelopes = [parse_envelope(row.envelope) for row in store.outbox_from(1, 100)]
+    return [decode_event(envelope.payload_type, envelope.payload) for envelope in envelopes]
+
+
+def take(store: Store, station: Station, at: datetime = NOW) -> duty.Checkout:
+    return duty.check_out(store, station, WANG, "CAM1", "1", "ready", (), at)
+
+
+def test_a_duty_from_the_bay_and_back(store: Store, station: Station) -> None:
+    take(store, station)
+    with pytest.raises(duty.AlreadyOut):
+        take(store, station)
+    assert duty.camera_returned(store, station, "CAM1", "1", NOW) is None  # it still lies in the bay
+    assert duty.camera_left(store, station, "CAM1", "1", "safe", "ready", NOW) == "1001"
+    assert duty.camera_returned(store, station, "CAM1", "2", NOW + timedelta(hours=8)) == "1001"
+    assert duty.open_checkouts(store) == []
+    out, left, back = stated(store)
+    assert isinstance(out, CameraCheckedOut)
+    assert out.notice == "为保护您的合法权益，监督我们的执法行为，本次执法实行全过程录音录像记录。"
+    assert isinstance(left, CameraLeft)
+    assert left.officer == "1001"
+    assert isinstance(back, CameraReturned)
+    assert back.was_out
+
+
+def test_a_camera_that_nobody_checked_out_leaves_with_nobody(store: Store, station: Station) -> None:
+    assert duty.camera_left(store, station, "CAM1", "1", "copying", "unchecked", NOW) is None
+    (left,) = stated(store)
+    assert (left.offload, left.verdict, left.officer) == ("copying", "unchecked", None)
+
+
+def test_a_check_out_is_taken_back_only_before_the_camera_left(store: Store, station: Station) -> None:
+    take(store, station)
+    assert duty.take_back(store, station, "CAM1", "1", NOW)
+    assert not duty.take_back(store, station, "CAM1", "1", NOW)
+    take(store, station)
+    duty.camera_left(store, station, "CAM1", "1", "safe", "ready", NOW)
+    assert not duty.take_back(store, station, "CAM1", "1", NOW)
+
+
+def test_overdue_is_stated_once_and_only_for_what_is_out(store: Store, station: Station) -> None:
+    take(store, station)
+    late = NOW + duty.DUTY + timedelta(seconds=1)
+    assert duty.state_overdue(store, station, late) == []  # still in the bay
+    duty.camera_left(store, station, "CAM1", "1", "safe", "ready", NOW)
+    assert duty.state_overdue(store, station, NOW + duty.DUTY) == []
+    assert [one.camera for one in duty.state_overdue(store, station, late)] == ["CAM1"]
+    assert duty.state_overdue(store, station, late + timedelta(days=1)) == []
+    assert isinstance(stated(store)[-1], CameraOverdue)
+
+
+def test_pins(store: Store) -> None:
+    with store.begin():
+        set_officer(store, "1001", "王芳", "2468")
+    assert check_pin(store, "1001", "2468", NOW) == WANG
+    for number, pin in (("1001", "1111"), ("9999", "2468"), ("1001", "x" * 10_000)):
+        with pytest.raises(PinRefused):
+            check_pin(store, number, pin, NOW)
+    with store.begin():
+        assert disable_officer(store, "1001", NOW)
+    with pytest.raises(PinRefused):
+        check_pin(store, "1001", "2468", NOW)
+
+
+def test_guessing_waits_longer_and_longer_but_never_for_ever(store: Store) -> None:
+    with store.begin():
+        set_officer(store, "1001", "王芳", "2468")
+    at, waits = NOW, []
+    for _ in range(14):
+        try:
+            check_pin(store, "1001", "0000", at)
+        except PinBlocked as blocked:
+            waits.append(int(blocked.en.split("Wait ")[1].split(" ")[0]))
+            at += timedelta(seconds=waits[-1])
+        except PinRefused:
+            pass
+    assert waits == sorted(waits)
+    assert 60 <= waits[0] < waits[-1] <= BLOCK_SECONDS_MAX
+    with pytest.raises(PinRefused):
+        check_pin(store, "1001", "0000", at)
+    with pytest.raises(PinBlocked):  # the right PIN waits too
+        check_pin(store, "1001", "2468", at)
+    assert check_pin(store, "1001", "2468", at - timedelta(days=365)) == WANG  # a clock set back locks nobody out
+    with store.begin():
+        set_officer(store, "1001", "王芳", "2468")  # the custodian gives a new PIN
+    assert check_pin(store, "1001", "2468", at) == WANG
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "pin"),
+    [
+        ("", "王芳", "2468"),
+        ("1 001", "王芳", "2468"),
+        ("1001", "", "2468"),
+        ("1001", "王\n芳", "2468"),
+        ("1001", "王芳", "24"),
+    ],
+)
+def test_officers_that_cannot_be(store: Store, number: str, name: str, pin: str) -> None:
+    with pytest.raises(SettingsInvalid), store.begin():
+        set_officer(store, number, name, pin)
