@@ -106,6 +106,7 @@ async def offload(dock: Dock, order: Order, on_progress: Callable[[Progress], No
 async def _offload(dock: Dock, order: Order, docking: DockingRow, meter: ProgressMeter) -> Result:
     run = _Run(dock, order, docking, meter)
     worker = await dock.workers.take(order.source, order.settle_seconds)
+    worker.on_waiting = meter.waiting
     leaving = asyncio.create_task(_kill_when_gone(order, worker))
     try:
         error = None

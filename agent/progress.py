@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WINDOW_SECONDS = 15.0
+WAITING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Progress:
     bytes_total: int = 0
     seconds_left: int | None = None
     reason: str | None = None
+    waiting_seconds: float = 0.0  # for how long the card has kept a read waiting
 
 
 class ProgressMeter:
@@ -28,10 +30,20 @@ class ProgressMeter:
 
     def __init__(self, listener: Callable[[Progress], None]) -> None:
         """Report to `listener`."""
-        self._listener = listener
+        self._tell = listener
+        self._last = Progress("empty")
         self._files_done = self._files_total = self._bytes_saved = self._bytes_total = 0
         self._partial: dict[int, int] = {}
         self._marks: deque[tuple[float, int]] = deque()
+
+    def _listener(self, progress: Progress) -> None:
+        self._last = progress
+        self._tell(progress)
+
+    def waiting(self, seconds: float) -> None:
+        """For so long the card has not answered; told once it is worth a person's notice, and when it has passed."""
+        if seconds >= WAITING_SECONDS or self._last.waiting_seconds:
+            self._listener(replace(self._last, waiting_seconds=seconds if seconds >= WAITING_SECONDS else 0.0))
 
     def listing(self) -> None:
         """The card is being listed."""

@@ -204,7 +204,8 @@ class Stay:
     def _progress(self, progress: Progress) -> None:
         reason = progress.reason if progress.state != "safe" else None
         over = progress.state == "attention" and reason not in SAVED_AS_FAR_AS_CAN_BE
-        self._show("failed" if over else progress.state, progress=progress, reason=reason)
+        state = "failed" if over else progress.state
+        self._show(state, progress=progress, reason=reason, waiting_seconds=progress.waiting_seconds)
 
     def _failed(self, error: AgentError) -> None:
         log.error("offload_failed bay=%s code=%s why=%s", self._bay.name, error.code, error.en)

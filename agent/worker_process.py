@@ -7,6 +7,7 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,10 @@ DISMISS_WAIT_SECONDS = 2.0
 PIPE_BYTES = 64 << 10  # what is read ahead of us: a worker that is faster waits, and memory stays flat
 
 
+def _ignore(_seconds: float) -> None:
+    return
+
+
 class WorkerProcess:
     """One camera's worker. A card that hangs in the kernel hangs only this process."""
 
@@ -28,7 +33,7 @@ class WorkerProcess:
         """Wrap a started process; use `start`."""
         self._process = process
         self._killed = asyncio.Event()
-        self.waiting_seconds = 0.0  # for how long the card has kept a read waiting, as last told
+        self.on_waiting: Callable[[float], None] = _ignore  # told for how long the card has kept a read waiting
         self._lines: deque[bytes] = deque()
         self._begun = bytearray()  # of a frame that has not ended
 
@@ -82,8 +87,9 @@ class WorkerProcess:
                 raise wire.error_from_json(frame)
             if frame["t"] != "alive":
                 return frame
-            self.waiting_seconds = wire.seconds_from_json(frame)
-            if self.waiting_seconds > STALL_SECONDS:
+            waiting_seconds = wire.seconds_from_json(frame)
+            self.on_waiting(waiting_seconds)
+            if waiting_seconds > STALL_SECONDS:
                 raise SourceStalled
 
     async def _read_on(self) -> None:
