@@ -136,15 +136,10 @@ class WorkerProcess:
         with suppress(TimeoutError):
             async with asyncio.timeout(KILL_WAIT_SECONDS):
                 await self._process.wait()
-                await self._read_out()
         self._killed.set()
-
-    async def _read_out(self) -> None:
-        """Throw away what a dead worker still said: a pipe that is not read to its end is never closed."""
-        assert self._process.stdout is not None  # noqa: S101 - started with PIPE
-        with suppress(RuntimeError):  # `receive` is reading it
-            while await self._process.stdout.read(PIPE_BYTES):
-                pass
+        # asyncio closes a pipe only when it was read to its end, and we may have stopped reading
+        self._process._transport.close()  # type: ignore[attr-defined]  # there is no public way
+        await asyncio.sleep(0)
 
 
 class Workers:
