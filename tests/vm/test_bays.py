@@ -144,6 +144,7 @@ def assert_no_half_file(station: BayStation, card: Card, number: int) -> None:
     assert set(clips.values()) <= set(card.truth.values()), number
 
 
+@pytest.mark.slow_vm
 def test_a_card_that_hangs_holds_up_neither_others_nor_the_screen_nor_the_end(
     station: BayStation, cards: CardBox, tmp_path: Path
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_card_that_hangs_holds_up_neither_others_nor_the_screen_nor_the_end(
     station.screen.until("1", lambda bay: bay["state"] == "safe", since=station.screen.mark())
 
 
+@pytest.mark.slow_vm
 def test_a_bad_sector_in_a_directory_is_never_called_complete(station: BayStation, tmp_path: Path) -> None:
     files = {f"DCIM/100MEDIA/VID{n:05}.MP4": random.Random(200 + n).randbytes(50_000) for n in range(20)}
     files["OTHER/KEPT.MP4"] = random.Random(300).randbytes(50_000)
