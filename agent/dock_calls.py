@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import getpass
 import json
 import sys
@@ -48,7 +49,7 @@ def officer(directory: Path, number: str | None, name: str | None, *, disable: b
                 raise invalid("which officer? Give the number first", "请先给出工号")
             known = officers(store)
             if as_json:
-                print(json.dumps([vars_of(one) for one in known], ensure_ascii=False))
+                print(json.dumps([dataclasses.asdict(one) for one in known], ensure_ascii=False))
             else:
                 lines = [
                     f"{one.number}\t{one.name}{'  （已停用 / disabled）' if one.disabled else ''}" for one in known
@@ -88,11 +89,6 @@ def camera(directory: Path, name: str | None, *, accepted: bool, as_json: bool) 
 
 
 NOTHING = "没有插入任何 USB 设备 / nothing is plugged in"
-
-
-def vars_of(one: Any) -> dict[str, Any]:
-    """A frozen dataclass with slots as plain values."""
-    return {name: getattr(one, name) for name in one.__dataclass_fields__}
 
 
 def _port_json(device: Attached, bays: dict[str, str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ TITLES: dict[str, tuple[str, str, str]] = {  # tone, Chinese, English
     "storm": ("warn", "接触不良", "Loose contact"),
     "no_card": ("warn", "没有存储卡", "No card"),
 }
-TODO: dict[str, Both] = {
+WHAT_TO_DO: dict[str, Both] = {
     "empty": ("插入记录仪", "Plug in a camera"),
     "recognising": ("请稍候", "Please wait"),
     "listing": ("请勿取下", "Do not remove"),
@@ -75,7 +75,7 @@ def bay_view(bay: BayState) -> dict[str, Any]:
         "tone": tone,
         "state": bay.state,
         "title": title,
-        "todo": list(TODO.get(bay.state, TODO["recognising"])),
+        "todo": list(WHAT_TO_DO.get(bay.state, WHAT_TO_DO["recognising"])),
         "remark": _remark(bay),
         "progress": _progress(bay),
         "charge": _charge(bay.charge) if bay.charge or bay.removable else None,
