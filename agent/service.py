@@ -28,6 +28,7 @@ from agent.opening import Opened
 from agent.profiles.loading import load_profiles
 from agent.settings import Settings
 from agent.station import Station, sign_events
+from agent.status import process_birth
 from agent.stay import Grounds
 from agent.store import Store
 from agent.uplink import Uplink
@@ -57,7 +58,7 @@ class Service:
         grounds = Grounds(settings, opened.dock, self._board, profiles, self._inspectors)
         self._usb_bays = [UsbBay(grounds, bay) for bay in settings.bays if bay.ports]
         self._uplink: Uplink | None = None
-        self._written = ""
+        self._birth, self._written = process_birth(os.getpid()), ""
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises AgentError when the station must stop."""
@@ -74,6 +75,7 @@ class Service:
         systemd = Notifier.from_environment(os.environ, os.getpid())
         work = self._work() | {"stop": stop.wait(), "watchdog": systemd.keep_alive()}
         tasks = [asyncio.create_task(one, name=name) for name, one in work.items()]
+        self._write_status()
         systemd.ready()
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -143,9 +145,7 @@ class Service:
         """The head of the screen: the dock's name and what is wrong with it, in Chinese and English."""
         remarks = [[finding.zh, finding.en] for finding in self._care.findings()]
         if self._uplink is not None and not self._uplink.online:
-            remarks.append(
-                ["暂时连不上中心；记录照常保存，恢复后自动上报", "The hub is away: everything is kept and sent later"]
-            )
+            remarks.append(HUB_AWAY)
         return {"name": self._station.id, "remarks": remarks}
 
     async def _keep_status(self) -> None:
@@ -159,7 +159,8 @@ class Service:
     def _write_status(self) -> None:
         """`DIR/status.json`: what `dock-agent status` shows; not evidence, so not fsynced."""
         online = self._uplink.online if self._uplink else None
-        body = {"pid": os.getpid(), "uplink": online, "bays": [state.public() for state in self._board.states()]}
+        bays = [state.public() for state in self._board.states()]
+        body = {"pid": os.getpid(), "birth": self._birth, "uplink": online, "bays": bays}
         text = json.dumps(body, ensure_ascii=False)
         if text == self._written:
             return

@@ -52,12 +52,21 @@ def read_status(settings: Settings) -> dict[str, Any]:
         store.close()
 
 
+def process_birth(pid: int) -> int:
+    """When the process began, in clock ticks since the boot: unlike a time of day, no set clock moves it.
+
+    Raises OSError when there is no such process. proc_pid_stat(5), field 22; the unit hides the rest of /proc, the
+    boot's id included.
+    """
+    after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return int(after_name[19])
+
+
 def _live(path: Path) -> dict[str, Any]:
-    """What the running agent wrote; empty when none runs. A process younger than the file has only inherited its id."""
-    with suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
-        written_at = path.stat().st_mtime
+    """What the running agent wrote; empty when none runs: a later process of the same id has another birth."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
         live: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if psutil.Process(live["pid"]).create_time() <= written_at:
+        if process_birth(live["pid"]) == live["birth"]:
             return live
     return {}
 

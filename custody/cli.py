@@ -48,11 +48,16 @@ exit codes: 0 shown, and with --key proved; 1 not signed by the key; 2 wrong usa
 """
 
 
+def command() -> int:
+    """`custody` as a program of its own. What it does to its process would be a caller's ruin: see `main`."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `custody … | head` ends quietly
+    return main()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `custody … | head` ends quietly
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -183,4 +188,4 @@ class Progress:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

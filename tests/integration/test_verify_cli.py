@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from custody.cli import main
 from custody.digest import CHUNK_BYTES, digest_stream
 from custody.disk import Hasher
 from custody.examine import examine
@@ -230,6 +232,13 @@ def test_show(file: str, key: str | None, code: int, text: str) -> None:
     assert result.returncode == code, result.stderr
     assert text in result.stdout
     assert run("show", VECTORS / file, "--lang", "zh").returncode in (0, 3)
+
+
+def test_a_caller_keeps_its_own_signals(vault: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process that left SIGPIPE to its default would be ended, without a word, by the next closed connection."""
+    before = signal.getsignal(signal.SIGPIPE)
+    assert main(["verify", os.fspath(vault)]) in (0, 1)
+    assert signal.getsignal(signal.SIGPIPE) is before is signal.SIG_IGN
 
 
 def test_output_cut_short_ends_quietly(vault: Path) -> None:
