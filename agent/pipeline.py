@@ -33,12 +33,13 @@ from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
 from agent.store_thread import StoreThread
 from agent.vault import docking_path
 from agent.worker_process import WorkerProcess, Workers
-from custody.events import DockingStarted, Event, Media
+from custody.events import DockingStarted, Event
 
 log = logging.getLogger("agent.pipeline")
 
 ROUNDS_MAX = 3  # a file that still changes after this many copies is left as it is, and said to be so
 STILL_WRITTEN = "still_being_written"
+PROBED_AT_ONCE = 16  # files in one call of a thread: a call each costs as much as the look, all would outlast a stop
 
 
 @dataclass
@@ -319,9 +320,11 @@ class _Run:
 
     async def _save(self, results: list[CopyResult]) -> None:
         assert self.facts is not None  # noqa: S101 - as above
-        dock = self.dock
+        dock, outcomes = self.dock, list[Outcome]()
         rows = [self.ordered.pop(result.n) for result in results]
-        outcomes = [Outcome(row, r, await self._media(row, r)) for row, r in zip(rows, results, strict=True)]
+        for start in range(0, len(rows), PROBED_AT_ONCE):
+            some = slice(start, start + PROBED_AT_ONCE)
+            outcomes += await asyncio.to_thread(_outcomes, dock, rows[some], results[some])
         await dock.store.call(save_outcomes, dock.station, self.docking, self.facts.time_basis, outcomes)
         self._use_reserved(rows)
         for outcome in outcomes:
@@ -330,10 +333,16 @@ class _Run:
             self.meter.saved(outcome.row.n, outcome.row.size_bytes)
         self.meter.report()
 
-    async def _media(self, row: EntryRow, result: CopyResult) -> Media | None:
-        if not isinstance(result, Copied) or not is_media(row.target):
-            return None
-        return await asyncio.to_thread(self.dock.probe.facts, os.path.join(os.fsencode(self.dock.vault), row.target))
+
+def _outcomes(dock: Dock, rows: list[EntryRow], results: list[CopyResult]) -> list[Outcome]:
+    """Results with the media facts of their copies; waits for the media parser."""
+    vault = os.fsencode(dock.vault)
+    outcomes = []
+    for row, result in zip(rows, results, strict=True):
+        probed = isinstance(result, Copied) and is_media(row.target)
+        media = dock.probe.facts(os.path.join(vault, row.target)) if probed else None
+        outcomes.append(Outcome(row, result, media))
+    return outcomes
 
 
 def _add_listing(
