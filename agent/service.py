@@ -123,7 +123,10 @@ class Service:
         while True:
             for late in await self._dock.store.call(duty.state_overdue, self._station, datetime.now(UTC)):
                 log.warning("camera_overdue camera=%s due_at=%s", late.camera, late.due_at.isoformat())
-            await asyncio.sleep(OVERDUE_SECONDS)
+            await asyncio.sleep(OVERDUE_SECONDS)  # before the first look at the bays, so that they know what they hold
+            if (at_hand := self._board.cameras()) is not None:
+                for camera in await self._dock.store.call(duty.left_unseen, self._station, at_hand, datetime.now(UTC)):
+                    log.warning("camera_left_unseen camera=%s", camera)
 
     # --- what others are told ---
 

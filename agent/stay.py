@@ -160,11 +160,9 @@ class Stay:
         )
         self._seen = seen
         self._refilling = asyncio.ensure_future(asyncio.to_thread(self._grounds.inspectors.refill))
-        self._show("recognising", camera=seen.camera, officer=None, disputed=seen.dispute is not None)
+        self._show("recognising", camera=seen.camera, officer=officer, disputed=seen.dispute is not None)
         await self._keep_reading(Moment.ARRIVED)
         log.info("camera_docked bay=%s camera=%s profile=%s", self._bay.name, seen.camera, seen.profile.name)
-        if officer:
-            log.info("camera_returned camera=%s", seen.camera)
 
     # --- offload ---
 
@@ -316,7 +314,10 @@ class Stay:
 def _docked(
     store: Store, station: Station, bay: str, device: Attached, seen: Recognised
 ) -> tuple[Recognised, str | None]:
-    """State the arrival, and that a duty ended with it."""
+    """State the arrival, and that a duty ended with it. Returns who has checked the camera out.
+
+    That is somebody only after a restart: the camera never left its bay since.
+    """
     with store.begin():
         seen = replace(seen, dispute=remember(store, seen))
 
@@ -328,7 +329,10 @@ def _docked(
             )  # fmt: skip
 
         sign_events(store, station, [event])
-    return seen, duty.camera_returned(store, station, seen.camera, bay, seen.at)
+    if duty.camera_returned(store, station, seen.camera, bay, seen.at):
+        log.info("camera_returned camera=%s", seen.camera)
+    checkout = duty.open_checkout(store, seen.camera)
+    return seen, checkout.officer if checkout else None
 
 
 def _state_checked(store: Store, station: Station, camera: str, bay: str, facts: CameraFacts, verdict: Verdict) -> None:

@@ -83,6 +83,7 @@ def bay_view(bay: BayState) -> dict[str, Any]:
         "removable": bay.removable,
         "disputed": bay.disputed,
         "officer": bay.officer,
+        "can_take_back": bay.officer is not None and bay.removable,
         "can_check_out": bay.state == "safe" and bay.verdict is not None and bay.officer is None,
     }
 
