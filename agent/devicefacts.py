@@ -39,12 +39,18 @@ def disk_names(major: int, minor: int, sysfs: Path = SYSFS) -> DeviceFacts:
         if not names.scsi_model and (scsi / "model").exists():
             names = replace(names, scsi_vendor=_text(scsi / "vendor"), scsi_model=_text(scsi / "model"))
         if (folder / "idVendor").exists():
-            vendor, product = _text(folder / "idVendor").lower(), _text(folder / "idProduct").lower()
-            if _USB_ID.fullmatch(vendor) and _USB_ID.fullmatch(product):
-                serial = _text(folder / "serial")
-                names = replace(names, usb_vendor=vendor, usb_product=product, usb_serial=serial)
+            said = usb_names(folder)
+            names = replace(names, usb_vendor=said.usb_vendor, usb_product=said.usb_product, usb_serial=said.usb_serial)
             break  # the hubs above it are not the camera
     return names
+
+
+def usb_names(folder: Path) -> DeviceFacts:
+    """The ids and serial of the USB device whose folder in sysfs this is; all "" where its ids are none."""
+    vendor, product = _text(folder / "idVendor").lower(), _text(folder / "idProduct").lower()
+    if not (_USB_ID.fullmatch(vendor) and _USB_ID.fullmatch(product)):
+        return DeviceFacts()
+    return DeviceFacts(vendor, product, _text(folder / "serial"))
 
 
 def _folders(link: Path, sysfs: Path) -> Iterator[Path]:

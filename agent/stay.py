@@ -32,6 +32,7 @@ from agent.settings import BaySettings, Settings
 from agent.source import PtpPort
 from agent.station import Station, clock_quality, sign_events
 from agent.store import Store
+from agent.unlocking import RecorderSaid
 from agent.usbfs import port_for
 from agent.usbports import Attached, Kind, classify
 from agent.waiting import happened
@@ -70,8 +71,9 @@ class Grounds:
 class Stay:
     """One stay of one device. `device` is kept up to date from outside; `gone` is set when it left."""
 
-    def __init__(self, grounds: Grounds, bay: BaySettings, device: Attached) -> None:
-        """Nothing is done yet."""
+    def __init__(self, grounds: Grounds, bay: BaySettings, device: Attached, said: RecorderSaid | None = None) -> None:
+        """Nothing is done yet. `said`: what the device said when it was unlocked."""
+        self._said = said
         self.gone = asyncio.Event()
         self._grounds, self._bay, self._device = grounds, bay, device
         self._dock, self._changed = grounds.dock, asyncio.Event()
@@ -120,7 +122,7 @@ class Stay:
                 self._seen = await self._unless_gone(recognise_ptp(self._device, port, self._grounds.profiles))
             elif nodes := await self._disks():
                 self._seen = await self._unless_gone(
-                    recognise_cards(self._device, nodes, self._grounds.profiles, self._grounds.inspectors)
+                    recognise_cards(self._device, nodes, self._grounds.profiles, self._grounds.inspectors, self._said)
                 )
         except AgentError as error:
             self._show("failed", reason=error.code)

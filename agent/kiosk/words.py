@@ -98,7 +98,7 @@ def _remark(bay: BayState) -> list[str] | None:
     if bay.reason in REFUSALS:
         return list(REFUSALS[bay.reason])
     en, zh = REASONS.get(bay.reason, (bay.reason, bay.reason))
-    return [zh, en]
+    return [zh, en[:1].upper() + en[1:]]
 
 
 def _progress(bay: BayState) -> dict[str, Any] | None:

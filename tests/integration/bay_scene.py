@@ -48,7 +48,7 @@ class Scene:
         self.board = Board(("1", "2"))
         self.inspectors = Inspectors()
         settings = Settings(home, self.vault, bays)
-        grounds = Grounds(settings, opened.dock, self.board, load_profiles(None), self.inspectors)
+        grounds = Grounds(settings, opened.dock, self.board, load_profiles(home / "profiles"), self.inspectors)
         self.desk = Desk(opened.dock, self.board)
         self.bays = [UsbBay(grounds, bay) for bay in bays]
         self.seen: list[BayState] = []
