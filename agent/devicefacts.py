@@ -1,34 +1,49 @@
-"""What the kernel says of the USB and SCSI device behind a disk, from sysfs. A device's texts are data, not truth."""
+"""What a device and its volumes are called, for recognising its profile. A device's texts are data, not truth."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from agent.profiles.recognition import DeviceFacts
 from agent.source import SourceFacts
+from agent.usbports import Attached
 
 SYSFS = Path("/sys")
 TEXT_MAX = 200
 _USB_ID = re.compile(r"[0-9a-f]{4}")
 
 
-def device_facts(source: Path, said: SourceFacts, sysfs: Path = SYSFS) -> DeviceFacts:
-    """The facts of a source that was opened: with USB and SCSI names where it is a disk. Never raises OSError."""
-    labels = tuple(label for label in said.labels if label)
-    volume_ids = tuple(volume_id for volume_id in said.volume_ids if volume_id)
+def device_facts(names: DeviceFacts, volumes: Iterable[SourceFacts]) -> DeviceFacts:
+    """What a profile is recognised by: a device's names, with the labels and ids of the volumes found on it."""
+    volumes = tuple(volumes)
+    return replace(
+        names,
+        labels=tuple(label for one in volumes for label in one.labels if label),
+        volume_ids=tuple(volume_id for one in volumes for volume_id in one.volume_ids if volume_id),
+    )
+
+
+def attached_names(device: Attached) -> DeviceFacts:
+    """The USB and SCSI names of what is plugged into a bay."""
+    vendor, _, product = device.usb_id.partition(":")
+    disk = device.disks[0] if device.disks else None
+    return DeviceFacts(vendor, product, device.serial, disk.vendor if disk else "", disk.model if disk else "")
+
+
+def source_names(source: Path, sysfs: Path = SYSFS) -> DeviceFacts:
+    """The USB and SCSI names of a source, where it is a disk. Never raises OSError."""
     try:
         status = os.stat(source)
     except OSError:  # it left meanwhile
-        return DeviceFacts(labels=labels, volume_ids=volume_ids)
-    names = DeviceFacts()
-    if stat.S_ISBLK(status.st_mode):
-        names = disk_names(os.major(status.st_rdev), os.minor(status.st_rdev), sysfs)
-    return replace(names, labels=labels, volume_ids=volume_ids)
+        return DeviceFacts()
+    if not stat.S_ISBLK(status.st_mode):
+        return DeviceFacts()
+    return disk_names(os.major(status.st_rdev), os.minor(status.st_rdev), sysfs)
 
 
 def disk_names(major: int, minor: int, sysfs: Path = SYSFS) -> DeviceFacts:

@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agent.devicefacts import attached_names, device_facts
 from agent.errors import SourceError, SourceUnreadable
 from agent.inspection import Inspection, Inspectors
 from agent.profiles.identity import Dispute, DisputeKind, Identity, Part, PartKind, camera_identity, disputed
 from agent.profiles.names import describe_name
 from agent.profiles.profile import Profile
-from agent.profiles.recognition import DeviceFacts, recognise
+from agent.profiles.recognition import recognise
 from agent.ptp_facts import PtpFacts
 from agent.source import PtpPort, SourcePlace
 from agent.store import Store
@@ -151,7 +152,7 @@ def _named(
     ptp: PtpFacts | None,
     said: RecorderSaid | None = None,
 ) -> Recognised:
-    facts = _device_facts(device, inspections)
+    facts = device_facts(attached_names(device), [one.facts for one in inspections])
     paths = [path for one in inspections for path in one.paths]
     profile = recognise(profiles, facts, paths).profile
     names = [describe_name(profile, path) for path in paths]
@@ -159,17 +160,6 @@ def _named(
     serial = ptp.serial if ptp else said.serial if said else ""
     identity = camera_identity(profile, facts, names, contents, serial) or _by_port(device)
     return Recognised(identity.id, profile, identity, None, places, inspections, ptp, datetime.now(UTC), said)
-
-
-def _device_facts(device: Attached, inspections: Sequence[Inspection]) -> DeviceFacts:
-    vendor, _, product = device.usb_id.partition(":")
-    model = device.disks[0].model if device.disks else ""
-    scsi_vendor, _, scsi_model = model.partition(" ")
-    return DeviceFacts(
-        vendor, product, device.serial, scsi_vendor, scsi_model,
-        tuple(label for one in inspections for label in one.facts.labels if label),
-        tuple(volume for one in inspections for volume in one.facts.volume_ids if volume),
-    )  # fmt: skip
 
 
 def _by_port(device: Attached) -> Identity:

@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agent.devicefacts import attached_names
 from agent.drivers.table import DriverTable
 from agent.errors import DriverFailed
 from agent.profiles.profile import Profile
-from agent.profiles.recognition import DeviceFacts, may_drive
+from agent.profiles.recognition import may_drive
 from agent.usbports import Attached, may_be_locked
 from agent.waiting import happened
 
@@ -45,9 +46,8 @@ def driver_profile(profiles: Sequence[Profile], device: Attached) -> Profile | N
     """The profile whose driver this device needs: its exact USB ids, and nothing to read on it yet."""
     if not may_be_locked(device):
         return None
-    vendor, _, product = device.usb_id.partition(":")
-    facts = DeviceFacts(vendor, product)
-    return next((profile for profile in profiles if may_drive(profile, facts)), None)
+    names = attached_names(device)
+    return next((profile for profile in profiles if may_drive(profile, names)), None)
 
 
 async def unlock(profile: Profile, site: Path, device: Attached, gone: asyncio.Event) -> RecorderSaid:

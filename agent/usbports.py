@@ -14,7 +14,8 @@ class Disk:
     node: str  # such as /dev/sda; names what is plugged in now, never the bay
     size_bytes: int
     read_only: bool
-    model: str
+    vendor: str = ""  # as it answers INQUIRY
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
