@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from agent import duty
@@ -24,6 +24,7 @@ from agent.errors import AgentError, KeyUnreadable, SourceEmpty, StoreUntrusted
 from agent.inspection import Inspectors
 from agent.judging import camera_clock, docking_facts
 from agent.pipeline import Dock, Order, Result, offload
+from agent.policies import policy_in_force
 from agent.profiles.profile import Profile
 from agent.progress import Progress
 from agent.readiness import CameraFacts, Policy, Verdict, check
@@ -62,10 +63,13 @@ class Grounds:
     profiles: Sequence[Profile]
     inspectors: Inspectors
 
-    @property
-    def policy(self) -> Policy:
-        """What this bureau asks of a camera."""
-        return Policy(charge_percent=self.settings.minimum_charge_percent, space_hours=self.settings.minimum_hours)
+    def policy(self, day: date) -> Policy:
+        """What this bureau asks of a camera; in force from `day` on, unless it was before."""
+        return Policy(
+            effective_from=day,
+            charge_percent=self.settings.minimum_charge_percent,
+            space_hours=self.settings.minimum_hours,
+        )
 
 
 class Stay:
@@ -237,7 +241,9 @@ class Stay:
 
     async def _judge(self) -> None:
         facts = await self._facts()
-        verdict = check(facts, self._grounds.policy, datetime.now(UTC))
+        now = datetime.now(UTC)
+        policy = await self._dock.store.call(policy_in_force, self._grounds.policy(now.astimezone().date()))
+        verdict = check(facts, policy, now)
         self._verdict = verdict
         await self._keep_reading(Moment.SEEN)
         current = (verdict.level, tuple(reason.code for reason in verdict.reasons))

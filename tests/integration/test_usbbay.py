@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,7 @@ async def test_a_camera_is_docked_judged_handed_out_and_comes_back(tmp_path: Pat
         (checked,) = await dock.events(CameraChecked)
         assert (docked.profile, docked.volume_ids, docked.disputed) == ("dcim", ("1234-ABCD",), False)
         assert checked.reasons[0] == "charge_unknown"
+        assert abs((date.fromisoformat(checked.policy_from) - checked.at.date()).days) <= 1  # first judged by it today
         assert (checked.unsafe_files, checked.charge.origin) == (0, "unknown")
         assert 0 < checked.free_bytes < checked.total_bytes <= 64 << 20
 
