@@ -52,6 +52,7 @@ class Service:
         self._settings, self._dock, self._station = settings, opened.dock, opened.station
         self._board = Board(tuple(bay.name for bay in settings.bays))
         self._care = DockCare(settings.vault, opened.dock.store)
+        self._lights = ThreadPoolExecutor(1, "lights")  # one: each look after the one before
         self._leds = {bay.name: BayLeds(bay.leds) for bay in settings.bays if bay.leds}
         self._inspectors = Inspectors()
         profiles = load_profiles(settings.directory / "profiles")
@@ -86,6 +87,7 @@ class Service:
             await asyncio.wait(tasks)
             await self._dock.workers.close()
             await asyncio.to_thread(self._inspectors.close)
+            await asyncio.to_thread(self._lights_out)
             self._write_status()
         for task in done:
             task.result()
@@ -136,9 +138,15 @@ class Service:
 
     def _on_bay(self, state: BayState) -> None:
         if state.bay in self._leds:
-            self._leds[state.bay].show(led_state(state))
+            self._lights.submit(self._leds[state.bay].show, led_state(state))
         if self._uplink is not None:
             self._uplink.poke()
+
+    def _lights_out(self) -> None:
+        """No light says anything that nobody looks after."""
+        for leds in self._leds.values():
+            self._lights.submit(leds.show, "empty")
+        self._lights.shutdown()
 
     def _describe(self) -> dict[str, Any]:
         """The station's retained state, without outbox figures."""

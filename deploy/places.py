@@ -119,11 +119,27 @@ def own_disks(used: Sequence[Path], named: Sequence[str]) -> str:
     return "".join(lines)
 
 
-def place_text(directory: Path, vault: Path) -> str:
-    """The drop-in that tells the unit where this station's things are."""
+SERIAL_LINES = """\
+# serial lines of recorders, ttyACM and ttyUSB; by number, for their drivers are not loaded yet when the service starts
+DeviceAllow=char-166 rw
+DeviceAllow=char-188 rw
+"""
+
+
+def place_text(directory: Path, vault: Path, *, recorders: bool = False) -> str:
+    """The drop-in that tells the unit where this station's things are; `recorders`: some are spoken to."""
     both = f"{directory} {vault}"
     return (
         "# Written by deploy/install from --dir and agent.toml.\n"
         f"[Unit]\nRequiresMountsFor={both}\n\n"
         f"[Service]\nEnvironment=CUSTODOCK_DIR={directory}\nReadWritePaths={both}\n"
+        + (SERIAL_LINES if recorders else "")
+    )
+
+
+def smart_place_text(vault: Path) -> str:
+    """The drop-in that tells which vault's disks are asked how they are."""
+    return (
+        "# Written by deploy/install from agent.toml.\n"
+        f"[Unit]\nRequiresMountsFor={vault}\n\n[Service]\nEnvironment=CUSTODOCK_VAULT={vault}\n"
     )

@@ -2,14 +2,26 @@
 
 import json
 import re
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.vm.dock import CHECKOUT, WHEELS, put_checkout
 from tests.vm.lab import Lab
 
-UNIT = "custodock-agent"
+UNIT, SMART = "custodock-agent", "custodock-smart"
+PYTHON = "/opt/custodock/current/bin/python"
+SMARTCTL = shutil.which("smartctl") or "/usr/sbin/smartctl"
+LED = "bay1:red:status"
+# a light that the kernel asks a program of ours to make: struct uleds_user_dev of linux/uleds.h
+LIGHTS = f"""
+import struct, time
+device = open('/dev/uleds', 'r+b', buffering=0)
+device.write(struct.pack('64si', b'{LED}', 255))
+time.sleep(3600)
+"""
 DIRECTORY = "/var/lib/custodock"
 AS_USER = "runuser -u custodock --"
 EXPOSURE_MAX = 2.0
@@ -49,11 +61,52 @@ def test_nothing_of_the_program_is_the_services_to_change(dock: Lab) -> None:
     ]
 
 
-def test_systemd_rates_its_exposure_low(dock: Lab) -> None:
-    line = dock.run(f"systemd-analyze security {UNIT} --no-pager | tail -n 1").out
-    found = re.search(r"exposure level for custodock-agent.service: ([\d.]+)", line)
+@pytest.mark.parametrize("unit", [UNIT, SMART])
+def test_systemd_rates_its_exposure_low(dock: Lab, unit: str) -> None:
+    line = dock.run(f"systemd-analyze security {unit} --no-pager | tail -n 1").out
+    found = re.search(rf"exposure level for {unit}.service: ([\d.]+)", line)
     assert found, line
     assert float(found[1]) <= EXPOSURE_MAX, line
+
+
+def test_lights_and_nothing_else_of_the_kernel_are_its_to_set(dock: Lab) -> None:
+    dock.run("modprobe uleds")
+    dock.run('systemd-run --quiet --unit=lights python3 -c "$(cat)"', stdin=LIGHTS.encode())
+    try:
+        light = f"/sys/class/leds/{LED}"
+        dock.run(
+            f"for i in $(seq 100); do test -w {light}/brightness && udevadm settle && exit; sleep .1; done; exit 1"
+        )
+        pid = shown(dock, "MainPID")["MainPID"]
+        # the service's user in the service's own view of the file system
+        inside = f"nsenter --target {pid} --mount -- {AS_USER}"
+        show = f"from agent.leds import BayLeds; BayLeds([{LED!r}]).show"
+        dock.run(f'{inside} {PYTHON} -c "{show}({chr(39)}failed{chr(39)})"')
+        read = f"cd {light} && cat delay_on delay_off && grep -o '\\[.*\\]' trigger"
+        assert dock.run(read).out.split() == ["200", "200", "[timer]"]
+        dock.run(f'{inside} {PYTHON} -c "{show}({chr(39)}empty{chr(39)})"')
+        assert dock.run(f"cat {light}/brightness; grep -o '\\[.*\\]' {light}/trigger").out.split() == ["0", "[none]"]
+        writable = f"find /sys -type f -writable ! -path '*/leds/*' 2>/dev/null | head"
+        assert dock.run(f'{inside} sh -c "{writable}"').out == ""
+    finally:
+        dock.run("systemctl stop lights")
+
+
+def test_what_the_vaults_disk_says_reaches_the_agent_without_a_right_of_its_own(dock: Lab) -> None:
+    dock.run("cat > /usr/sbin/smartctl && chmod 755 /usr/sbin/smartctl", stdin=Path(SMARTCTL).read_bytes())
+    try:
+        assert "active" in dock.run(f"systemctl is-active {SMART}.timer").out
+        dock.run(f"systemctl start {SMART}", timeout=200)
+        report = "/run/custodock-smart/report.json"
+        assert dock.run(f"stat -c '%U:%G %a' {report}").out.split() == ["root:custodock", "640"]
+        read = (
+            "from agent.smart_report import *; from agent.smart import read_smart; "
+            "print([read_smart(n, a).signs for n, a in read_report(REPORT, now()).items()])"
+        )
+        said = dock.run(f'{AS_USER} {PYTHON} -c "{read}"').out
+        assert said.startswith("[('unasked: /dev/vdb: "), said  # a virtual disk knows no SMART, and smartctl says so
+    finally:
+        dock.run("rm /usr/sbin/smartctl")
 
 
 def test_doctor_and_status_answer_its_user(dock: Lab) -> None:
@@ -109,6 +162,10 @@ def test_a_stuck_agent_is_started_anew(dock: Lab) -> None:
 
 
 def test_removing_leaves_the_footage(own_dock: Lab) -> None:
+    own_dock.run(f"{CHECKOUT}/deploy/install agent --wheels {WHEELS} --recorder FFFF:0001", timeout=300)
+    allowed = own_dock.run(f"systemctl show {UNIT} --property=DeviceAllow").out
+    assert "char-166 rw" in allowed
+    assert 'ATTR{idVendor}=="ffff"' in own_dock.run("cat /etc/udev/rules.d/91-custodock-recorders.rules").out
     clip = f"{DIRECTORY}/vault/CAM1/clip.mp4"
     own_dock.run(f"{AS_USER} mkdir {DIRECTORY}/vault/CAM1 && {AS_USER} dd if=/dev/urandom of={clip} bs=1M count=1")
     files = f"sha256sum {clip} {DIRECTORY}/station.key {DIRECTORY}/agent.toml && stat -c '%U %a %n' {clip}"
@@ -116,7 +173,7 @@ def test_removing_leaves_the_footage(own_dock: Lab) -> None:
     said = own_dock.run(f"{CHECKOUT}/deploy/install agent --uninstall").out
     assert DIRECTORY in said
     left = own_dock.run(
-        f"ls -d /opt/custodock /usr/local/bin/* /etc/systemd/system/{UNIT}* /etc/udev/rules.d/* /etc/*/custodock*",
+        f"ls -d /opt/custodock /usr/local/bin/* /etc/systemd/system/custodock* /run/custodock-smart /etc/udev/rules.d/* /etc/*/custodock*",
         check=False,
     ).out
     assert left == ""
