@@ -14,14 +14,7 @@ from tests.vm.lab import Lab
 UNIT, SMART = "custodock-agent", "custodock-smart"
 PYTHON = "/opt/custodock/current/bin/python"
 SMARTCTL = shutil.which("smartctl") or "/usr/sbin/smartctl"
-LED = "bay1:red:status"
-# a light that the kernel asks a program of ours to make: struct uleds_user_dev of linux/uleds.h
-LIGHTS = f"""
-import struct, time
-device = open('/dev/uleds', 'r+b', buffering=0)
-device.write(struct.pack('64si', b'{LED}', 255))
-time.sleep(3600)
-"""
+LED = "/sys/class/leds/input0::capslock"  # the virtual dock has no other
 DIRECTORY = "/var/lib/custodock"
 AS_USER = "runuser -u custodock --"
 EXPOSURE_MAX = 2.0
@@ -70,26 +63,21 @@ def test_systemd_rates_its_exposure_low(dock: Lab, unit: str) -> None:
 
 
 def test_lights_and_nothing_else_of_the_kernel_are_its_to_set(dock: Lab) -> None:
-    dock.run("modprobe uleds")
-    dock.run('systemd-run --quiet --unit=lights python3 -c "$(cat)"', stdin=LIGHTS.encode())
-    try:
-        light = f"/sys/class/leds/{LED}"
-        dock.run(
-            f"for i in $(seq 100); do test -w {light}/brightness && udevadm settle && exit; sleep .1; done; exit 1"
-        )
-        pid = shown(dock, "MainPID")["MainPID"]
-        # the service's user in the service's own view of the file system
-        inside = f"nsenter --target {pid} --mount -- {AS_USER}"
-        show = f"from agent.leds import BayLeds; BayLeds([{LED!r}]).show"
-        dock.run(f'{inside} {PYTHON} -c "{show}({chr(39)}failed{chr(39)})"')
-        read = f"cd {light} && cat delay_on delay_off && grep -o '\\[.*\\]' trigger"
-        assert dock.run(read).out.split() == ["200", "200", "[timer]"]
-        dock.run(f'{inside} {PYTHON} -c "{show}({chr(39)}empty{chr(39)})"')
-        assert dock.run(f"cat {light}/brightness; grep -o '\\[.*\\]' {light}/trigger").out.split() == ["0", "[none]"]
-        writable = f"find /sys -type f -writable ! -path '*/leds/*' 2>/dev/null | head"
-        assert dock.run(f'{inside} sh -c "{writable}"').out == ""
-    finally:
-        dock.run("systemctl stop lights")
+    pid = shown(dock, "MainPID")["MainPID"]
+    inside = f"nsenter --target {pid} --mount -- {AS_USER}"  # its user, in its own view of the file system
+
+    def show(parts: str, blink: str) -> list[str]:
+        imports = "from pathlib import Path; from agent.leds import _set"
+        dock.run(f'{inside} {PYTHON} -c "{imports}; _set(Path({LED!r}), frozenset({parts}), {blink})"')
+        read = "cat brightness delay_on delay_off; grep -o '\\[.*\\]' trigger"
+        return dock.run(f"cd {LED} && {read}", check=False).out.split()
+
+    assert show("['red']", "(300, 700)")[-3:] == ["300", "700", "[timer]"]
+    assert show("['red']", "(200, 1800)")[-3:] == ["200", "1800", "[timer]"]  # its files are new each time
+    assert show("['red']", "None") == ["1", "[none]"]
+    assert show("[]", "None") == ["0", "[none]"]
+    writable = "find /sys -type f -writable ! -path '*/leds/*' ! -path '*::*' 2>/dev/null | head"
+    assert dock.run(f'{inside} sh -c "{writable}"').out == ""
 
 
 def test_what_the_vaults_disk_says_reaches_the_agent_without_a_right_of_its_own(dock: Lab) -> None:
@@ -173,7 +161,8 @@ def test_removing_leaves_the_footage(own_dock: Lab) -> None:
     said = own_dock.run(f"{CHECKOUT}/deploy/install agent --uninstall").out
     assert DIRECTORY in said
     left = own_dock.run(
-        f"ls -d /opt/custodock /usr/local/bin/* /etc/systemd/system/custodock* /run/custodock-smart /etc/udev/rules.d/* /etc/*/custodock*",
+        "ls -d /opt/custodock /usr/local/bin/* /etc/systemd/system/custodock* /run/custodock-smart /etc/udev/rules.d/* "
+        "/etc/*/custodock*",
         check=False,
     ).out
     assert left == ""

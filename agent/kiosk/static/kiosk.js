@@ -94,6 +94,8 @@ function draw() {
   $("station").textContent = picture.station.name;
   $("remarks").textContent = picture.station.remarks.map((pair) => t(pair)).join("　");
   const focused = document.activeElement?.closest?.(".bay")?.dataset.bay;
+  const count = picture.bays.length;
+  $("bays").style.setProperty("--columns", count > 3 ? Math.ceil(count / 2) : Math.max(1, count));
   $("bays").replaceChildren(...picture.bays.map(drawBay));
   if (focused) document.querySelector(`.bay[data-bay="${CSS.escape(focused)}"] button`)?.focus();
   $("nobays").hidden = picture.bays.length > 0;
