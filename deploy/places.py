@@ -22,6 +22,14 @@ SETTINGS = """\
 # 本采集站的设置；改后运行 / Settings of this station; after a change: systemctl restart custodock-agent
 # 存证库目录；移动后再次运行 deploy/install agent / where footage goes; after moving it run deploy/install agent again
 vault = "{vault}"
+
+# 整站的设置写在各仓位之前 / settings of the whole dock stand above the bays:
+# kiosk_port = 8766
+#
+# 每个仓位一段；端口以 dock-agent bays 显示为准 / one for each bay; ports as dock-agent bays shows them:
+# [[bay]]
+# name = "1"
+# ports = ["0000:01:00.0-usb2-1.2", "0000:01:00.0-usb3-1.2"]
 """
 
 

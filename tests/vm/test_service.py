@@ -3,17 +3,19 @@
 import json
 import re
 import shutil
+import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.vm.conftest import CardBox
 from tests.vm.dock import CHECKOUT, WHEELS, put_checkout
+from tests.vm.image import ROOT
 from tests.vm.lab import Lab
 
 UNIT, SMART = "custodock-agent", "custodock-smart"
 PYTHON = "/opt/custodock/current/bin/python"
-SMARTCTL = shutil.which("smartctl") or "/usr/sbin/smartctl"
 LED = "/sys/class/leds/input0::capslock"  # the virtual dock has no other
 DIRECTORY = "/var/lib/custodock"
 AS_USER = "runuser -u custodock --"
@@ -80,8 +82,12 @@ def test_lights_and_nothing_else_of_the_kernel_are_its_to_set(dock: Lab) -> None
     assert dock.run(f'{inside} sh -c "{writable}"').out == ""
 
 
+@pytest.mark.skipif(shutil.which("smartctl") is None, reason="needs smartmontools; deploy/check installs it")
 def test_what_the_vaults_disk_says_reaches_the_agent_without_a_right_of_its_own(dock: Lab) -> None:
-    dock.run("cat > /usr/sbin/smartctl && chmod 755 /usr/sbin/smartctl", stdin=Path(SMARTCTL).read_bytes())
+    dock.run(
+        "cat > /usr/sbin/smartctl && chmod 755 /usr/sbin/smartctl",
+        stdin=Path(str(shutil.which("smartctl"))).read_bytes(),
+    )
     try:
         assert "active" in dock.run(f"systemctl is-active {SMART}.timer").out
         dock.run(f"systemctl start {SMART}", timeout=200)
@@ -147,6 +153,41 @@ def test_a_stuck_agent_is_started_anew(dock: Lab) -> None:
         assert "Watchdog timeout" in dock.run(f"journalctl -u {UNIT} --no-pager").out
     finally:
         dock.run(f"rm {drop_in}/short.conf && systemctl daemon-reload && systemctl restart {UNIT}")
+
+
+def test_the_readmes_steps_make_a_dock_that_works(own_dock: Lab, cards: CardBox) -> None:
+    commands, settings = readme_steps()
+    install, bays, officer, restart = commands
+    assert install == "deploy/install agent"
+    own_dock.run(f"{CHECKOUT}/deploy/install agent --wheels {WHEELS}", timeout=300)
+    port = "0000:00:10.0-usb2-3"
+    card = cards.card("vfat", "mbr")
+    own_dock.plug(card.image, slot=3)
+    assert f"{port}  未设置 / not set up  storage  46f4:0001" in own_dock.run(f"{bays} --once").out
+    own_dock.run(f"cat >> {DIRECTORY}/agent.toml", stdin=settings.replace("0000:01:00.0-usb2-1.2", port).encode())
+    assert "1001: 完成 / done" in own_dock.run(officer, stdin=b"2468\n").out
+    own_dock.run(restart)
+    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8766/state').read().decode())"
+    deadline = time.monotonic() + 200
+    while (bay := json.loads(own_dock.run(f'python3 -c "{ask}"').out)["bays"][0])["state"] != "safe" or not bay[
+        "verdict"
+    ]:
+        assert time.monotonic() < deadline, bay
+        time.sleep(1)
+    assert bay["title"][0] == "可以取下"
+    shown_officers = f"{AS_USER} dock-agent officer --dir {DIRECTORY} --json"
+    assert [one["name"] for one in json.loads(own_dock.run(shown_officers).out)] == ["张伟"]
+    cameras = json.loads(own_dock.run(f"{AS_USER} dock-agent camera --dir {DIRECTORY} --json").out)
+    assert [one["camera"] for one in cameras] == [bay["camera"]]
+
+
+def readme_steps() -> tuple[list[str], str]:
+    """The commands of the README's section on a station, without sudo, and its settings."""
+    text = (ROOT / "README.md").read_text("utf-8").partition("## A docking station")[2].partition("![")[0]
+    blocks = [part for part in text.split("\n\n") if part.startswith("    ")]
+    commands = [line.partition("  #")[0].strip() for line in blocks[0].splitlines() if "sudoedit" not in line]
+    plain = [c.removeprefix("sudo ").replace("-u custodock", AS_USER) for c in commands]
+    return plain, textwrap.dedent(blocks[1]) + "\n"
 
 
 def test_removing_leaves_the_footage(own_dock: Lab) -> None:
