@@ -58,6 +58,8 @@ async def unlock(profile: Profile, site: Path, device: Attached, gone: asyncio.E
         str(device.bus_number), str(device.device_number), str(os.getpid()),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
+        # nothing of ours: settings may name secrets
+        env={"LC_ALL": "C.UTF-8"} | {name: os.environ[name] for name in ("TZ",) if name in os.environ},
     )  # fmt: skip
     assert process.stdout is not None  # noqa: S101 - it was asked for
     answer = asyncio.ensure_future(process.stdout.read(ANSWER_BYTES_MAX))

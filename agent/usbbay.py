@@ -116,6 +116,7 @@ class UsbBay:
             raise DriverFailed("it came back and is no disk yet", "重新连接后仍不是磁盘")
         said = await self._drive(device, profile)
         self._unlocked = Unlocked(device.serial, profile, said, time.monotonic())
+        log.info("recorder_unlocked bay=%s profile=%s clock_set=%s", self._bay.name, profile.name, said.clock_set)
         for fault in said.faults:
             log.warning("recorder_command_failed bay=%s profile=%s why=%s", self._bay.name, profile.name, fault)
         if not await self._changes(device, REENUMERATION_SECONDS):
