@@ -27,7 +27,6 @@ from agent.waiting import happened
 START_SECONDS = 10.0  # the process loads the profiles
 SECONDS_MAX = 120.0  # for all commands of one recorder, whatever its profile allows each
 LAST_WORDS_SECONDS = 3.0  # a recorder leaves the bus at the switch: the process still has to say what it heard
-ANSWER_BYTES_MAX = 64 << 10
 TEXT_MAX = 64
 
 
@@ -53,16 +52,12 @@ def driver_profile(profiles: Sequence[Profile], device: Attached) -> Profile | N
 async def unlock(profile: Profile, site: Path, device: Attached, gone: asyncio.Event) -> RecorderSaid:
     """Let the driver do its steps. Raises DriverFailed; the process is ended, whatever happens."""
     assert profile.driver is not None  # noqa: S101 - `driver_profile` has looked
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "agent.drivers.process", str(site), profile.name, device.sys_path,
-        str(device.bus_number), str(device.device_number), str(os.getpid()),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-        # nothing of ours: settings may name secrets
-        env={"LC_ALL": "C.UTF-8"} | {name: os.environ[name] for name in ("TZ",) if name in os.environ},
-    )  # fmt: skip
+    try:
+        process = await _start(profile, site, device)
+    except OSError as error:
+        raise DriverFailed(f"its driver does not start: {error.strerror}", "驱动进程无法启动") from error
     assert process.stdout is not None  # noqa: S101 - it was asked for
-    answer = asyncio.ensure_future(process.stdout.read(ANSWER_BYTES_MAX))
+    answer = asyncio.ensure_future(_line(process.stdout))
     left = asyncio.ensure_future(happened(gone, seconds_for(profile.driver)))
     try:
         await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
@@ -76,6 +71,25 @@ async def unlock(profile: Profile, site: Path, device: Attached, gone: asyncio.E
         answer.cancel()
         if process.returncode is None:
             process.kill()  # one that hangs in the kernel dies when the kernel lets go; nobody waits for it
+
+
+async def _start(profile: Profile, site: Path, device: Attached) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "agent.drivers.process", str(site), profile.name, device.sys_path,
+        str(device.bus_number), str(device.device_number), str(os.getpid()),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+        # nothing of ours: settings may name secrets
+        env={"LC_ALL": "C.UTF-8"} | {name: os.environ[name] for name in ("TZ",) if name in os.environ},
+    )  # fmt: skip
+
+
+async def _line(answers: asyncio.StreamReader) -> bytes:
+    """The one line of the answer; nothing for one that does not end within 64 KiB."""
+    try:
+        return await answers.readline()
+    except ValueError:
+        return b""
 
 
 def seconds_for(table: DriverTable) -> float:
