@@ -3,10 +3,10 @@
 A light is an extra: the kiosk and the hub say the same in words. So a light that is missing or refuses is no error.
 Green never shines for anything that is not green: where a colour cannot be shown, the bay shows a warmer one or none.
 
-An LED's name carries its colour as the kernel's naming asks (``bay1:green:status``); one with ``multi_intensity`` mixes
-all of them. Writing needs the group of the LED files, which our udev rule gives. Blinking is the kernel's timer: two files
-come with it, root's, and the rule opens them a moment later. Whoever shows a look may wait a second for them, so lights
-have a thread of their own.
+An LED's name carries its colour as the kernel's naming asks (``bay1:green:status``); one with ``multi_intensity``
+mixes all of them. Writing needs the group of the LED files, which our udev rule gives. Blinking is the kernel's timer:
+two files come with it, root's, and the rule opens them a moment later. Whoever shows a look may wait a second for
+them, so lights have a thread of their own.
 """
 
 from __future__ import annotations
