@@ -16,6 +16,7 @@ from agent.charge import (
     judge_current,
     measured,
     ptp_level,
+    reported_level,
     unknown,
 )  # fmt: skip
 from agent.charge_sysfs import SYS, battery_supply, camera_supply, find_sensor, read_sample, sensor_source
@@ -42,6 +43,8 @@ class ChargeMeter:
         self._told = []
         if seen.ptp is not None and seen.ptp.battery_percent is not None:
             self._told.append(ptp_level(seen.ptp.battery_percent, seen.at))
+        if seen.said is not None and seen.said.battery_percent is not None:
+            self._told.append(reported_level(seen.said.battery_percent, seen.said.at, "driver"))
         contents = {path: raw for one in seen.inspections for path, raw in one.contents.items()}
         percent = charge_percent(seen.profile, contents)
         if percent is not None:

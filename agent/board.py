@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from agent.baystate import BayState
 from agent.waiting import happened
 
+WITHOUT_CAMERA = ("empty", "refused")
+
 
 class Board:
     """Belongs to the event loop. `changed` callbacks run at every change; `follow` is for those that wait."""
@@ -31,6 +33,13 @@ class Board:
     def state(self, bay: str) -> BayState | None:
         """What one bay shows."""
         return self._states.get(bay)
+
+    def cameras(self) -> frozenset[str] | None:
+        """The cameras in all bays; None while a bay holds something that may be one and is not recognised."""
+        states = self.states()
+        if len(states) < len(self._states) or any(s.camera is None and s.state not in WITHOUT_CAMERA for s in states):
+            return None
+        return frozenset(state.camera for state in states if state.camera is not None)
 
     def show(self, state: BayState) -> None:
         """A bay shows something else."""

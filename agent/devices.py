@@ -133,11 +133,13 @@ def _disk(block: pyudev.Device) -> Disk:
     node = block.device_node
     if node is None:
         raise ValueError(f"{block.sys_name} has no node")
+    scsi = block.find_parent("scsi", "scsi_device")
     return Disk(
         node=node,
         size_bytes=attributes.asint("size") * SECTOR_BYTES,
         read_only=attributes.asint("ro") == 1,
-        model=" ".join((block.get("ID_VENDOR", ""), block.get("ID_MODEL", ""))).strip(),
+        vendor=_text(scsi, "vendor") if scsi else "",  # not udev's ID_VENDOR, ID_MODEL: blanks are underscores there
+        model=_text(scsi, "model") if scsi else "",
     )
 
 

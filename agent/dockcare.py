@@ -13,7 +13,8 @@ import psutil
 
 from agent.forecast import vault_days
 from agent.health import Health, HealthFinding, probe
-from agent.smart import DiskHealth, disk_health, vault_disks
+from agent.smart import DiskHealth, disk_health, read_smart, vault_disks
+from agent.smart_report import REPORT, now, read_report
 from agent.station import clock_quality
 from agent.store_thread import StoreThread
 
@@ -31,20 +32,17 @@ class DockCare:
         self._vault, self._store = vault, store
         self._health: Health | None = None
         self._told: frozenset[str] = frozenset()
+        self._asked: dict[str, tuple[float, DiskHealth]] = {}  # by ourselves, and when
 
     async def run(self) -> None:
         """Ask until cancelled."""
-        disks: Sequence[DiskHealth] = ()
-        smart_in = 0.0
         while True:
-            if smart_in <= 0:
-                disks, smart_in = await asyncio.to_thread(self._ask_disks), SMART_SECONDS
-            now = datetime.now(UTC).astimezone()
-            days = await self._store.call(vault_days, now.date())
-            self._health = await asyncio.to_thread(probe, self._vault, days, disks, now)
+            disks = await asyncio.to_thread(self._disks)
+            at = datetime.now(UTC).astimezone()
+            days = await self._store.call(vault_days, at.date())
+            self._health = await asyncio.to_thread(probe, self._vault, days, disks, at)
             self._tell(self._health.findings)
             await asyncio.sleep(PROBE_SECONDS)
-            smart_in -= PROBE_SECONDS
 
     def describe(self) -> dict[str, Any]:
         """For the retained state: free space as of now, health as of the last look."""
@@ -60,8 +58,21 @@ class DockCare:
         """What speaks against the dock, worst first."""
         return self._health.findings if self._health else ()
 
-    def _ask_disks(self) -> list[DiskHealth]:
-        return [disk_health(name) for name in vault_disks(self._vault)]
+    def _disks(self) -> list[DiskHealth]:
+        """Every disk of the vault: as root was told a while ago, else as we are told ourselves, now and then."""
+        seconds = now()
+        answers = read_report(REPORT, seconds)
+        found = []
+        for name in vault_disks(self._vault):
+            if name in answers:
+                found.append(read_smart(name, answers[name]))
+                continue
+            at, disk = self._asked.get(name, (-SMART_SECONDS, None))
+            if disk is None or seconds - at >= SMART_SECONDS:
+                disk = disk_health(name)
+                self._asked[name] = seconds, disk
+            found.append(disk)
+        return found
 
     def _tell(self, findings: Sequence[HealthFinding]) -> None:
         """Each finding is logged when it appears."""

@@ -5,7 +5,7 @@ Every step is one commit of its row and its signed event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -87,8 +87,8 @@ def check_out(
         if earlier := open_checkout(store, camera):
             raise AlreadyOut(earlier.officer)
         store.execute(
-            "INSERT INTO checkout (camera, officer, verdict, at, due_at) VALUES (?,?,?,?,?)",
-            (camera, officer.number, verdict, _text(now), _text(due_at)),
+            "INSERT INTO checkout (camera, officer, verdict, at, due_at, bay) VALUES (?,?,?,?,?,?)",
+            (camera, officer.number, verdict, _text(now), _text(due_at), bay),
         )
         sign_events(store, station, [event])
     return Checkout(camera, officer.number, now, due_at, None)
@@ -114,6 +114,31 @@ def camera_left(
                                        officer=officer)],
         )  # fmt: skip
     return officer
+
+
+def left_unseen(store: Store, station: Station, at_hand: Collection[str], now: datetime) -> list[str]:
+    """State the departure of every checked-out camera that no bay holds any more; which they are. Commits.
+
+    They were taken while the agent did not run (update, power cut). A check-out is made only at a bay that is safe, so
+    that and the verdict it was made with are what the event says.
+    """
+    with store.begin():
+        rows = store.execute(
+            "SELECT camera, officer, verdict, bay FROM checkout WHERE returned_at IS NULL AND left_at IS NULL"
+        ).fetchall()
+        gone = [row for row in rows if row[0] not in at_hand]
+        for camera, *_ in gone:
+            store.execute(
+                "UPDATE checkout SET left_at = ? WHERE camera = ? AND returned_at IS NULL", (_text(now), camera)
+            )
+        sign_events(store, station, [_left_maker(*row) for row in gone])
+    return [camera for camera, *_ in gone]
+
+
+def _left_maker(camera: str, officer: str, verdict: VerdictWord, bay: str) -> Any:
+    return lambda common: CameraLeft(
+        **common, camera_id=camera, bay=bay, offload="safe", verdict=verdict, officer=officer
+    )
 
 
 def camera_returned(store: Store, station: Station, camera: str, bay: str, now: datetime) -> str | None:

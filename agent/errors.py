@@ -154,7 +154,11 @@ class DriverFailed(SourceError):
 
     code = "driver_failed"
 
-    def __init__(self, en: str, zh: str) -> None:
+    def __init__(self, en: str, zh: str, *, whole: bool = False) -> None:
+        """What went wrong; `whole`: the sentences as this class made them before."""
+        if whole:
+            super().__init__(en, zh)
+            return
         super().__init__(
             f"The recorder did not carry out a command: {en}. Its footage was not touched. Take it out and dock it "
             "again; if it happens again, check the driver of its profile.",

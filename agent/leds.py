@@ -3,13 +3,16 @@
 A light is an extra: the kiosk and the hub say the same in words. So a light that is missing or refuses is no error.
 Green never shines for anything that is not green: where a colour cannot be shown, the bay shows a warmer one or none.
 
-An LED's name carries its colour as the kernel's naming asks (``bay1:green:status``); one with ``multi_intensity`` mixes
-all of them. Writing needs the group of the LED files (see the udev rules); blinking is the kernel's timer trigger.
+An LED's name carries its colour as the kernel's naming asks (``bay1:green:status``); one with ``multi_intensity``
+mixes all of them. Writing needs the group of the LED files, which our udev rule gives. Blinking is the kernel's timer:
+two files come with it, root's, and the rule opens them a moment later. Whoever shows a look may wait a second for
+them, so lights have a thread of their own.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +22,8 @@ from agent.baystate import BayState
 from agent.readiness import Code, Level
 
 LEDS = Path("/sys/class/leds")
+OPENED_SECONDS = 1.0  # by then udev has opened the files of a trigger, or never will
+OPENED_LOOK_SECONDS = 0.02
 
 
 class Colour(StrEnum):
@@ -127,8 +132,9 @@ def _set(folder: Path, lit: frozenset[str], blink: tuple[int, int] | None) -> No
     _put(folder / "brightness", full)
     # Without the timer trigger the colour shows steadily, which is better than nothing.
     if blink is not None and _put(folder / "trigger", "timer"):
-        _put(folder / "delay_on", str(blink[0]))
-        _put(folder / "delay_off", str(blink[1]))
+        until = time.monotonic() + OPENED_SECONDS
+        _put_opened(folder / "delay_on", str(blink[0]), until)
+        _put_opened(folder / "delay_off", str(blink[1]), until)
 
 
 def _read(path: Path) -> str:
@@ -136,6 +142,12 @@ def _read(path: Path) -> str:
         return path.read_text("ascii").strip()
     except (OSError, ValueError):
         return ""
+
+
+def _put_opened(path: Path, value: str, until: float) -> None:
+    """Write an attribute as soon as it is ours to write, at the latest at `until` on the monotonic clock."""
+    while not _put(path, value) and path.exists() and time.monotonic() < until:
+        time.sleep(OPENED_LOOK_SECONDS)
 
 
 def _put(path: Path, value: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from agent.devicefacts import device_facts
+from agent.devicefacts import device_facts, source_names
 from agent.errors import Exit, SourceEmpty
 from agent.examination import examine
 from agent.inspection import inspect_source
@@ -26,7 +26,8 @@ def test(args: argparse.Namespace) -> int:
         raise SourceEmpty(
             "The card is readable and holds no file. Nothing was changed.", "存储卡可读，但没有任何文件。未作任何改动。"
         )
-    seen = examine(tuple(profiles.values()), device_facts(args.card, found.facts), found, asked)
+    facts = device_facts(source_names(args.card), [found.facts])
+    seen = examine(tuple(profiles.values()), facts, found, asked)
     if args.json:
         print(json.dumps(examination_json(seen, found), ensure_ascii=False))
     else:

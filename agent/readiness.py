@@ -169,9 +169,9 @@ class CameraFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What this bureau asks of a camera, from `effective_from` on (Art. 20: each day by its own policy)."""
+    """What this bureau asks of a camera, from `effective_from` on (Art. 20: each day by its own policy, `policies`)."""
 
-    effective_from: date = date.min
+    effective_from: date
     charge_percent: int = 80
     space_hours: float = 2  # 8 where a full shift is asked for
     bytes_per_second: float = GA_T_BYTES_PER_SECOND  # where the camera's own rate is not known
@@ -201,12 +201,6 @@ class Verdict:
     hours_left: float | None  # of recording, on the card
     policy_from: date
     at: datetime
-
-
-def policy_on(policies: Iterable[Policy], day: date) -> Policy:
-    """The policy in force on a day; the defaults where none is yet."""
-    in_force = [p for p in policies if p.effective_from <= day]
-    return max(in_force, key=lambda p: p.effective_from, default=Policy())
 
 
 def check(facts: CameraFacts, policy: Policy, now: datetime) -> Verdict:

@@ -15,15 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agent.devicefacts import attached_names, device_facts
 from agent.errors import SourceError, SourceUnreadable
 from agent.inspection import Inspection, Inspectors
 from agent.profiles.identity import Dispute, DisputeKind, Identity, Part, PartKind, camera_identity, disputed
 from agent.profiles.names import describe_name
 from agent.profiles.profile import Profile
-from agent.profiles.recognition import DeviceFacts, recognise
+from agent.profiles.recognition import recognise
 from agent.ptp_facts import PtpFacts
 from agent.source import PtpPort, SourcePlace
 from agent.store import Store
+from agent.unlocking import RecorderSaid
 from agent.usbports import Attached
 
 PTP_SECONDS = 20.0
@@ -43,17 +45,25 @@ class Recognised:
     inspections: tuple[Inspection, ...]  # of the places that could be looked at
     ptp: PtpFacts | None
     at: datetime  # when it was looked at
+    said: RecorderSaid | None = None  # when its driver unlocked it
 
 
 async def recognise_cards(
-    device: Attached, nodes: Sequence[str], profiles: Sequence[Profile], inspectors: Inspectors
+    device: Attached,
+    nodes: Sequence[str],
+    profiles: Sequence[Profile],
+    inspectors: Inspectors,
+    said: RecorderSaid | None = None,
 ) -> Recognised:
-    """Look at the cards of one device. A card that cannot be looked at is offloaded all the same, and says why then."""
+    """Look at the cards of one device. A card that cannot be looked at is offloaded all the same, and says why then.
+
+    `said`: what it told its driver before it became a disk.
+    """
     wanted = [glob for profile in profiles for glob in profile.wanted_files]
     places = tuple(Path(node) for node in nodes)
     looked = await asyncio.gather(*(_look(inspectors, place, wanted) for place in places))
     inspections = tuple(one for one in looked if one is not None)
-    return _named(device, profiles, places, inspections, None)
+    return _named(device, profiles, places, inspections, None, said)
 
 
 async def recognise_ptp(device: Attached, port: str, profiles: Sequence[Profile]) -> Recognised:
@@ -140,26 +150,16 @@ def _named(
     places: tuple[SourcePlace, ...],
     inspections: tuple[Inspection, ...],
     ptp: PtpFacts | None,
+    said: RecorderSaid | None = None,
 ) -> Recognised:
-    facts = _device_facts(device, inspections)
+    facts = device_facts(attached_names(device), [one.facts for one in inspections])
     paths = [path for one in inspections for path in one.paths]
     profile = recognise(profiles, facts, paths).profile
     names = [describe_name(profile, path) for path in paths]
     contents = {path: raw for one in inspections for path, raw in one.contents.items()}
-    serial = ptp.serial if ptp else ""
+    serial = ptp.serial if ptp else said.serial if said else ""
     identity = camera_identity(profile, facts, names, contents, serial) or _by_port(device)
-    return Recognised(identity.id, profile, identity, None, places, inspections, ptp, datetime.now(UTC))
-
-
-def _device_facts(device: Attached, inspections: Sequence[Inspection]) -> DeviceFacts:
-    vendor, _, product = device.usb_id.partition(":")
-    model = device.disks[0].model if device.disks else ""
-    scsi_vendor, _, scsi_model = model.partition(" ")
-    return DeviceFacts(
-        vendor, product, device.serial, scsi_vendor, scsi_model,
-        tuple(label for one in inspections for label in one.facts.labels if label),
-        tuple(volume for one in inspections for volume in one.facts.volume_ids if volume),
-    )  # fmt: skip
+    return Recognised(identity.id, profile, identity, None, places, inspections, ptp, datetime.now(UTC), said)
 
 
 def _by_port(device: Attached) -> Identity:

@@ -1,7 +1,8 @@
 """What all copies of one `copy_items` share: source, vault, buffers, lanes, and the way back to the caller.
 
-Work flows downstream only: source lane, then whole, leaf and write lanes, then commit, check and
-publish lane.
+Work flows downstream only: source lane, then whole, leaf and write lanes, then commit, check and publish lane. Which of
+the middle three waits for which differs: long files are written before they are hashed (`longcopy`), short ones hashed
+before they are written (`bulk`).
 """
 
 import queue

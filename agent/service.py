@@ -52,6 +52,7 @@ class Service:
         self._settings, self._dock, self._station = settings, opened.dock, opened.station
         self._board = Board(tuple(bay.name for bay in settings.bays))
         self._care = DockCare(settings.vault, opened.dock.store)
+        self._lights = ThreadPoolExecutor(1, "lights")  # one: each look after the one before
         self._leds = {bay.name: BayLeds(bay.leds) for bay in settings.bays if bay.leds}
         self._inspectors = Inspectors()
         profiles = load_profiles(settings.directory / "profiles")
@@ -86,6 +87,7 @@ class Service:
             await asyncio.wait(tasks)
             await self._dock.workers.close()
             await asyncio.to_thread(self._inspectors.close)
+            await asyncio.to_thread(self._lights_out)
             self._write_status()
         for task in done:
             task.result()
@@ -123,7 +125,10 @@ class Service:
         while True:
             for late in await self._dock.store.call(duty.state_overdue, self._station, datetime.now(UTC)):
                 log.warning("camera_overdue camera=%s due_at=%s", late.camera, late.due_at.isoformat())
-            await asyncio.sleep(OVERDUE_SECONDS)
+            await asyncio.sleep(OVERDUE_SECONDS)  # before the first look at the bays, so that they know what they hold
+            if (at_hand := self._board.cameras()) is not None:
+                for camera in await self._dock.store.call(duty.left_unseen, self._station, at_hand, datetime.now(UTC)):
+                    log.warning("camera_left_unseen camera=%s", camera)
 
     # --- what others are told ---
 
@@ -133,9 +138,15 @@ class Service:
 
     def _on_bay(self, state: BayState) -> None:
         if state.bay in self._leds:
-            self._leds[state.bay].show(led_state(state))
+            self._lights.submit(self._leds[state.bay].show, led_state(state))
         if self._uplink is not None:
             self._uplink.poke()
+
+    def _lights_out(self) -> None:
+        """No light says anything that nobody looks after."""
+        for leds in self._leds.values():
+            self._lights.submit(leds.show, "empty")
+        self._lights.shutdown()
 
     def _describe(self) -> dict[str, Any]:
         """The station's retained state, without outbox figures."""

@@ -1,7 +1,8 @@
 """How the vault's disks are, by their own account: SMART through smartctl, life time of eMMC through sysfs.
 
 Slow (a disk answers in up to a second) and best asked once an hour. A disk that cannot be asked is `unknown`, which is
-no fault: USB bridges and virtual disks often cannot. smartctl needs root or CAP_SYS_RAWIO and CAP_SYS_ADMIN.
+no fault: USB bridges and virtual disks often cannot. smartctl needs CAP_SYS_RAWIO and CAP_SYS_ADMIN, which our service
+has not: there root asks (smart_report.py).
 """
 
 from __future__ import annotations
@@ -86,13 +87,17 @@ def disk_health(name: str, root: Path = Path("/sys"), program: str = SMARTCTL) -
     if name.startswith("mmcblk"):
         return emmc_health(name, root)
     try:
-        done = subprocess.run(
-            [program, "--json=c", "--all", "--nocheck=standby", f"/dev/{name}"],
-            capture_output=True, timeout=TIMEOUT_SECONDS, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        return read_smart(name, ask_smartctl(name, program))
     except (OSError, subprocess.TimeoutExpired) as error:
         return _unasked(name, type(error).__name__)
-    return read_smart(name, done.stdout)
+
+
+def ask_smartctl(name: str, program: str = SMARTCTL) -> bytes:
+    """What smartctl prints of one disk, as JSON. Raises OSError, subprocess.TimeoutExpired."""
+    return subprocess.run(
+        [program, "--json=c", "--all", "--nocheck=standby", f"/dev/{name}"],
+        capture_output=True, timeout=TIMEOUT_SECONDS, check=False, stdin=subprocess.DEVNULL,
+    ).stdout  # fmt: skip
 
 
 def emmc_health(name: str, root: Path = Path("/sys")) -> DiskHealth:

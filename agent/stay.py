@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from agent import duty
@@ -24,6 +24,7 @@ from agent.errors import AgentError, KeyUnreadable, SourceEmpty, StoreUntrusted
 from agent.inspection import Inspectors
 from agent.judging import camera_clock, docking_facts
 from agent.pipeline import Dock, Order, Result, offload
+from agent.policies import policy_in_force
 from agent.profiles.profile import Profile
 from agent.progress import Progress
 from agent.readiness import CameraFacts, Policy, Verdict, check
@@ -32,6 +33,7 @@ from agent.settings import BaySettings, Settings
 from agent.source import PtpPort
 from agent.station import Station, clock_quality, sign_events
 from agent.store import Store
+from agent.unlocking import RecorderSaid
 from agent.usbfs import port_for
 from agent.usbports import Attached, Kind, classify
 from agent.waiting import happened
@@ -61,17 +63,21 @@ class Grounds:
     profiles: Sequence[Profile]
     inspectors: Inspectors
 
-    @property
-    def policy(self) -> Policy:
-        """What this bureau asks of a camera."""
-        return Policy(charge_percent=self.settings.minimum_charge_percent, space_hours=self.settings.minimum_hours)
+    def policy(self, day: date) -> Policy:
+        """What this bureau asks of a camera; in force from `day` on, unless it was before."""
+        return Policy(
+            effective_from=day,
+            charge_percent=self.settings.minimum_charge_percent,
+            space_hours=self.settings.minimum_hours,
+        )
 
 
 class Stay:
     """One stay of one device. `device` is kept up to date from outside; `gone` is set when it left."""
 
-    def __init__(self, grounds: Grounds, bay: BaySettings, device: Attached) -> None:
-        """Nothing is done yet."""
+    def __init__(self, grounds: Grounds, bay: BaySettings, device: Attached, said: RecorderSaid | None = None) -> None:
+        """Nothing is done yet. `said`: what the device said when it was unlocked."""
+        self._said = said
         self.gone = asyncio.Event()
         self._grounds, self._bay, self._device = grounds, bay, device
         self._dock, self._changed = grounds.dock, asyncio.Event()
@@ -120,7 +126,7 @@ class Stay:
                 self._seen = await self._unless_gone(recognise_ptp(self._device, port, self._grounds.profiles))
             elif nodes := await self._disks():
                 self._seen = await self._unless_gone(
-                    recognise_cards(self._device, nodes, self._grounds.profiles, self._grounds.inspectors)
+                    recognise_cards(self._device, nodes, self._grounds.profiles, self._grounds.inspectors, self._said)
                 )
         except AgentError as error:
             self._show("failed", reason=error.code)
@@ -160,11 +166,9 @@ class Stay:
         )
         self._seen = seen
         self._refilling = asyncio.ensure_future(asyncio.to_thread(self._grounds.inspectors.refill))
-        self._show("recognising", camera=seen.camera, officer=None, disputed=seen.dispute is not None)
+        self._show("recognising", camera=seen.camera, officer=officer, disputed=seen.dispute is not None)
         await self._keep_reading(Moment.ARRIVED)
         log.info("camera_docked bay=%s camera=%s profile=%s", self._bay.name, seen.camera, seen.profile.name)
-        if officer:
-            log.info("camera_returned camera=%s", seen.camera)
 
     # --- offload ---
 
@@ -237,7 +241,9 @@ class Stay:
 
     async def _judge(self) -> None:
         facts = await self._facts()
-        verdict = check(facts, self._grounds.policy, datetime.now(UTC))
+        now = datetime.now(UTC)
+        policy = await self._dock.store.call(policy_in_force, self._grounds.policy(now.astimezone().date()))
+        verdict = check(facts, policy, now)
         self._verdict = verdict
         await self._keep_reading(Moment.SEEN)
         current = (verdict.level, tuple(reason.code for reason in verdict.reasons))
@@ -316,7 +322,10 @@ class Stay:
 def _docked(
     store: Store, station: Station, bay: str, device: Attached, seen: Recognised
 ) -> tuple[Recognised, str | None]:
-    """State the arrival, and that a duty ended with it."""
+    """State the arrival, and that a duty ended with it. Returns who has checked the camera out.
+
+    That is somebody only after a restart: the camera never left its bay since.
+    """
     with store.begin():
         seen = replace(seen, dispute=remember(store, seen))
 
@@ -328,7 +337,10 @@ def _docked(
             )  # fmt: skip
 
         sign_events(store, station, [event])
-    return seen, duty.camera_returned(store, station, seen.camera, bay, seen.at)
+    if duty.camera_returned(store, station, seen.camera, bay, seen.at):
+        log.info("camera_returned camera=%s", seen.camera)
+    checkout = duty.open_checkout(store, seen.camera)
+    return seen, checkout.officer if checkout else None
 
 
 def _state_checked(store: Store, station: Station, camera: str, bay: str, facts: CameraFacts, verdict: Verdict) -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
 from custody.events import ChainHead, Sha256Hex
 
-MIGRATIONS = ("001_store.sql", "002_charge.sql", "003_dock.sql")
+MIGRATIONS = ("001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql")
 
 
 @dataclass(frozen=True, slots=True)

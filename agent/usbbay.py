@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from agent.baystate import BayState
+from agent.drivers.driver import REENUMERATION_SECONDS
+from agent.errors import DriverFailed
+from agent.profiles.profile import Profile
 from agent.settings import BaySettings
 from agent.station import Station, sign_events
 from agent.stay import Grounds, Stay
 from agent.store import Store
+from agent.unlocking import RecorderSaid, driver_profile, unlock
 from agent.usbports import REFUSED, Attached, Kind, ReplugLimit, classify
 from agent.waiting import happened
 from custody.events import DeviceRefused, Event
@@ -20,6 +25,18 @@ from custody.events import DeviceRefused, Event
 log = logging.getLogger("agent.usbbay")
 
 PENDING_SECONDS = 10.0  # the kernel has read a device's descriptors long before
+MEDIUM_SECONDS = 5.0  # an ordinary disk has shown its medium by then: no driver speaks to it
+CAME_BACK_SECONDS = 2 * REENUMERATION_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """A recorder that was told to become a disk."""
+
+    serial: str
+    profile: Profile
+    said: RecorderSaid
+    at: float  # monotonic
 
 
 class UsbBay:
@@ -32,6 +49,7 @@ class UsbBay:
         self._news = asyncio.Event()
         self._limit = ReplugLimit()
         self._stay: Stay | None = None
+        self._unlocked: Unlocked | None = None
 
     def see(self, devices: tuple[Attached, ...]) -> None:
         """What is at this machine's ports now."""
@@ -64,17 +82,85 @@ class UsbBay:
                 await happened(self._news, PENDING_SECONDS)
                 if self._device == device and not self._news.is_set():
                     await self._refuse(device, Kind.UNKNOWN)
+            elif profile := driver_profile(self._grounds.profiles, device):
+                await self._unlock(device, profile)
             elif kind in REFUSED:
                 await self._refuse(device, kind)
             else:
                 await self._take(device)
 
     async def _take(self, device: Attached) -> None:
-        self._stay = Stay(self._grounds, self._bay, device)
+        said, self._unlocked = self._heard_from(device), None
+        self._stay = Stay(self._grounds, self._bay, device, said)
         try:
             await self._stay.run()
         finally:
             self._stay = None
+
+    async def _unlock(self, device: Attached, profile: Profile) -> None:
+        """Make it a disk. Returns when it is one or has left; what failed stays on the screen until then."""
+        self._show("recognising")
+        if classify(device) is Kind.STORAGE and await self._changes(device, MEDIUM_SECONDS):
+            return  # its disk was only slow to show
+        try:
+            await self._switch(device, profile)
+        except DriverFailed as error:
+            log.warning("recorder_not_unlocked bay=%s profile=%s why=%s", self._bay.name, profile.name, error.en)
+            if self._is_still(device):
+                self._show("failed", reason=error.code)
+            await self._changes(device, None)
+
+    async def _switch(self, device: Attached, profile: Profile) -> None:
+        """Raises DriverFailed."""
+        if self._heard_from(device) is not None:
+            raise DriverFailed("it came back and is no disk yet", "重新连接后仍不是磁盘")
+        said = await self._drive(device, profile)
+        self._unlocked = Unlocked(device.serial, profile, said, time.monotonic())
+        log.info("recorder_unlocked bay=%s profile=%s clock_set=%s", self._bay.name, profile.name, said.clock_set)
+        for fault in said.faults:
+            log.warning("recorder_command_failed bay=%s profile=%s why=%s", self._bay.name, profile.name, fault)
+        if not await self._changes(device, REENUMERATION_SECONDS):
+            raise DriverFailed("it did not become a disk", "未切换为磁盘")
+
+    async def _drive(self, device: Attached, profile: Profile) -> RecorderSaid:
+        gone = asyncio.Event()
+
+        async def tell_gone() -> None:
+            await self._changes(device, None)
+            gone.set()
+
+        watching = asyncio.create_task(tell_gone())
+        try:
+            return await unlock(profile, self._grounds.settings.directory / "profiles", device, gone)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    async def _changes(self, device: Attached, seconds: float | None) -> bool:
+        """Whether a locked recorder leaves or shows a medium within `seconds`; None waits for it."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while self._is_still(device):
+            self._news.clear()
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            await happened(self._news, left)
+        return True
+
+    def _is_still(self, device: Attached) -> bool:
+        """Whether this device is there and has nothing to read."""
+        now = self._device
+        return now is not None and now.stay == device.stay and not any(disk.size_bytes for disk in now.disks)
+
+    def _heard_from(self, device: Attached) -> RecorderSaid | None:
+        """What this device said when it was unlocked a moment ago, at this port."""
+        before = self._unlocked
+        if before is None or time.monotonic() - before.at > CAME_BACK_SECONDS:
+            return None
+        vendor, _, product = device.usb_id.partition(":")
+        known = any(usb.vendor == vendor and usb.product in (None, product) for usb in before.profile.signs.usb)
+        another = bool(before.serial and device.serial and before.serial != device.serial)
+        return before.said if known and not another else None
 
     async def _refuse(self, device: Attached, kind: Kind) -> None:
         self._show("refused", reason=kind.value)

@@ -14,7 +14,8 @@ class Disk:
     node: str  # such as /dev/sda; names what is plugged in now, never the bay
     size_bytes: int
     read_only: bool
-    model: str
+    vendor: str = ""  # as it answers INQUIRY
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,9 @@ REFUSED = frozenset({Kind.KEYBOARD, Kind.NETWORK, Kind.UNKNOWN})
 _HUMAN_INTERFACE, _STORAGE, _STILL_IMAGE = "03", "08", "06"
 _NETWORK = frozenset({"02", "0a", "e0"})  # CDC control and data; wireless controllers, RNDIS among them
 
+_LOCKED = frozenset({_STORAGE, "0a", "ff"})  # 0a carries the data of a serial line
+_SERIAL_LINE = "0202"  # CDC, abstract control model
+
 
 def classify(device: Attached) -> Kind:
     """What the device is. A disk that is a keyboard or a network as well is refused whole: a camera is neither."""
@@ -69,6 +73,17 @@ def classify(device: Attached) -> Kind:
     if _STILL_IMAGE in classes or device.media_player:
         return Kind.PTP
     return Kind.UNKNOWN
+
+
+def may_be_locked(device: Attached) -> bool:
+    """Whether a recorder may show like this before it is a disk.
+
+    That is a serial line, its maker's own interface or a disk without a medium, and nothing beside them.
+    """
+    if any(disk.size_bytes for disk in device.disks):
+        return False
+    shown = [interface[:2] in _LOCKED or interface.startswith(_SERIAL_LINE) for interface in device.interfaces]
+    return bool(shown) and all(shown)
 
 
 @dataclass(slots=True)

@@ -16,16 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.environment import HOME, ROOT, build_program, forget_old
-from deploy.places import OWN_DISKS, checked_place, make_places, own_disks, place_text
+from deploy.places import OWN_DISKS, checked_place, make_places, own_disks, place_text, smart_place_text
+from deploy.recorders import RECORDERS, checked_recorder, opens_recorders, recorder_rules
 from deploy.system import InstallError, point, run, write
 
 CURRENT = HOME / "current"
 COMMANDS = Path("/usr/local/bin")
-UNIT = "custodock-agent.service"
+UNIT, SMART, SMART_TIMER = "custodock-agent.service", "custodock-smart.service", "custodock-smart.timer"
 DIRECTORY = Path("/var/lib/custodock")
-PLACE = Path(f"/etc/systemd/system/{UNIT}.d/place.conf")
+UNITS = Path("/etc/systemd/system")
+PLACE, SMART_PLACE = UNITS / f"{UNIT}.d/place.conf", UNITS / f"{SMART}.d/place.conf"
 FILES = {  # in systemd/ of this checkout: where it goes
-    UNIT: Path("/etc/systemd/system") / UNIT,
+    UNIT: UNITS / UNIT,
+    SMART: UNITS / SMART,
+    SMART_TIMER: UNITS / SMART_TIMER,
     "custodock.sysusers": Path("/etc/sysusers.d/custodock.conf"),
     "custodock.tmpfiles": Path("/etc/tmpfiles.d/custodock.conf"),
     "60-custodock-cameras.rules": Path("/etc/udev/rules.d/60-custodock-cameras.rules"),
@@ -51,6 +55,10 @@ _WHEELS_HELP = (
     "pip download --no-deps --require-hashes --only-binary :all: -r deploy/agent.lock -d DIR"
 )
 _OWN_HELP = "本站自用的 USB 磁盘，保持可写 / a USB disk of the station itself, which stays writable; may be repeated"
+_RECORDER_HELP = (
+    "须先发命令才成为磁盘的记录仪，如 1b3f:8301 / USB id of a recorder that its profile's driver may send commands to "
+    "(agent/profiles/README.md); may be repeated"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.uninstall:
             uninstall()
         else:
-            install(args.dir, args.vault, args.wheels, args.own_disk, start=not args.no_start)
+            install(args.dir, args.vault, args.wheels, args.own_disk, args.recorder, start=not args.no_start)
     except InstallError as error:
         sys.stderr.write(error.words)
         return 1
@@ -91,13 +99,20 @@ def _parser() -> argparse.ArgumentParser:
     option("--vault", type=checked_place, metavar="DIR", help=_VAULT_HELP)
     option("--wheels", type=Path, default=os.environ.get("CUSTODOCK_WHEELS"), metavar="DIR", help=_WHEELS_HELP)
     option("--own-disk", action="append", default=[], metavar="DEV", help=_OWN_HELP)
+    option("--recorder", action="append", default=[], type=checked_recorder, metavar="ID", help=_RECORDER_HELP)
     option("--no-start", action="store_true", help="不启动服务 / neither start nor restart the service")
     option("--uninstall", action="store_true", help="卸载，保留录像 / remove all but footage, key, database, settings")
     return parser
 
 
 def install(
-    directory: Path | None, vault: Path | None, wheels: Path | None, own: Sequence[str], *, start: bool
+    directory: Path | None,
+    vault: Path | None,
+    wheels: Path | None,
+    own: Sequence[str],
+    recorders: Sequence[str],
+    *,
+    start: bool,
 ) -> None:
     """Everything in order: program, user, directories, disks that are ours, rules, service. Raises InstallError."""
     directory = directory or installed_directory()
@@ -107,20 +122,26 @@ def install(
     vault = make_places(directory, vault)
     # udev reads new rules by itself: our own disks must be excepted before the rule that protects cards is there
     write(OWN_DISKS, own_disks([directory, vault], own))
-    changed |= place_files("rules", "service")
+    write(RECORDERS, recorder_rules(RECORDERS.read_text("utf-8") if RECORDERS.exists() else "", recorders))
+    changed |= place_files("rules", "service", "timer")
     run("udevadm", "control", "--reload")
     # cards that are docked already
     run("udevadm", "trigger", "--settle", "--action=change", "--subsystem-match=block", "--property-match=ID_BUS=usb")
     run("udevadm", "trigger", "--settle", "--action=change", "--subsystem-match=usb")
-    changed["place"] = write(PLACE, place_text(directory, vault))
+    for subsystem in ("tty", "leds"):
+        run("udevadm", "trigger", "--settle", "--action=change", f"--subsystem-match={subsystem}")
+    changed["place"] = write(PLACE, place_text(directory, vault, recorders=opens_recorders(RECORDERS)))
+    write(SMART_PLACE, smart_place_text(vault))
     switched = point(CURRENT, program)
     for name in ("dock-agent", "custody"):
         point(COMMANDS / name, CURRENT / "bin" / name)
     run("systemctl", "daemon-reload")
-    run("systemctl", "--quiet", "enable", UNIT)
+    run("systemctl", "--quiet", "enable", UNIT, SMART_TIMER)
     idle = subprocess.run(["systemctl", "--quiet", "is-active", UNIT], check=False).returncode != 0
     if start and (idle or switched or changed[UNIT] or changed["place"]):
         restart()
+    if start:
+        run("systemctl", "start", SMART_TIMER)
     if start or idle:  # otherwise an earlier version still runs
         forget_old(program)
     sys.stdout.write(NEXT.format(directory=directory))
@@ -156,10 +177,14 @@ def uninstall() -> None:
     directory = installed_directory()
     if FILES[UNIT].exists():
         run("systemctl", "--quiet", "disable", "--now", UNIT)
-    for path in (*FILES.values(), PLACE, OWN_DISKS):
+    if FILES[SMART_TIMER].exists():  # an earlier version had none
+        run("systemctl", "--quiet", "disable", "--now", SMART_TIMER)
+        shutil.rmtree("/run/custodock-smart", ignore_errors=True)
+    for path in (*FILES.values(), PLACE, SMART_PLACE, OWN_DISKS, RECORDERS):
         path.unlink(missing_ok=True)
-    if PLACE.parent.is_dir() and not any(PLACE.parent.iterdir()):
-        PLACE.parent.rmdir()
+    for place in (PLACE, SMART_PLACE):
+        if place.parent.is_dir() and not any(place.parent.iterdir()):
+            place.parent.rmdir()
     for name in ("dock-agent", "custody"):
         link = COMMANDS / name
         if link.is_symlink() and link.readlink().is_relative_to(HOME):

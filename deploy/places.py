@@ -22,6 +22,14 @@ SETTINGS = """\
 # 本采集站的设置；改后运行 / Settings of this station; after a change: systemctl restart custodock-agent
 # 存证库目录；移动后再次运行 deploy/install agent / where footage goes; after moving it run deploy/install agent again
 vault = "{vault}"
+
+# 整站的设置写在各仓位之前 / settings of the whole dock stand above the bays:
+# kiosk_port = 8766
+#
+# 每个仓位一段；端口以 dock-agent bays 显示为准 / one for each bay; ports as dock-agent bays shows them:
+# [[bay]]
+# name = "1"
+# ports = ["0000:01:00.0-usb2-1.2", "0000:01:00.0-usb3-1.2"]
 """
 
 
@@ -119,11 +127,27 @@ def own_disks(used: Sequence[Path], named: Sequence[str]) -> str:
     return "".join(lines)
 
 
-def place_text(directory: Path, vault: Path) -> str:
-    """The drop-in that tells the unit where this station's things are."""
+SERIAL_LINES = """\
+# serial lines of recorders, ttyACM and ttyUSB; by number, for their drivers are not loaded yet when the service starts
+DeviceAllow=char-166 rw
+DeviceAllow=char-188 rw
+"""
+
+
+def place_text(directory: Path, vault: Path, *, recorders: bool = False) -> str:
+    """The drop-in that tells the unit where this station's things are; `recorders`: some are spoken to."""
     both = f"{directory} {vault}"
     return (
         "# Written by deploy/install from --dir and agent.toml.\n"
         f"[Unit]\nRequiresMountsFor={both}\n\n"
         f"[Service]\nEnvironment=CUSTODOCK_DIR={directory}\nReadWritePaths={both}\n"
+        + (SERIAL_LINES if recorders else "")
+    )
+
+
+def smart_place_text(vault: Path) -> str:
+    """The drop-in that tells which vault's disks are asked how they are."""
+    return (
+        "# Written by deploy/install from agent.toml.\n"
+        f"[Unit]\nRequiresMountsFor={vault}\n\n[Service]\nEnvironment=CUSTODOCK_VAULT={vault}\n"
     )

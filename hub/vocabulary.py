@@ -52,6 +52,8 @@ REASONS = {
     "not_a_file_system": mark("No known file system on the card"),
     "source_empty": mark("No file on the card"),
     "source_stalled": mark("The camera stopped answering"),
+    "inspection_failed": mark("The card cannot be looked at"),
+    "driver_failed": mark("The recorder did not carry out its unlock commands"),
     "keyboard": mark("Acts as a keyboard or mouse"),
     "network": mark("Acts as a network device"),
     "unknown_device": mark("A device that is no camera"),

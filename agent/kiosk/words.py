@@ -14,7 +14,7 @@ Both = tuple[str, str]  # Chinese, English
 TITLES: dict[str, tuple[str, str, str]] = {  # tone, Chinese, English
     "empty": ("idle", "空闲", "Free"),
     "recognising": ("busy", "正在识别", "Recognising"),
-    "listing": ("busy", "正在读取目录", "Reading the card"),
+    "listing": ("busy", "正在读卡", "Reading card"),
     "copying": ("busy", "正在复制", "Copying"),
     "safe": ("good", "可以取下", "Safe to remove"),
     "attention": ("warn", "需要处理", "Needs attention"),
@@ -83,6 +83,7 @@ def bay_view(bay: BayState) -> dict[str, Any]:
         "removable": bay.removable,
         "disputed": bay.disputed,
         "officer": bay.officer,
+        "can_take_back": bay.officer is not None and bay.removable,
         "can_check_out": bay.state == "safe" and bay.verdict is not None and bay.officer is None,
     }
 
@@ -97,14 +98,14 @@ def _remark(bay: BayState) -> list[str] | None:
     if bay.reason in REFUSALS:
         return list(REFUSALS[bay.reason])
     en, zh = REASONS.get(bay.reason, (bay.reason, bay.reason))
-    return [zh, en]
+    return [zh, en[:1].upper() + en[1:]]
 
 
 def _progress(bay: BayState) -> dict[str, Any] | None:
     progress = bay.progress
     if bay.state != "copying":
         if bay.state == "safe" and progress.files_total:
-            size = size_text(progress.bytes_total)
+            size = _size(progress.bytes_total)
             return {
                 "percent": None,
                 "line": [f"{progress.files_total} 个文件，{size}", f"{progress.files_total} files, {size}"],
@@ -112,10 +113,15 @@ def _progress(bay: BayState) -> dict[str, Any] | None:
         return None
     percent = progress.bytes_done * 100 // progress.bytes_total if progress.bytes_total else 0
     files = f"{progress.files_done}/{progress.files_total}"
-    size = f"{size_text(progress.bytes_done)} / {size_text(progress.bytes_total)}"
+    size = f"{_size(progress.bytes_done)} / {_size(progress.bytes_total)}"
     left = progress.seconds_left
     zh, en = (f"，约剩 {_left(left)[0]}", f", {_left(left)[1]} left") if left is not None else ("", "")
     return {"percent": min(100, percent), "line": [f"{files} 个文件，{size}{zh}", f"{files} files, {size}{en}"]}
+
+
+def _size(size_bytes: int) -> str:
+    """Figure and unit stay on one line."""
+    return size_text(size_bytes).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _left(seconds: int) -> Both:

@@ -141,6 +141,44 @@ def test_nothing_sticks_out_and_axe_finds_no_fault(page: playwright.Page, width:
     assert faults(page) == []
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1280, 720), (800, 480), (390, 844)])
+def test_every_word_lies_within_its_bay(page: playwright.Page, language: str, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    if language == "en":
+        page.locator("#language").click()
+        bay(page, "1").get_by_text("Free").wait_for()
+    outside = """() => [...document.querySelectorAll('.bay')].flatMap((card) => {
+        const edge = card.getBoundingClientRect(), range = document.createRange();
+        return [...card.querySelectorAll('*')].filter((node) => {
+            range.selectNodeContents(node);
+            const box = range.getBoundingClientRect();
+            return box.right > edge.right || box.bottom > edge.bottom;
+        }).map((node) => card.dataset.bay + ': ' + node.textContent);
+    })"""
+    assert page.evaluate(outside) == []
+
+
+def test_all_bays_are_seen_at_once_on_a_dock_s_screen(page: playwright.Page) -> None:
+    last = page.locator(".bay").last.bounding_box()
+    assert last is not None
+    assert last["y"] + last["height"] <= 1080
+
+
+def test_a_screen_that_hears_nothing_says_so_and_shows_nothing_green(
+    screen: Screen, browser: playwright.Browser
+) -> None:
+    context = browser.new_context(base_url=screen.address, locale="zh-CN")
+    opened = context.new_page()
+    opened.clock.install()
+    opened.goto("/")
+    opened.locator(".bay").first.wait_for()
+    opened.clock.fast_forward(40_000)
+    opened.get_by_text("请勿取下记录仪").wait_for()
+    assert "grayscale(1)" in opened.locator("#bays").evaluate("node => getComputedStyle(node).filter")
+    context.close()
+
+
 def faults(page: playwright.Page) -> list[Any]:
     found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']})")
     return [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found["violations"]]

@@ -32,7 +32,7 @@ _numbers = itertools.count(10)
 
 def device(bay: int = 1, *cards: Path, **facts: Any) -> Attached:
     """A mass storage device at a bay's port whose LUNs are these card images; every call is another plugging."""
-    disks = tuple(Disk(str(card), card.stat().st_size, True, "ACME BodyCam") for card in cards)
+    disks = tuple(Disk(str(card), card.stat().st_size, True, "ACME", "BodyCam") for card in cards)
     plain = Attached(
         PORT.format(bay), 1, next(_numbers), "1b3f:8301", "20260001", "ACME", "BodyCam", ("080650",), False, disks
     )
@@ -48,7 +48,7 @@ class Scene:
         self.board = Board(("1", "2"))
         self.inspectors = Inspectors()
         settings = Settings(home, self.vault, bays)
-        grounds = Grounds(settings, opened.dock, self.board, load_profiles(None), self.inspectors)
+        grounds = Grounds(settings, opened.dock, self.board, load_profiles(home / "profiles"), self.inspectors)
         self.desk = Desk(opened.dock, self.board)
         self.bays = [UsbBay(grounds, bay) for bay in bays]
         self.seen: list[BayState] = []

@@ -230,11 +230,12 @@ def _first_station(hub: Hub, now: datetime, morning: datetime) -> None:
         outbox_oldest_seconds=None,
     )
     done = {"files_done": 14, "files_total": 14, "bytes_done": 6_118_000_000, "bytes_total": 6_118_000_000}
-    hub.say(s.name, "1", camera="DSJ-000317", state="safe", **done)
-    hub.say(s.name, "2", camera="DSJ-000321", state="attention", reason="read_fault")
+    hub.say(s.name, "1", camera="DSJ-000317", state="safe", verdict="ready", charge_percent=96, **done)
+    hub.say(s.name, "2", camera="DSJ-000321", state="attention", reason="read_fault", verdict="not_ready")
     half = {"files_done": 12, "files_total": 48, "bytes_done": 5_300_000_000, "bytes_total": 21_000_000_000}
-    hub.say(s.name, "3", camera="DSJ-000330", state="copying", seconds_left=183, **half)
+    hub.say(s.name, "3", camera="DSJ-000330", state="copying", seconds_left=183, charge_percent=63, **half)
     hub.say(s.name, "4", camera=None, state="empty")
+    hub.say(s.name, "5", camera="DSJ-000322", state="safe", verdict="not_ready", charge_percent=41, **done)
 
 
 def _second_station(hub: Hub, now: datetime, morning: datetime) -> None:

@@ -28,7 +28,8 @@ def test_what_is_plugged_in_before_the_start_is_found(told: dict[str, list[dict[
     (camera,) = told["first"]
     assert camera["port"] == "0000:00:04.0-usb2-1.2"
     assert (camera["usb_id"], camera["serial"], camera["interfaces"]) == ("1b3f:8301", "CAM0001", ["080650"])
-    assert camera["disks"] == [{"node": "/dev/sda", "size_bytes": 1 << 20, "read_only": True, "model": "ACME BodyCam"}]
+    disk = {"node": "/dev/sda", "size_bytes": 1 << 20, "read_only": True, "vendor": "ACME", "model": "Body Cam_1"}
+    assert camera["disks"] == [disk]
 
 
 def test_ports_of_both_generations_and_every_lun_are_told_apart(told: dict[str, list[dict[str, Any]]]) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import os
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
+from agent.duty import left_unseen
 from agent.errors import AgentError
+from agent.kiosk.words import bay_view
 from agent.readiness import Level
 from agent.recognise import accept
 from agent.store import Store
@@ -56,6 +58,7 @@ async def test_a_camera_is_docked_judged_handed_out_and_comes_back(tmp_path: Pat
         (checked,) = await dock.events(CameraChecked)
         assert (docked.profile, docked.volume_ids, docked.disputed) == ("dcim", ("1234-ABCD",), False)
         assert checked.reasons[0] == "charge_unknown"
+        assert abs((date.fromisoformat(checked.policy_from) - checked.at.date()).days) <= 1  # first judged by it today
         assert (checked.unsafe_files, checked.charge.origin) == (0, "unknown")
         assert 0 < checked.free_bytes < checked.total_bytes <= 64 << 20
 
@@ -216,3 +219,48 @@ async def test_stopping_the_agent_states_no_departure(tmp_path: Path) -> None:
     async with scene(tmp_path / "dock") as dock:
         assert await dock.events(CameraLeft) == []
         assert datetime.now(UTC) > (await dock.events(CameraDocked))[0].at
+
+
+async def test_a_checked_out_camera_that_still_lies_in_its_bay_shows_its_officer_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    image = card(tmp_path / "a.img")
+    plugged = device(1, image)
+    async with scene(tmp_path / "dock") as dock:
+        await dock.add_officer()
+        dock.plug(plugged)
+        await dock.until_judged()
+        await dock.desk.check_out("1", "1001", "2468", confirmed=True)
+    async with scene(tmp_path / "dock") as dock:
+        dock.plug(plugged)
+        view = bay_view(await dock.until_judged())
+        assert (view["officer"], view["can_take_back"], view["can_check_out"]) == ("1001", True, False)
+        assert {s.officer for s in dock.seen if s.camera} == {"1001"}
+        assert await dock.desk.take_back("1", "1001", "2468")
+        state = await dock.until(lambda s: s.officer is None)
+        assert bay_view(state)["can_check_out"]
+        (back,) = await dock.events(CameraReturned)
+        assert (back.officer, back.was_out) == ("1001", False)
+        await dock.desk.check_out("1", "1001", "2468", confirmed=True)
+
+
+async def test_a_camera_that_was_taken_while_the_agent_was_down_has_left_and_comes_back(tmp_path: Path) -> None:
+    image = card(tmp_path / "a.img")
+    async with scene(tmp_path / "dock") as dock:
+        await dock.add_officer()
+        dock.plug(device(1, image))
+        camera = (await dock.until_judged()).camera
+        await dock.desk.check_out("1", "1001", "2468", confirmed=True)
+    async with scene(tmp_path / "dock") as dock:
+        await dock.until(lambda s: s.state == "empty", "2")
+        store, station = dock.opened.dock.store, dock.opened.station
+        assert dock.board.cameras() == frozenset()
+        assert await store.call(left_unseen, station, frozenset(), datetime.now(UTC)) == [camera]
+        (left,) = await dock.events(CameraLeft)
+        assert (left.camera_id, left.bay, left.offload, left.verdict, left.officer) == (
+            camera, "1", "safe", "not_ready", "1001",
+        )  # fmt: skip
+        dock.plug(device(2, image))
+        assert (await dock.until_judged("2")).officer is None
+        (returned,) = await dock.events(CameraReturned)
+        assert (returned.officer, returned.was_out) == ("1001", True)

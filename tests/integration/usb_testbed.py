@@ -55,12 +55,16 @@ class Testbed:
             self._add(f"P: {inner}\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_interface\n{attributes}")
             made.append(inner)
         for name, sectors in disks:
-            disk = f"{path}/{place}:1.0/host0/target0:0:0/0:0:0:0/block/{name}"
+            scsi = f"{path}/{place}:1.0/host0/target0:0:0/0:0:0:{len(made)}"
+            self._add(
+                f"P: {scsi}\nE: SUBSYSTEM=scsi\nE: DEVTYPE=scsi_device\nA: vendor=ACME    \nA: model=Body Cam_1\n"
+            )
+            disk = f"{scsi}/block/{name}"
             self._add(
                 f"P: {disk}\nN: {name}\nE: SUBSYSTEM=block\nE: DEVTYPE=disk\nE: DEVNAME=/dev/{name}\n"
-                f"E: ID_VENDOR=ACME\nE: ID_MODEL=BodyCam\nA: size={sectors}\nA: ro=1\n"
+                f"E: ID_VENDOR=ACME\nE: ID_MODEL=Body_Cam_1\nA: size={sectors}\nA: ro=1\n"
             )
-            made.append(disk)
+            made += [scsi, disk]
         self._paths[place] = made
 
     def unplug(self, place: str) -> None:

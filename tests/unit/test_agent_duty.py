@@ -82,6 +82,17 @@ def test_overdue_is_stated_once_and_only_for_what_is_out(store: Store, station: 
     assert isinstance(stated(store)[-1], CameraOverdue)
 
 
+def test_a_departure_that_nobody_saw_is_stated_once_and_can_be_overdue(store: Store, station: Station) -> None:
+    take(store, station)
+    assert duty.left_unseen(store, station, frozenset({"CAM1"}), NOW) == []  # it lies in its bay
+    assert duty.left_unseen(store, station, frozenset({"CAM2"}), NOW) == ["CAM1"]
+    assert duty.left_unseen(store, station, frozenset(), NOW) == []
+    _, left = stated(store)
+    assert (left.bay, left.offload, left.verdict, left.officer) == ("1", "safe", "ready", "1001")
+    late = NOW + duty.DUTY + timedelta(seconds=1)
+    assert [one.camera for one in duty.state_overdue(store, station, late)] == ["CAM1"]
+
+
 def test_pins(store: Store) -> None:
     with store.begin():
         set_officer(store, "1001", "王芳", "2468")

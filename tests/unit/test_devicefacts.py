@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from agent.devicefacts import device_facts, disk_names
+from agent.devicefacts import attached_names, device_facts, disk_names, source_names
 from agent.profiles.recognition import DeviceFacts
 from agent.source import SourceFacts, SourceKind, TimeBasis
+from agent.usbports import Attached, Disk
 
 DISK = "devices/pci0000:00/usb1/1-2/1-2.4/1-2.4:1.0/host6/target6:0:0/6:0:0:0/block/sdb"
 
@@ -51,8 +52,28 @@ def test_nonsense_is_no_usb_id(tmp_path: Path) -> None:
 
 def test_an_image_has_only_its_volumes(tmp_path: Path) -> None:
     said = SourceFacts(SourceKind.IMAGE, ("FAT32", "ext4"), ("CAM", ""), ("1-2", ""), 1, TimeBasis.UTC)
-    expected = DeviceFacts(labels=("CAM",), volume_ids=("1-2",))
     image = tmp_path / "card.img"
-    assert device_facts(image, said) == expected  # it left meanwhile
+    assert source_names(image) == DeviceFacts()  # it left meanwhile
     image.touch()
-    assert device_facts(image, said) == expected
+    assert device_facts(source_names(image), [said]) == DeviceFacts(labels=("CAM",), volume_ids=("1-2",))
+
+
+def test_what_is_plugged_in_is_called_as_the_same_disk_on_the_command_line(tmp_path: Path) -> None:
+    usb = "devices/pci0000:00/usb1/1-2/1-2.4"
+    root = sysfs(
+        tmp_path,
+        {
+            f"{DISK}/device/vendor": b"NOVATEK \n",
+            f"{DISK}/device/model": b"CAM_1 X         \n",
+            f"{usb}/idVendor": b"1b3f\n",
+            f"{usb}/idProduct": b"30fe\n",
+            f"{usb}/serial": b"AB12\n",
+        },
+    )
+    disks = (Disk("/dev/sdb", 1 << 20, True, "NOVATEK", "CAM_1 X"), Disk("/dev/sdc", 0, True, "NOVATEK", "CAM_1 X"))
+    seen = Attached("p", 1, 2, "1b3f:30fe", "AB12", "", "", ("080650",), False, disks)
+    assert attached_names(seen) == disk_names(8, 16, root)
+    volumes = [
+        SourceFacts(SourceKind.IMAGE, ("FAT32",), (label,), (label,), 1, TimeBasis.UTC) for label in ("ONE", "TWO")
+    ]
+    assert device_facts(attached_names(seen), volumes).labels == ("ONE", "TWO")

@@ -8,7 +8,8 @@ import pytest
 
 from deploy.environment import source_digest
 from deploy.ownership import UsbDisk, own_rule, usb_disks
-from deploy.places import checked_place, place_text
+from deploy.places import checked_place, place_text, smart_place_text
+from deploy.recorders import checked_recorder, opens_recorders, recorder_rules
 from deploy.system import point, write
 
 VAULT = Path("/srv/vault")
@@ -113,6 +114,36 @@ def test_the_drop_in_opens_state_and_vault() -> None:
         "[Unit]", "RequiresMountsFor=/srv/dock /srv/vault", "",
         "[Service]", "Environment=CUSTODOCK_DIR=/srv/dock", "ReadWritePaths=/srv/dock /srv/vault",
     ]  # fmt: skip
+
+
+def test_the_disks_that_root_asks_are_those_of_the_vault() -> None:
+    assert smart_place_text(VAULT).splitlines()[1:] == [
+        "[Unit]", "RequiresMountsFor=/srv/vault", "", "[Service]", "Environment=CUSTODOCK_VAULT=/srv/vault",
+    ]  # fmt: skip
+
+
+def test_a_recorder_is_opened_by_its_exact_ids_and_stays_so(tmp_path: Path) -> None:
+    file = tmp_path / "recorders.rules"
+    file.write_text(recorder_rules("", []))
+    assert not opens_recorders(file)
+    assert "char-166" not in place_text(Path("/srv/dock"), VAULT)
+    once = recorder_rules(file.read_text(), ["1b3f:8301"])
+    assert recorder_rules(once, ["1b3f:8301"]) == once
+    assert recorder_rules(once, ["1b3f:8302"]).startswith(once)
+    assert once.splitlines()[1:] == [
+        'SUBSYSTEM=="usb", ENV{DEVTYPE}=="usb_device", ATTR{idVendor}=="1b3f", ATTR{idProduct}=="8301", '
+        'ENV{ID_MM_DEVICE_IGNORE}="1", GROUP:="custodock", MODE:="0660"',
+        'SUBSYSTEM=="tty", ATTRS{idVendor}=="1b3f", ATTRS{idProduct}=="8301", GROUP:="custodock", MODE:="0660"',
+    ]
+    file.write_text(once)
+    assert opens_recorders(file)
+    assert place_text(Path("/srv/dock"), VAULT, recorders=True).endswith(
+        "DeviceAllow=char-166 rw\nDeviceAllow=char-188 rw\n"
+    )
+    assert checked_recorder("1B3F:8301") == "1b3f:8301"
+    for wrong in ("1b3f", "1b3f:*", '1b3f:8301", RUN+="x', "1b3f:83010"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            checked_recorder(wrong)
 
 
 def test_files_and_links_report_whether_they_changed(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The lights of a bay, on a copy of the kernel's tree."""
 
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +109,30 @@ def test_a_light_without_timer_shines_steadily(tree: Path) -> None:
     BayLeds([RED], tree).show("failed")
     assert set(lit(tree, RED)) == {"red"}
     assert sorted(p.name for p in folder.iterdir()) == ["brightness", "max_brightness"]  # nothing is ever created
+
+
+def test_files_of_the_blinking_that_udev_opens_a_moment_later_are_waited_for(tree: Path) -> None:
+    folder = led(tree, RED, delay_on=None)
+    (folder / "delay_on").mkdir()  # there, and not ours to write
+
+    def open_it() -> None:
+        (folder / "delay_on").rmdir()
+        (folder / "delay_on").write_text("500")
+
+    later = threading.Timer(0.1, open_it)
+    later.start()
+    BayLeds([RED], tree).show("failed")
+    later.join()
+    assert blinking(folder) == (200, 200)
+
+
+def test_files_that_nobody_opens_cost_a_second_and_the_light_shines(tree: Path) -> None:
+    folder = led(tree, RED, delay_on=None)
+    (folder / "delay_on").mkdir()
+    started = time.monotonic()
+    BayLeds([RED], tree).show("failed")
+    assert time.monotonic() - started < 3
+    assert set(lit(tree, RED)) == {"red"}
 
 
 def test_the_same_state_again_does_not_restart_the_blinking(tree: Path) -> None:

@@ -21,13 +21,12 @@ from agent.readiness import (
     Policy,
     card_faults,
     check,
-    policy_on,
     recording_rate,
 )
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 GB = 10**9
-POLICY = Policy()
+POLICY = Policy(effective_from=date(2026, 1, 1))
 
 
 def charge(
@@ -131,18 +130,18 @@ def test_the_words_carry_the_figures() -> None:
 
 
 def test_a_full_shift_asks_for_more_room() -> None:
-    shift = Policy(space_hours=8)
+    shift = replace(POLICY, space_hours=8)
     assert check(replace(GOOD, free_bytes=20 * GB), POLICY, NOW).level is Level.READY
     assert check(replace(GOOD, free_bytes=20 * GB), shift, NOW).level is Level.NOT_READY
     assert check(replace(GOOD, free_bytes=21 * GB), shift, NOW).level is Level.READY  # a shift: 8 h, about 21 GB
 
 
-def test_each_day_has_its_own_policy() -> None:
-    old, new = Policy(effective_from=date(2026, 1, 1)), Policy(effective_from=date(2026, 12, 1), charge_percent=95)
-    assert policy_on([new, old], date(2026, 11, 30)) is old
-    assert policy_on([old, new], date(2026, 12, 1)) is new
-    assert policy_on([old, new], date(2025, 12, 31)) == Policy()
-    assert check(GOOD, new, NOW).policy_from == date(2026, 12, 1)
+def test_the_verdict_says_from_when_its_policy_is_in_force() -> None:
+    stricter = Policy(effective_from=date(2026, 12, 1), charge_percent=95)
+    assert (check(GOOD, POLICY, NOW).level, check(GOOD, POLICY, NOW).policy_from) == (Level.READY, date(2026, 1, 1))
+    assert (check(GOOD, stricter, NOW).level, check(GOOD, stricter, NOW).policy_from) == (
+        Level.NOT_READY, date(2026, 12, 1),
+    )  # fmt: skip
 
 
 def test_the_rate_of_a_camera() -> None:
@@ -187,7 +186,7 @@ def test_more_charge_never_makes_it_worse(facts: CameraFacts, more: int) -> None
 @few
 @given(facts_of_any_kind | mostly_good, st.integers(0, 64 * GB), st.floats(0.1, 24))
 def test_more_room_never_makes_it_worse(facts: CameraFacts, more: int, hours: float) -> None:
-    policy = Policy(space_hours=hours)
+    policy = replace(POLICY, space_hours=hours)
     if facts.free_bytes is not None:
         roomier = replace(facts, free_bytes=facts.free_bytes + more)
         assert check(roomier, policy, NOW).level <= check(facts, policy, NOW).level

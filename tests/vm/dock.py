@@ -86,7 +86,16 @@ def _program_from_chroot() -> bytes:
 
 
 def _deploy_files() -> list[str]:
-    names = ["install", "installing.py", "environment.py", "ownership.py", "places.py", "system.py", "agent.lock"]
+    names = [
+        "install",
+        "installing.py",
+        "environment.py",
+        "ownership.py",
+        "places.py",
+        "recorders.py",
+        "system.py",
+        "agent.lock",
+    ]
     return [f"deploy/{name}" for name in names]
 
 

@@ -74,7 +74,8 @@ function drawBay(bay) {
     card.append(list);
   }
   const act = make("div", "act");
-  if (bay.officer) act.append(make("p", "tone-good", t(WORDS.taken, bay.officer)), button(t(WORDS.takeback), "plain", () => ask(bay, true)));
+  if (bay.officer) act.append(make("p", "tone-good", t(WORDS.taken, bay.officer)));
+  if (bay.can_take_back) act.append(button(t(WORDS.takeback), "plain", () => ask(bay, true)));
   else if (bay.can_check_out) act.append(button(t(WORDS.takeout), "go", () => ask(bay, false)));
   if (act.childNodes.length) card.append(act);
   return card;
@@ -93,6 +94,8 @@ function draw() {
   $("station").textContent = picture.station.name;
   $("remarks").textContent = picture.station.remarks.map((pair) => t(pair)).join("　");
   const focused = document.activeElement?.closest?.(".bay")?.dataset.bay;
+  const count = picture.bays.length;
+  $("bays").style.setProperty("--columns", count > 3 ? Math.ceil(count / 2) : Math.max(1, count));
   $("bays").replaceChildren(...picture.bays.map(drawBay));
   if (focused) document.querySelector(`.bay[data-bay="${CSS.escape(focused)}"] button`)?.focus();
   $("nobays").hidden = picture.bays.length > 0;
@@ -179,13 +182,19 @@ $("desk").addEventListener("close", () => { if (!$("done").open) $("pin").value 
 $("done-ok").addEventListener("click", () => $("done").close());
 keypad();
 heardAt = Date.now();
-const events = new EventSource("/events");
-events.onmessage = (event) => {
-  heardAt = Date.now();
-  picture = JSON.parse(event.data);
-  draw();
-  tick();
-};
+let events;
+function listen() {
+  events = new EventSource("/events");
+  events.onmessage = (event) => {
+    heardAt = Date.now();
+    picture = JSON.parse(event.data);
+    draw();
+    tick();
+  };
+}
+listen();
+// A browser tries again by itself after a broken connection, but never after an answer that is no stream.
+setInterval(() => { if (events.readyState === EventSource.CLOSED) listen(); }, 5000);
 setInterval(tick, 1000);
 draw();
 tick();
