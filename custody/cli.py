@@ -56,7 +56,8 @@ exit codes: 0 shown, and with --key proved; 1 not signed by the key; 2 wrong usa
 
 def command() -> int:
     """`custody` as a program of its own. What it does to its process would be a caller's ruin: see `main`."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `custody … | head` ends quietly
+    if hasattr(signal, "SIGPIPE"):  # Windows has none
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `custody … | head` ends quietly
     return main()
 
 
