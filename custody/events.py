@@ -308,7 +308,6 @@ class BundleExported(Event):
     recipient: str  # who gets the bundle
     reason: str  # why, as given by whoever exports
     operator: str  # account on the hub's computer that ran the export
-    verifier_sha256: Sha256Hex  # of the verifier that lies in the bundle, custody.pyz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
