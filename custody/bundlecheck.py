@@ -6,7 +6,8 @@
  2. Checkpoint: signed by the log's key; cosigned by which of the given witnesses.
  3. Finish: the hub states, in the log, that the bundle is whole and what its tag manifest digests to.
  4. Bag: `bagit.txt` is one; every file that the tag manifest lists is there with that digest.
- 5. Envelopes: of the one form, signed in their source's own name, and in the log under the checkpoint.
+ 5. Envelopes: of the one form, signed in their source's own name, and in the log under the checkpoint, in the order
+    of their source's numbers.
  6. Export: the hub stated in the log, before it copied, exactly the recordings that are here.
  7. Footage: each sealed file is there with the sealed size, SHA-256 and tree root; if not, its leaves name the chunks.
  8. Payload manifest and SHA256SUMS: exactly one line for each sealed file.
@@ -25,6 +26,8 @@ from custody.bundle import (
     FINISHED,
     FINISHED_PROOF,
     FIXED,
+    LEAVES,
+    MANIFESTS,
     OUTSIDE_THE_TAG_MANIFEST,
     SUMS,
     docking_folder,
@@ -85,7 +88,9 @@ class BundleCheck:
         self.whole_dockings: set[DockingKey] = set()
         self._left = dict(entries)
         self._note = ""
+        self._seals_lack = False  # a statement cannot be used: what it covered cannot be told from what was added
         self._chains = VaultCheck()
+        self._last_seqs: dict[str, int] = {}  # of each source, in the order of the log
         self._tags: dict[bytes, str] = {}  # digests by path as the tag manifest gives them
         self._payload: dict[bytes, str] = {}
         self._sealed_lines: dict[bytes, str] = {}
@@ -208,8 +213,13 @@ class BundleCheck:
             statement = self.keys.open(raw, path)
         except CustodyError as error:
             self.find(Kind.ENVELOPE_ALTERED, path, detail=str(error))
+            self._seals_lack = True
             return
         self._chains.add_statement(self.folder, statement)
+        event, last = statement.event, self._last_seqs.get(statement.event.source, 0)
+        if event.seq <= last:  # a hub takes a source's events in their order
+            self.find(Kind.ENVELOPE_WRONG, path, detail=f"event {event.seq} of {event.source} is logged after {last}")
+        self._last_seqs[event.source] = max(event.seq, last)
         self._take(index, statement, in_log=in_log)
 
     def _check_proof(self, index: int, raw: bytes, proof_raw: bytes | None) -> bool:
@@ -219,10 +229,10 @@ class BundleCheck:
             return False
         try:
             proof = parse_proof(proof_raw)
+            if self.checkpoint is None:
+                return False  # one finding, however many proofs
             if proof.index != index or proof.note != self._note:
                 raise FormatError("it is of another entry, or under another checkpoint")
-            if self.checkpoint is None:
-                return False  # its own finding was made
             verify_inclusion(leaf_hash(raw), index, self.checkpoint.size, proof.hashes, self.checkpoint.root)
         except CustodyError as error:
             self.find(Kind.PROOF_ALTERED, path, detail=str(error))
@@ -281,6 +291,7 @@ class BundleCheck:
         stated = {index for export in self.exports for index in export.recordings}
         for index in sorted(stated - set(self.seals)):
             self.find(Kind.ENVELOPE_MISSING, envelope_path(index), expected=index)
+            self._seals_lack = True
         for index in sorted(set(self.seals) - stated):
             self.find(Kind.ENVELOPE_WRONG, envelope_path(index), detail="the export does not list this recording")
 
@@ -298,7 +309,8 @@ class BundleCheck:
             return
         self._read_lines(lines, self._payload, PAYLOAD_MANIFEST)
         for path in sorted(self._payload.keys() | self._sealed_lines.keys()):
-            if self._payload.get(path) != self._sealed_lines.get(path):
+            unknown = path not in self._sealed_lines and self._seals_lack
+            if self._payload.get(path) != self._sealed_lines.get(path) and not unknown:
                 self.find(Kind.BAG_ALTERED, PAYLOAD_MANIFEST, detail=f"its line of {path.decode(errors='replace')}")
 
     def sums_lines(self) -> list[bytes]:
@@ -322,10 +334,10 @@ class BundleCheck:
         closed = self.closings.get(key)
         if closed is None or digest != (closed.manifest_sha256, closed.manifest_bytes):
             self.find(Kind.MANIFEST_ALTERED, path, detail="not the manifest that the closing names")
-        elif copied != self.seal_hashes[key]:
-            self.find(Kind.MANIFEST_WRONG, path, detail="its seals are not those that are here")
-        else:
+        elif copied == self.seal_hashes[key]:
             self.whole_dockings.add(key)
+        elif not self._seals_lack:
+            self.find(Kind.MANIFEST_WRONG, path, detail="its seals are not those that are here")
 
     # --- 10, 11: the end ---------------------------------------------------------------------------------------------
 
@@ -335,7 +347,10 @@ class BundleCheck:
         left = sorted((path, kind) for path, kind in self._left.items() if kind != TAKEN)
         holding = {path.rpartition(b"/")[0] for path, _ in left}  # folders that what lies in them names
         for path, kind in left:
-            if kind != "folder" or path not in holding:
+            covered = path.startswith((DATA, LEAVES + b"/", MANIFESTS + b"/")) and self._seals_lack
+            if path.startswith(DATA) and covered and kind != "folder":
+                self.find(Kind.UNSEALED, path, actual=kind)
+            elif not covered and (kind != "folder" or path not in holding):
                 self.find(Kind.BAG_FILE_UNKNOWN, path, actual=kind)
 
     def hide(self, path: bytes) -> None:

@@ -52,11 +52,12 @@ def claims(facts: BundleFacts, findings: Iterable[Finding]) -> tuple[Claim, ...]
     """What is proved and what is not, and why, in the order in which a person asks."""
     kinds = {f.kind for f in findings if not f.is_information}
     by_bundle = [label for label, vouch in facts.stations_by if vouch == "bundle"]
-    by_log = [label for label, vouch in facts.stations_by if vouch == "log"]
+    by_log = [label for label, vouch in facts.stations_by if vouch == "log" and "/" not in label.rpartition("+")[0]]
     logged = not kinds & _LOGGED
     return (
         _claim("footage", "finding", failed=bool(kinds & _FOOTAGE)),
-        _claim("whole", "finding", failed=bool(kinds)),
+        # whoever made keys of their own can make a whole bundle that agrees with itself
+        _claim("whole", "finding" if kinds else "log_key_from_bundle", failed=bool(kinds) or not facts.log_key_given),
         _claim("signed", "finding" if kinds & _SIGNED else "keys_from_bundle", tuple(by_bundle),
                failed=bool(kinds & _SIGNED or by_bundle)),
         _claim("chained", "finding", failed=bool(kinds & _CHAINED)),

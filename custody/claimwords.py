@@ -12,8 +12,8 @@ Lang = Literal["zh", "en"]
 
 PROVED: dict[str, tuple[str, str]] = {
     "footage": (
-        "Every recording here is bit for bit what its station sealed after copying it from the camera.",
-        "此处每段录像与采集站从设备导出后封存的内容逐位一致。",
+        "Every recording here is bit for bit what its seal states.",
+        "此处每段录像与其封存记录逐位一致。",
     ),
     "whole": (
         "Nothing was added to the bundle, left out of it or exchanged since the hub finished it.",
@@ -30,8 +30,8 @@ PROVED: dict[str, tuple[str, str]] = {
     ),
     "cosigned": ("Witness {0} has cosigned the checkpoint, as of {1}.", "见证方 {0} 已会签该检查点，时间 {1}。"),
     "dockings": (
-        "The dockings are here as a whole: nothing that they copied is left out.",
-        "所涉接入是完整的：其导出的文件无一遗漏。",
+        "The dockings are here as a whole: nothing that their closings count as copied is left out.",
+        "所涉接入是完整的：结束声明所记的导出文件无一遗漏。",
     ),
 }
 NOT_PROVED: dict[str, tuple[str, str]] = {
@@ -96,8 +96,10 @@ def claim_line(claim: Claim, lang: Lang) -> str:
 def bundle_lines(facts: BundleFacts, found: tuple[Claim, ...], lang: Lang) -> Iterator[str]:
     """What the bundle is, what is proved, and what is not."""
     zh = lang == "zh"
-    values = [inert(v) for v in (facts.bundle_id or "?", facts.exported_at or "?", facts.operator, facts.recipient)]
-    if zh:
+    values = [inert(v) for v in (facts.bundle_id or "", facts.exported_at or "", facts.operator, facts.recipient)]
+    if facts.bundle_id is None:
+        yield "证据包：没有导出声明" if zh else "bundle: without a statement of its export"
+    elif zh:
         yield "证据包 {}：{} 由 {} 导出，交给 {}".format(*values)
         yield f"    事由：{inert(facts.reason)}；范围：{inert(facts.selection)}；录像 {facts.recordings} 段"
     else:

@@ -33,8 +33,8 @@ TEXT: dict[Kind, Text] = {
         "多出：此 {actual} 不属于本次接入的任何封存记录",
     ),
     Kind.UNSEALED: (
-        "NOT COVERED: the manifest is damaged and no intact seal covers this file",
-        "无法证明：清单已损坏，没有完好的封存记录覆盖此文件",
+        "NOT COVERED: no intact seal covers this file; what states the seals is damaged",
+        "无法证明：载有封存记录的清单或声明已损坏，没有完好的封存记录覆盖此文件",
     ),
     Kind.UNREADABLE: ("UNREADABLE: {detail}", "无法读取：{detail}"),
     Kind.LEAVES_ALTERED: (
@@ -135,8 +135,8 @@ TEXT: dict[Kind, Text] = {
     ),
     Kind.COPY_OF_DOCKING: ("a copy of the docking in {detail}", "与 {detail} 为同一次接入的副本"),
     Kind.SEQS_ABSENT: (
-        "{actual} events of {detail} between {expected} are no part of this vault",
-        "{detail} 的序号 {expected} 之间有 {actual} 个事件不在库中",
+        "{actual} events of {detail} between {expected} are not here",
+        "{detail} 的序号 {expected} 之间有 {actual} 个事件不在此处",
     ),
 }
 
