@@ -26,9 +26,12 @@ from custody.bundle import (
     FINISHED,
     FINISHED_PROOF,
     FIXED,
+    HUB_KEY,
     LEAVES,
+    LOG_KEY,
     MANIFESTS,
     OUTSIDE_THE_TAG_MANIFEST,
+    STATION_KEY,
     SUMS,
     docking_folder,
     envelope_path,
@@ -86,7 +89,9 @@ class BundleCheck:
         self.folders: dict[DockingKey, str] = {}  # of the docking in its vault
         self.closings: dict[DockingKey, DockingClosed] = {}
         self.whole_dockings: set[DockingKey] = set()
+        self._entries = entries
         self._left = dict(entries)
+        self._waiting: list[Finding] = []
         self._note = ""
         self._seals_lack = False  # a statement cannot be used: what it covered cannot be told from what was added
         self._chains = VaultCheck()
@@ -94,8 +99,10 @@ class BundleCheck:
         self._tags: dict[bytes, str] = {}  # digests by path as the tag manifest gives them
         self._payload: dict[bytes, str] = {}
         self._sealed_lines: dict[bytes, str] = {}
-        for path in FIXED:
+        for path in sorted(FIXED):
             self._take_out(path)
+            if path in (LOG_KEY, HUB_KEY) and path not in entries:
+                self.find(Kind.KEY_FILE_MISSING, path)
 
     def find(self, kind: Kind, path: bytes | None = None, **facts: object) -> None:
         """Note a finding about `path` of this bundle."""
@@ -115,6 +122,8 @@ class BundleCheck:
 
     def read_key(self, path: bytes, raw: bytes) -> None:
         """1. A key line that lies in the bundle."""
+        if path not in (LOG_KEY, HUB_KEY) and not path.startswith(STATION_KEY):
+            return  # of no known place: step 11 says so
         self._take_out(path)
         self.keys.take_file(path, raw)
 
@@ -166,6 +175,19 @@ class BundleCheck:
 
     # --- 4: bag ------------------------------------------------------------------------------------------------------
 
+    def begin_bag(self) -> None:
+        """4. Begins: but for a tag manifest shown to be another one, what 2 and 3 found waits until `end_bag`.
+
+        A key file or checkpoint that was edited then is named itself, before all that does not fit because of it.
+        """
+        kinds = (Kind.BAG_ALTERED, Kind.KEY_FILE_ALTERED, Kind.KEY_FILE_MISSING, Kind.KEY_FILE_OTHER)
+        self._waiting = [f for f in self.findings if f.kind not in kinds]
+        self.findings = [f for f in self.findings if f.kind in kinds]
+
+    def end_bag(self) -> None:
+        """4. Ends."""
+        self.findings += self._waiting
+
     def read_declaration(self, raw: bytes | None) -> None:
         """4. bagit.txt; when it is missing, the tag manifest says so."""
         if raw is not None and raw != DECLARATION:
@@ -176,18 +198,30 @@ class BundleCheck:
         if lines is None:
             self.find(Kind.BAG_ALTERED, TAG_MANIFEST, detail="it is missing")
             return
-        self._read_lines(lines, self._tags, TAG_MANIFEST)
+        if self._read_lines(lines, self._tags, TAG_MANIFEST):
+            for path, kind in sorted(self._entries.items()):
+                if kind != "folder" and path not in self._tags and not self._stands_outside(path):
+                    self._take_out(path)
+                    self.find(Kind.BAG_FILE_UNKNOWN, path, actual=kind)
         for path in sorted(FIXED - OUTSIDE_THE_TAG_MANIFEST):
             if path not in self._tags:
                 self.find(Kind.BAG_ALTERED, TAG_MANIFEST, detail=f"it does not list {path.decode()}")
 
-    def _read_lines(self, lines: Iterable[tuple[bytes, str]], into: dict[bytes, str], name: bytes) -> None:
+    @staticmethod
+    def _stands_outside(path: bytes) -> bool:
+        return path.startswith(DATA) or path in OUTSIDE_THE_TAG_MANIFEST
+
+    def _read_lines(self, lines: Iterable[tuple[bytes, str]], into: dict[bytes, str], name: bytes) -> bool:
+        """Whether every line reads."""
         try:
             into.update(lines)
+            reads = True
         except FormatError as error:
             self.find(Kind.BAG_ALTERED, name, detail=str(error))
+            reads = False
         if any(path.startswith(DATA) != (into is self._payload) for path in into):
             self.find(Kind.BAG_ALTERED, name, detail="it lists a file that belongs into the other manifest")
+        return reads
 
     @property
     def listed(self) -> list[bytes]:

@@ -153,12 +153,14 @@ class _Reader:
 
 def _read_bag(check: BundleCheck, read: _Reader) -> None:
     """4. bagit.txt and the tag manifest, then every file that it lists."""
+    check.begin_bag()
     check.read_declaration(read.small(BAGIT, MAX_TAG_BYTES))
     check.read_tag_manifest(read.lines(TAG_MANIFEST))
     for name in check.listed:
         digest = read.sha256(name)
         if digest is not None or not read.refused(name):
             check.tag_file(name, digest)
+    check.end_bag()
 
 
 def _read_footage(check: BundleCheck, read: _Reader, hasher: Hasher) -> None:

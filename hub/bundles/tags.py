@@ -128,7 +128,7 @@ def _write_keys(connection: Connection, write: _Writer, keys: HubKeys, stations:
     write(bundle.HUB_KEY, f"{keys.events.verify_key.line}\n".encode())
     rows = connection.execute(select(station.c.id, station.c.key_line).where(station.c.id.in_(sorted(stations))))
     for row in rows:
-        write(bundle.KEYS + f"/station-{row.id}.vkey".encode(), f"{row.key_line}\n".encode())
+        write(bundle.STATION_KEY + f"{row.id}.vkey".encode(), f"{row.key_line}\n".encode())
 
 
 def _whole_dockings(

@@ -111,7 +111,9 @@ def _add(place: Place, rng: random.Random) -> list[str] | None:
     name = f"{folder}/{rng.choice(['x.mp4', '99.dsse.json', '99.tlog-proof', '.hidden', 'station-x.vkey'])}".lstrip("/")
     match rng.choice(["file", "folder", "link", "fifo"]):
         case "file":
-            (place.root / name).write_bytes(rng.randbytes(rng.randrange(3)))
+            lent = [c for n, c in sorted(place.files.items()) if n.rpartition(".")[2] == name.rpartition(".")[2]]
+            content = rng.choice([*lent, rng.randbytes(rng.randrange(3))])  # also what would be valid elsewhere
+            (place.root / name).write_bytes(content)
         case "folder":
             (place.root / name).mkdir()
         case "link":
