@@ -41,7 +41,7 @@ from custody.bundle import (
     proof_path,
     seal_fault,
 )
-from custody.bundlekeys import BundleKeys
+from custody.bundlekeys import BundleKeys, signed_once
 from custody.checkpoint import Checkpoint, VerifyKey
 from custody.cosignature import WitnessKey
 from custody.digest import leaf_hash
@@ -167,6 +167,8 @@ class BundleCheck:
             checkpoint, _ = self.keys.open_note(proof.note, FINISHED_PROOF)
             if checkpoint is None:
                 return
+            if not signed_once(proof.note):
+                raise FormatError("its checkpoint carries other signatures than the log's")
             verify_inclusion(leaf_hash(raw), proof.index, checkpoint.size, proof.hashes, checkpoint.root)
             if self.checkpoint is not None and checkpoint.size <= self.checkpoint.size:
                 raise FormatError("its checkpoint is not later than the bundle's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -120,6 +121,13 @@ class BundleKeys:
         if label not in self._said:
             self._said.add(label)
             self._complain(kind, path, expected=label)
+
+
+def signed_once(note: str) -> bool:
+    """Whether a note that reads carries one signature, in canonical base64: then every edit of it shows."""
+    tail = note.rpartition("\n\n")[2]
+    encoded = tail.rstrip("\n").rpartition(" ")[2]
+    return tail.count("\n") == 1 and base64.b64encode(base64.b64decode(encoded)).decode() == encoded
 
 
 def _may_speak(key: VerifyKey, event: Event) -> bool:

@@ -71,7 +71,7 @@ def cosigned_at(note: str, witness: WitnessKey) -> datetime | None:
             continue
         try:
             raw = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, or text that is not ASCII
             raise FormatError(f"the cosignature of {name} is not base64") from None
         if raw[:4] != witness.key_id:
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 
@@ -46,7 +45,7 @@ def parse_proof(raw: bytes) -> LogProof:
         raise FormatError("not a tlog-proof")
     try:
         hashes = tuple(base64.b64decode(line, validate=True) for line in lines[2:])
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or text that is not ASCII
         raise FormatError("not a tlog-proof: a hash that is not base64") from None
     proof = LogProof(int(index[1]), hashes, note)
     if any(len(h) != HASH_BYTES for h in hashes) or proof.text != text:

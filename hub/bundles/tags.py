@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -76,7 +77,10 @@ def write_closing(db: Database, part: Path, index: int) -> None:
     with db.read() as connection:
         [entry] = read_entries(connection, [index])
         write(bundle.FINISHED, entry.raw)
-        write(bundle.FINISHED_PROOF, Prover(connection).prove(index).text.encode())
+        proof = Prover(connection).prove(index)
+    body, _, signatures = proof.note.rpartition("\n\n")
+    log_signature = signatures.partition("\n")[0]  # the log's own comes first; the verifier wants it alone
+    write(bundle.FINISHED_PROOF, replace(proof, note=f"{body}\n\n{log_signature}\n").text.encode())
 
 
 class _Writer:
