@@ -31,6 +31,8 @@ EXIT_CODES = """exit codes:
 EXPORT_HELP = """\
 Export recordings with everything that proves them, as a BagIt folder that `custody verify` checks offline.
 
+--to FILE.iso makes an image to burn instead of a folder; it needs the program xorriso, and room for both meanwhile.
+
 The hub holds no footage: name the vault of each station concerned, mounted or on this computer, by --footage. Every
 file is proved against its seal while it is copied and once more from the target's disk. Before the first byte is copied
 the export is stated in the audit log, with recipient, reason and the account that runs this command; when it ends, how.
@@ -268,7 +270,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="VAULT",
         help="a station's vault; may be repeated",
     )
-    export.add_argument("--to", type=Path, required=True, metavar="DIR", help="the bundle to make; must not exist")
+    export.add_argument(
+        "--to", type=Path, required=True, metavar="DIR|FILE.iso", help="the bundle to make; must not exist"
+    )
     export.add_argument("--recipient", required=True, help="who gets it; goes into the audit log")
     export.add_argument("--reason", required=True, help="why; goes into the audit log")
     command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")

@@ -17,10 +17,11 @@ from custody.bundle import footage_path
 from custody.disk import Hasher, reason
 from custody.events import MAX_LISTED_RECORDINGS, BundleExported, BundleFinished, SegmentSealed, Sha256Hex
 from hub import log
+from hub.bundles.disc import check_program, is_image, make_image
 from hub.bundles.footage import TargetFailed, bring, check_room, find_footage
 from hub.bundles.selection import exports_in_log, load_seals
 from hub.bundles.tags import write_closing, write_tags
-from hub.bundles.work import Order, publish, working_folder
+from hub.bundles.work import Order, part_folder, publish, publish_image, working_folder
 from hub.db import Database
 from hub.errors import DomainError, Invalid, NotFound
 from hub.identifiers import new_id
@@ -43,17 +44,22 @@ class Exported:
 
 
 def export_bundle(db: Database, keys: HubKeys, order: Order, vaults: Sequence[Path], target: Path) -> Exported:
-    """Make the bundle `target` and return what it is; it is durable then, and its use is in the log.
+    """Make the bundle `target`, an image where it ends in .iso, and return what it is.
+
+    It is durable then, and its use is in the log.
 
     Raises DomainError, in both languages, for whatever stands in the way.
     """
     order = _checked(order)
+    if is_image(target):
+        check_program()
     with db.read() as connection:  # 1
         seals = load_seals(connection, order.recordings)
     sources = find_footage(vaults, seals.values())
     total = sum(seal.size_bytes for seal in seals.values())
+    needed = total * (2 if is_image(target) else 1) - _already_there(part_folder(target), seals)
+    check_room(target.parent, needed)
     with working_folder(target, order, new_id(now_utc())) as (part, bundle_id):
-        check_room(part, total - _already_there(part, seals))
         stated = _state_export(db, keys, order, bundle_id, total)  # 2
         try:
             leaves = _bring_all(part, seals, sources)  # 3
@@ -63,7 +69,12 @@ def export_bundle(db: Database, keys: HubKeys, order: Order, vaults: Sequence[Pa
             raise
         finished = _state_end(db, keys, bundle_id, "complete", digest)  # 5
         write_closing(db, part, finished)
-        publish(part, target)  # 6
+        if is_image(target):
+            image = part.with_name(f"{target.name}.image")
+            make_image(part, image)
+            publish_image(part, image, target)  # 6
+        else:
+            publish(part, target)  # 6
     return Exported(bundle_id, str(target), len(seals), total, stated, digest)
 
 

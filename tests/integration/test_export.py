@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from custody.examine import Report
 from custody.finding import Exit, Kind
 from custody.manifest import Copied, ManifestReader
 from hub import log
+from hub.bundles.disc import make_image
 from hub.bundles.selection import exports_in_log, find_recordings
 from hub.bundles.service import export_bundle
 from hub.bundles.work import Order
@@ -116,7 +118,7 @@ def test_a_bundle_of_a_docking_verifies_with_the_logs_key_alone(scene: Scene) ->
         scene.hub.keys.events.verify_key.label: "log",
     }
     assert not scene.verify(bundle, trusted=False).authorship_proved
-    assert not (scene.tmp / "bundle.part").exists()
+    assert not [p for p in scene.tmp.iterdir() if p.name.startswith("bundle.")]
 
 
 def test_the_bundle_is_a_bag_by_the_text_of_rfc_8493(scene: Scene) -> None:
@@ -197,6 +199,7 @@ def test_a_disk_without_room_is_told_before_anything_is_stated(scene: Scene, mon
     with pytest.raises(DomainError, match="use a larger disk"):
         scene.export()
     assert scene.hub.types() == types
+    assert not [p for p in scene.tmp.iterdir() if p.name.startswith("bundle.")]
 
 
 def test_another_order_does_not_take_over_an_unfinished_one(scene: Scene) -> None:
@@ -273,3 +276,35 @@ def test_a_newer_checkpoint_does_not_disturb(scene: Scene) -> None:
     assert _problems(scene.verify(bundle)) == []
     with scene.hub.db.read() as connection:
         assert log.read_head(connection).size == len(scene.hub.types())
+
+
+@pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
+def test_an_image_holds_the_bundle_and_is_read_back(scene: Scene) -> None:
+    image = scene.export(name="case.iso")
+    assert {p.name for p in scene.tmp.iterdir() if p.name.startswith("case")} == {"case.iso"}
+    extracted = scene.tmp / "extracted"
+    command = ["xorriso", "-osirrox", "on", "-indev", str(image), "-extract", "/", str(extracted)]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"LC_ALL": "C.UTF-8"})
+    report = scene.verify(extracted)
+    assert _problems(report) == []
+    assert report.authorship_proved
+    with pytest.raises(Conflict, match="exists"):
+        scene.export(name="case.iso")
+
+
+@pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
+def test_an_image_that_the_disk_gives_back_otherwise_is_refused(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is changed between writing and comparing, by a xorriso in front of the real one."""
+    folder = scene.export()
+    (tmp_path / "bin").mkdir()
+    real = shutil.which("xorriso")
+    script = f"#!/bin/sh\n{real} \"$@\" || exit\ncase $1 in -as) echo x >> '{folder}/register.csv' ;; esac\n"
+    (tmp_path / "bin/xorriso").write_text(script)
+    (tmp_path / "bin/xorriso").chmod(0o755)
+    search = {"LC_ALL": "C.UTF-8", "PATH": f"{tmp_path / 'bin'}:{os.defpath}"}
+    monkeypatch.setattr("hub.bundles.disc._ENVIRONMENT", search)
+    monkeypatch.setenv("PATH", search["PATH"])
+    with pytest.raises(DomainError, match="ISO image failed"):
+        make_image(folder, scene.tmp / "x.iso")
