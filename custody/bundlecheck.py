@@ -27,6 +27,7 @@ from custody.bundle import (
     FINISHED_PROOF,
     FIXED,
     HUB_KEY,
+    HUB_SOURCE,
     LEAVES,
     LOG_KEY,
     MANIFESTS,
@@ -150,8 +151,9 @@ class BundleCheck:
         except CustodyError as error:
             self.find(Kind.FINISH_WRONG, FINISHED, detail=str(error))
             return
-        if not isinstance(statement.event, BundleFinished) or not statement.event.complete:
-            self.find(Kind.FINISH_WRONG, FINISHED, detail="it does not say that the bundle is whole")
+        hubs_own = statement.event.source == HUB_SOURCE  # a log also holds what stations had no business to state
+        if not isinstance(statement.event, BundleFinished) or not statement.event.complete or not hubs_own:
+            self.find(Kind.FINISH_WRONG, FINISHED, detail="it is not the hub's word that the bundle is whole")
             return
         self.finished = statement.event
         self._chains.add_statement(self.folder, statement)
@@ -278,7 +280,7 @@ class BundleCheck:
     def _take(self, index: int, statement: Statement, *, in_log: bool) -> None:
         event, path = statement.event, envelope_path(index)
         match event:
-            case StationEnrolled() if event.source == "hub":
+            case StationEnrolled() if event.source == HUB_SOURCE:
                 if in_log:
                     self._enrol(event, path)
             case SegmentSealed():
@@ -302,7 +304,7 @@ class BundleCheck:
                 self.closings[event.source, event.docking_id] = event
                 if not event.complete:
                     self.find(Kind.INCOMPLETE_OFFLOAD, path, detail=event.reason)
-            case BundleExported() if event.source == "hub":
+            case BundleExported() if event.source == HUB_SOURCE:
                 self.exports.append(event)
             case _:
                 self._wrong(path, event)

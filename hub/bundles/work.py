@@ -70,14 +70,16 @@ def _bundle_id(part: Path, kept_at: Path, order: Order, fresh_id: str) -> str:
     except FileNotFoundError:
         if any(part.iterdir()):
             raise Conflict(
-                f"{part} 不是可继续的导出；请删除后重新导出。 / {part} is no export to go on with; delete it and export again."
+                f"{part} 不是可继续的导出；请删除后重新导出。 / "
+                f"{part} is no export to go on with; delete it and export again."
             ) from None
         text = json.dumps({"bundle_id": fresh_id, "order": asked}, ensure_ascii=False)
         write_new(kept_at, text.encode(), 0o640)
         return fresh_id
     except ValueError:
         raise Invalid(
-            f"{kept_at} 已损坏；请将其与 {part} 删除后重新导出。 / it is damaged; delete it and {part}, and export again."
+            f"{kept_at} 已损坏；请将其与 {part} 删除后重新导出。 / "
+            f"{kept_at} is damaged; delete it and {part}, and export again."
         ) from None
     if kept.get("order") != asked:
         raise Conflict(

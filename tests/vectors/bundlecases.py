@@ -7,8 +7,9 @@ import hashlib
 from pathlib import Path
 
 from custody.digest import CHUNK_BYTES
+from custody.events import ChainHead
 from tests.vectors.bundles import LOG_KEY, Bundle, Files, bent_export, bent_finish, build_bundle, relist
-from tests.vectors.dockings import OTHER_KEY, pattern
+from tests.vectors.dockings import OTHER_KEY, STATION_KEY, Station, pattern
 
 Case = dict[str, object]
 SMALL = {"DCIM/VID00001.MP4": pattern(1, 300), "DCIM/VID00002.MP4": pattern(2, 200)}
@@ -74,6 +75,7 @@ FAULTS: dict[str, tuple[Bundle, list[str]]] = {
     "export-with-a-part-missing": (Bundle(SMALL, bend_export=bent_export(parts=2)), ["export_wrong"]),
     "finish-of-another-bundle": (Bundle(SMALL, bend_finish=bent_finish(bundle_id="elsewhere")), ["export_wrong"]),
     "finish-that-says-incomplete": (Bundle(SMALL, bend_finish=bent_finish(complete=False, reason="target_failed")), ["finish_wrong"]),
+    "finish-by-a-station": (Bundle(SMALL, finished_by=Station(STATION_KEY, ChainHead(9))), ["finish_wrong"]),
     "finish-of-other-lists": (Bundle(SMALL, bend_finish=bent_finish(tag_manifest_sha256="0" * 64)), ["bag_altered"]),
     "finish-left-out": (Bundle(SMALL, bend_closing=lambda f: f.pop("closing/finished.dsse.json") and None), ["finish_wrong"]),
     "bag-of-version-0.97": (Bundle(SMALL, bend_files=lambda f: f.update({"bagit.txt": f["bagit.txt"].replace(b"1.0", b"0.97")})), ["bag_altered"]),

@@ -59,6 +59,7 @@ class Bundle:
     left_out: frozenset[str] = frozenset()  # files of which the bundle holds nothing
     bend_export: Callable[[BundleExported], BundleExported] = lambda event: event
     bend_finish: Callable[[BundleFinished], BundleFinished] = lambda event: event
+    finished_by: Station | None = None  # another than the hub states that the bundle is whole
     bend_files: Callable[[Files], None] = lambda files: None  # before the lists are made: as a forger would
     bend_entries: Callable[[list[bytes]], None] = lambda entries: None  # what the log holds, before it is signed
     bend_closing: Callable[[Files], None] = lambda files: None
@@ -184,7 +185,7 @@ def _finish(hub: Hub, spec: Bundle, entries: list[bytes], files: Files) -> None:
             )
         )
 
-    later = [*entries, hub.seal(make)[1]]
+    later = [*entries, (spec.finished_by or hub).seal(make)[1]]
     files["closing/finished.dsse.json"] = later[-1]
     files["closing/finished.tlog-proof"] = _proof(later, len(entries), _note(spec.log_key, later))
 
