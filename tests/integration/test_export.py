@@ -31,7 +31,7 @@ from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.logcheck import check_log
 from hub.recordings.queries import RecordingFilter
 from hub.stations.service import enrol_station
-from tests.integration.hubs import TestHub, sqlite_hub
+from tests.integration.hubs import TestHub, make_hub
 from tests.vectors.dockings import STATION_KEY, Docking, Station, build, pattern
 
 FILES = {
@@ -66,9 +66,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    """A docking of four files in a vault, taken in by a hub together with other stations' events."""
-    hub, vault, station = sqlite_hub(tmp_path), tmp_path / "vault", Station()
+def scene(database_url: str, tmp_path: Path) -> Iterator[Scene]:
+    """A docking of four files in a vault, taken in by a hub on each engine together with other stations' events."""
+    hub, vault, station = make_hub(database_url), tmp_path / "vault", Station()
     enrol_station(hub.db, hub.keys, STATION_KEY.verify_key.line)
     other = hub.enrol("dock-9")
     started = station.seal(_started)[1]

@@ -75,7 +75,7 @@ FAULTS: dict[str, tuple[Bundle, list[str]]] = {
     "export-with-a-part-missing": (Bundle(SMALL, bend_export=bent_export(parts=2)), ["export_wrong"]),
     "finish-of-another-bundle": (Bundle(SMALL, bend_finish=bent_finish(bundle_id="elsewhere")), ["export_wrong"]),
     "finish-that-says-incomplete": (Bundle(SMALL, bend_finish=bent_finish(complete=False, reason="target_failed")), ["finish_wrong"]),
-    "finish-by-a-station": (Bundle(SMALL, finished_by=Station(STATION_KEY, ChainHead(9))), ["finish_wrong"]),
+    "finish-by-a-station": (Bundle(SMALL, finished_by=Station(STATION_KEY, ChainHead(9))), ["finish_wrong", "signer_unknown"]),
     "finish-of-other-lists": (Bundle(SMALL, bend_finish=bent_finish(tag_manifest_sha256="0" * 64)), ["bag_altered"]),
     "finish-left-out": (Bundle(SMALL, bend_closing=lambda f: f.pop("closing/finished.dsse.json") and None), ["finish_wrong"]),
     "bag-of-version-0.97": (Bundle(SMALL, bend_files=lambda f: f.update({"bagit.txt": f["bagit.txt"].replace(b"1.0", b"0.97")})), ["bag_altered"]),
