@@ -13,7 +13,6 @@ from html import escape
 
 from custody.bundle import footage_path
 from custody.events import BundleExported, SegmentSealed
-from custody.inert import inert
 from hub.wording import BEIJING, visible
 
 MAX_SHOWN = 2000  # rows of the page; the payload manifest lists all
@@ -22,7 +21,7 @@ body{font:16px/1.6 system-ui,"Noto Sans CJK SC","Microsoft YaHei",sans-serif;max
 color:#1a1a1a;background:#fff}
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem;border-top:1px solid #bbb;padding-top:1rem}
 table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{border:1px solid #bbb;padding:.3rem .5rem;text-align:left;
-vertical-align:top;overflow-wrap:anywhere}th{background:#f2f2f2}code,pre{font-family:ui-monospace,monospace;overflow-wrap:anywhere}
+vertical-align:top;overflow-wrap:anywhere}th{background:#f2f2f2;overflow-wrap:normal}code,pre{font-family:ui-monospace,monospace;overflow-wrap:anywhere}
 pre{background:#f2f2f2;padding:.8rem;white-space:pre-wrap}.wide{overflow-x:auto}
 """
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
@@ -117,7 +116,7 @@ def _row(index: int, seal: SegmentSealed) -> str:
 
 
 def _text(value: str) -> str:
-    return escape(visible(inert(value)))
+    return escape(visible(value))
 
 
 def render_register(exports: Sequence[tuple[int, BundleExported]], recordings: set[int]) -> bytes:

@@ -59,6 +59,7 @@ class Bundle:
     left_out: frozenset[str] = frozenset()  # files of which the bundle holds nothing
     bend_export: Callable[[BundleExported], BundleExported] = lambda event: event
     bend_finish: Callable[[BundleFinished], BundleFinished] = lambda event: event
+    cosign: Callable[[str], str] = lambda note: note
     finished_by: Station | None = None  # another than the hub states that the bundle is whole
     bend_files: Callable[[Files], None] = lambda files: None  # before the lists are made: as a forger would
     bend_entries: Callable[[list[bytes]], None] = lambda entries: None  # what the log holds, before it is signed
@@ -87,7 +88,7 @@ def make_bundle(spec: Bundle) -> Files:
     files: Files = {f"data/{STATION_KEY.name}/{s.vault_path}": payload[s.path] for s in here.values()}
     leaves = {s.vault_path: digest(payload[s.path])[1] for s in here.values() if s.chunk_count > 1}
     files |= {f"leaves/{STATION_KEY.name}/{path}.leaves": content for path, content in leaves.items()}
-    note = _note(spec.log_key, entries)
+    note = spec.cosign(_note(spec.log_key, entries))
     files["checkpoint"] = note.encode()
     for index in [i for i, e in enumerate(map(_event, entries)) if not isinstance(e, AccountCreated)]:
         if index in here or index not in seals:
