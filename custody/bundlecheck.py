@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from custody.bag import BAGIT, DATA, DECLARATION, PAYLOAD_MANIFEST, TAG_MANIFEST
 from custody.bundle import (
     CHECKPOINT,
+    ENVELOPES,
     FINISHED,
     FINISHED_PROOF,
     FIXED,
@@ -32,6 +33,7 @@ from custody.bundle import (
     LOG_KEY,
     MANIFESTS,
     OUTSIDE_THE_TAG_MANIFEST,
+    PROOFS,
     STATION_KEY,
     SUMS,
     docking_folder,
@@ -95,6 +97,7 @@ class BundleCheck:
         self._waiting: list[Finding] = []
         self._note = ""
         self._seals_lack = False  # a statement cannot be used: what it covered cannot be told from what was added
+        self._hidden: set[bytes] = set()
         self._chains = VaultCheck()
         self._last_seqs: dict[str, int] = {}  # of each source, in the order of the log
         self._tags: dict[bytes, str] = {}  # digests by path as the tag manifest gives them
@@ -102,8 +105,6 @@ class BundleCheck:
         self._sealed_lines: dict[bytes, str] = {}
         for path in sorted(FIXED):
             self._take_out(path)
-            if path in (LOG_KEY, HUB_KEY) and path not in entries:
-                self.find(Kind.KEY_FILE_MISSING, path)
 
     def find(self, kind: Kind, path: bytes | None = None, **facts: object) -> None:
         """Note a finding about `path` of this bundle."""
@@ -120,6 +121,12 @@ class BundleCheck:
         return found
 
     # --- 1, 2, 3: keys, checkpoint, finish ---------------------------------------------------------------------------
+
+    def expect_keys(self) -> None:
+        """1. The log's and the hub's key lines are there."""
+        for path in (LOG_KEY, HUB_KEY):
+            if path not in self._entries and not self.hides(path):
+                self.find(Kind.KEY_FILE_MISSING, path)
 
     def read_key(self, path: bytes, raw: bytes) -> None:
         """1. A key line that lies in the bundle."""
@@ -140,6 +147,8 @@ class BundleCheck:
 
     def read_finish(self, raw: bytes | None, proof: bytes | None, tag_manifest_sha256: str | None) -> None:
         """3. The statement that the bundle is whole, its proof under a checkpoint of its own, and what it must name."""
+        if (raw is None or proof is None) and self.hides(FINISHED):
+            return
         if raw is None or proof is None:
             missing = FINISHED if raw is None else FINISHED_PROOF
             self.find(
@@ -235,7 +244,8 @@ class BundleCheck:
     def tag_file(self, path: bytes, sha256: str | None) -> None:
         """4. What a listed file digests to; None when it is not there or no regular file."""
         if sha256 is None:
-            self.find(Kind.BAG_FILE_MISSING, path)
+            if not self.hides(path):
+                self.find(Kind.BAG_FILE_MISSING, path)
         elif sha256 != self._tags[path]:
             self.find(Kind.BAG_FILE_ALTERED, path)
 
@@ -263,7 +273,8 @@ class BundleCheck:
     def _check_proof(self, index: int, raw: bytes, proof_raw: bytes | None) -> bool:
         path = proof_path(index)
         if proof_raw is None:
-            self.find(Kind.PROOF_ALTERED, path, detail="it is missing")
+            if not self.hides(path):
+                self.find(Kind.PROOF_ALTERED, path, detail="it is missing")
             return False
         try:
             proof = parse_proof(proof_raw)
@@ -322,6 +333,8 @@ class BundleCheck:
 
     def check_export(self) -> None:
         """6. After the last envelope: the statement of the export against the seals that are here."""
+        if self.hides(ENVELOPES):
+            return
         fault = _export_fault(self.exports, self.finished)
         if fault is not None:
             self.find(Kind.EXPORT_WRONG, None, detail=fault)
@@ -383,6 +396,8 @@ class BundleCheck:
         """10. and 11. Whatever is left belongs to nothing."""
         self.findings += self._chains.findings()
         left = sorted((path, kind) for path, kind in self._left.items() if kind != TAKEN)
+        if self.hides(ENVELOPES):
+            return  # what would account for it is not seen
         holding = {path.rpartition(b"/")[0] for path, _ in left}  # folders that what lies in them names
         for path, kind in left:
             covered = path.startswith((DATA, LEAVES + b"/", MANIFESTS + b"/")) and self._seals_lack
@@ -391,10 +406,23 @@ class BundleCheck:
             elif not covered and (kind != "folder" or path not in holding):
                 self.find(Kind.BAG_FILE_UNKNOWN, path, actual=kind)
 
-    def hide(self, path: bytes) -> None:
-        """What lies at or below a path that cannot be read is not judged."""
-        for there in [p for p in self._left if p == path or p.startswith(path + b"/")]:
-            self._left[there] = TAKEN
+    def hide(self, folder: bytes, why: str) -> None:
+        """A folder that cannot be read: what is not seen there is not missing."""
+        self._hidden.add(folder)
+        self._seals_lack = True
+        self._left.pop(folder, None)
+        self.keys.enrolment_unseen = self.keys.enrolment_unseen or folder in (ENVELOPES, PROOFS)
+        self.find(Kind.UNREADABLE, folder, detail=why)
+
+    def hides(self, path: bytes) -> bool:
+        """Whether a folder that holds `path` cannot be read."""
+        while path and path not in self._hidden:
+            path = path.rpartition(b"/")[0]
+        return path in self._hidden
+
+    def is_file(self, path: bytes) -> bool:
+        """Whether the listing shows a regular file there: whatever else lies there is never opened, nor followed."""
+        return self._entries.get(path) == "file"
 
 
 def _export_fault(exports: Sequence[BundleExported], finished: BundleFinished | None) -> str | None:

@@ -20,6 +20,7 @@ from custody.bundle import (
     SUMS,
     envelope_index,
     envelope_path,
+    leaves_path,
     looks_like_bundle,
     proof_path,
 )
@@ -60,9 +61,9 @@ def examine_bundle(
     listing = list_tree(path)
     check = BundleCheck(path, listing.entries, trusted, witnesses)
     for folder, why in listing.unreadable:
-        check.find(Kind.UNREADABLE, folder, detail=why)
-        check.hide(folder)
+        check.hide(folder, why)
     read = _Reader(check)
+    check.expect_keys()
     for name in sorted(listing.entries):  # 1
         if name.startswith(KEYS + b"/") and (raw := read.small(name, MAX_KEY_FILE_BYTES)) is not None:
             check.read_key(name, raw)
@@ -103,6 +104,8 @@ class _Reader:
 
     def small(self, name: bytes, limit: int) -> bytes | None:
         """A whole small file; None when it is not there, no regular file, or refused."""
+        if not self._check.is_file(name):
+            return None
         try:
             return read_small(self._path(name), limit)
         except (FileNotFoundError, NotADirectoryError, NotRegular):
@@ -113,6 +116,8 @@ class _Reader:
 
     def sha256(self, name: bytes) -> str | None:
         """SHA-256 of a file of any length; None as for `small`."""
+        if not self._check.is_file(name):
+            return None
         try:
             with open_stream(self._path(name)) as stream:
                 digest = hashlib.sha256()
@@ -131,9 +136,7 @@ class _Reader:
 
     def lines(self, name: bytes) -> Iterator[tuple[bytes, str]] | None:
         """The lines of a bag's manifest as they are read; None as for `small`."""
-        if not os.path.isfile(self._path(name)) or os.path.islink(self._path(name)):
-            return None
-        return self._lines(name)
+        return self._lines(name) if self._check.is_file(name) else None
 
     def _lines(self, name: bytes) -> Iterator[tuple[bytes, str]]:
         try:
@@ -146,6 +149,8 @@ class _Reader:
 
     def equals(self, name: bytes, lines: Sequence[bytes]) -> bool:
         """Whether a file holds exactly these lines; a missing or refused one has its own finding."""
+        if not self._check.is_file(name):
+            return True
         with suppress(OSError, NotRegular), open_stream(self._path(name)) as stream:
             return all(stream.read(len(line)) == line for line in lines) and not stream.read(1)
         return True
@@ -168,10 +173,13 @@ def _read_footage(check: BundleCheck, read: _Reader, hasher: Hasher) -> None:
     for index in sorted(check.seals):
         sealed = check.sealed_file(check.seals[index])
         if sealed.found is None:
-            check.find(Kind.MISSING, sealed.path)
+            if not check.hides(sealed.path):
+                check.find(Kind.MISSING, sealed.path)
             continue
         try:
-            check.findings += judge(check.folder, sealed, observe(check.folder, sealed, hasher))
+            found = judge(check.folder, sealed, observe(check.folder, sealed, hasher))
+            unseen = check.hides(leaves_path(sealed.event))
+            check.findings += [f for f in found if not (unseen and f.kind is Kind.LEAVES_MISSING)]
         except (FileNotFoundError, NotADirectoryError):
             check.find(Kind.MISSING, sealed.path)
         except NotRegular:

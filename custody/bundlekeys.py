@@ -26,6 +26,7 @@ class BundleKeys:
         """Begin with the keys whose holder the caller knows; `complain(kind, path, …)` notes a finding."""
         self.vouches: dict[str, Vouch] = {}
         self.log_key_given = False  # set once the checkpoint is shown to be signed by a key that the caller gave
+        self.enrolment_unseen = False  # what would show a station's enrolment cannot be read
         self.cosigned: list[tuple[str, str]] = []  # witness's label, time as it states it
         self.not_cosigned: list[str] = []
         self._trusted, self._witnesses, self._complain = tuple(trusted), tuple(witnesses), complain
@@ -110,7 +111,7 @@ class BundleKeys:
             return hub, "log" if self.log_key_given else "bundle"
         if label in self._enrolled:
             return self._enrolled[label], "log" if self.log_key_given else "bundle"
-        if self._trusted:
+        if self._trusted and not self.enrolment_unseen:
             self._once(Kind.SIGNER_UNKNOWN, label, path)
         for there, key in self._beside.items():
             if key.label == label and there.startswith(KEYS):

@@ -133,15 +133,29 @@ def test_other_exit_codes(good: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert ended.value.code == 2
 
 
-def test_what_the_system_refuses_is_unreadable_and_no_alteration(good: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["data", "envelopes", "proofs", "untrusted-keys", "closing", "leaves", "footage", "page"]
+)
+def test_what_the_system_refuses_is_unreadable_and_no_alteration(good: Path, tmp_path: Path, name: str) -> None:
     bundle = shutil.copytree(good, tmp_path / "bundle")
-    next((bundle / "data").rglob("VID00001.MP4")).chmod(0)
+    files = {"footage": next((bundle / "data").rglob("VID00001.MP4")), "page": bundle / "说明.html"}
+    files.get(name, bundle / name).chmod(0)
     # root would read it all the same, unless it gives that right up
     bare = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    words = [sys.executable, "-m", "custody.cli", "verify", str(bundle), "--key", LOG, "--json"]
+    words = [sys.executable, "-m", "custody.cli", "verify", str(bundle), "--key", LOG, "--key", HUB, "--json"]
     ran = subprocess.run([*bare, *words], capture_output=True, text=True, check=False)
-    assert ran.returncode == 3, ran.stderr
-    assert [f["kind"] for f in json.loads(ran.stdout)["findings"]] == ["unreadable"]
+    assert {f["kind"] for f in json.loads(ran.stdout)["findings"]} == {"unreadable"}, ran.stdout
+    assert ran.returncode == 3
+
+
+def test_a_folder_behind_a_link_is_not_followed(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = shutil.copytree(good, tmp_path / "bundle")
+    (bundle / "proofs").rename(tmp_path / "proofs")
+    (bundle / "proofs").symlink_to(tmp_path / "proofs")
+    _, answer = claims(capsys, bundle, LOG)
+    assert answer["exit"] == 1
+    kinds = {f["kind"] for f in answer["findings"]}
+    assert {"bag_file_unknown", "bag_file_missing", "proof_altered"} <= kinds
 
 
 def test_what_is_left_of_a_bundle_is_still_judged_as_one(
