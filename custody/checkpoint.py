@@ -127,7 +127,7 @@ def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
         name, _, encoded = line.removeprefix(_DASH).partition(" ")
         try:
             raw = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, or text that is not ASCII
             raw = b""
         if not line.startswith(_DASH) or not _NAME.fullmatch(name) or len(raw) < 5:
             raise FormatError("not a signed note: a malformed signature line")
@@ -173,7 +173,7 @@ def parse_checkpoint(body: str) -> Checkpoint:
         raise FormatError("not a checkpoint: origin, size and root expected")
     try:
         root = base64.b64decode(lines[2], validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or text that is not ASCII
         root = b""
     if len(root) != 32:
         raise FormatError("not a checkpoint: its root is not 32 bytes of base64")

@@ -11,7 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from custody.bundleexamine import examine_bundle, is_bundle
 from custody.checkpoint import VerifyKey, parse_key_line
+from custody.cosignature import WitnessKey, parse_witness_line
 from custody.digest import CHUNK_BYTES
 from custody.disk import Hasher, NotRegular, open_regular, reason
 from custody.errors import KeyInvalid
@@ -21,12 +23,15 @@ from custody.report import Lang, as_json, inert, render
 from custody.show import show
 
 _VERIFY_HELP = """\
-Verifies a vault, one docking in it, or anything that holds dockings: that every file is there and is bit for bit what
-the station sealed, that nothing was added, and that seals, manifest and SHA256SUMS agree. Needs no server and no
-network.
+Verifies a vault, one docking in it, anything that holds dockings, or a bundle that a hub has exported: that every file
+is there and is bit for bit what the station sealed, that nothing was added, and that all statements agree. Of a bundle
+it also checks that every statement is in the hub's audit log, and says what is proved and what is not. Needs no server
+and no network.
 
-Which key? Get the station's key line from the station ("dock-agent status") or the hub, not from beside the footage:
-whoever alters footage can replace the key next to it. Without --key everything is checked, but not who signed it.
+Which key? For a vault the station's key line, from the station ("dock-agent status"); for a bundle the log's, from the
+hub or from paper, and the stations' where you have them; a witness's to check its signature. Never take a key from
+beside the footage: whoever alters footage can replace the key next to it. Without --key everything is checked, but not
+who signed it.
 
 exit codes
   0  verified: everything is as sealed
@@ -37,6 +42,7 @@ exit codes
 
 examples
   custody verify /srv/vault --key station.vkey
+  custody verify /media/disc/bundle --key log.vkey --lang zh
   custody verify /media/disc/cam-7/2026/03/01/0195f0 --key 'dock-1+c506c070+AQOhB7…' --lang zh
   custody verify /srv/vault --json | jq '.findings[] | .kind, .path'
 """
@@ -50,7 +56,8 @@ exit codes: 0 shown, and with --key proved; 1 not signed by the key; 2 wrong usa
 
 def command() -> int:
     """`custody` as a program of its own. What it does to its process would be a caller's ruin: see `main`."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `custody … | head` ends quietly
+    if hasattr(signal, "SIGPIPE"):  # Windows has none
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `custody … | head` ends quietly
     return main()
 
 
@@ -81,9 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     verify = commands.add_parser(
-        "verify", help="verify a vault or a docking", description=_VERIFY_HELP, formatter_class=raw
+        "verify", help="verify a vault, a docking or a bundle", description=_VERIFY_HELP, formatter_class=raw
     )
-    verify.add_argument("path", metavar="PATH", help="a vault, a docking folder, or anything above or inside one")
+    verify.add_argument("path", metavar="PATH", help="a bundle, a vault, a docking folder, or anything above one")
     verify.set_defaults(run=_verify)
     digest = commands.add_parser("digest", help="SHA-256 and tree root of a file")
     digest.add_argument("path", metavar="FILE")
@@ -100,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _keys(value: str) -> list[VerifyKey]:
+def _keys(value: str) -> list[VerifyKey | WitnessKey]:
     try:
         lines = Path(value).read_text().splitlines() if os.path.exists(value) else [value]
-        keys = [parse_key_line(line) for line in lines if line.strip() and not line.startswith("#")]
+        keys = [_key(line) for line in lines if line.strip() and not line.startswith("#")]
     except (KeyInvalid, OSError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(
             f"{inert(value)} is neither a key line nor a file of key lines: {error}"
@@ -113,16 +120,35 @@ def _keys(value: str) -> list[VerifyKey]:
     return keys
 
 
+def _key(line: str) -> VerifyKey | WitnessKey:
+    try:
+        return parse_key_line(line)
+    except KeyInvalid:
+        try:
+            return parse_witness_line(line)
+        except KeyInvalid:
+            pass
+        raise
+
+
+def _given(arguments: argparse.Namespace) -> list[VerifyKey]:
+    return [key for group in arguments.key for key in group if isinstance(key, VerifyKey)]
+
+
 def _system_language() -> Lang:
     language = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
     return "zh" if language.startswith("zh") else "en"
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    keys = [key for group in arguments.key for key in group]
+    keys, path = _given(arguments), os.fsencode(arguments.path)
+    witnesses = [key for group in arguments.key for key in group if isinstance(key, WitnessKey)]
     progress = Progress(sys.stderr.isatty())
     with Hasher(progress.add) as hasher:
-        report = examine(os.fsencode(arguments.path), keys, progress.start, hasher)
+        if is_bundle(path):
+            report = examine_bundle(path, keys, witnesses, progress.start, hasher)
+        else:
+            report = examine(path, keys, progress.start, hasher)
     progress.end()
     if arguments.json:
         print(json.dumps(as_json(report), indent=1))
@@ -148,7 +174,7 @@ def _digest(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    keys = [key for group in arguments.key for key in group]
+    keys = _given(arguments)
     with open_regular(os.fsencode(arguments.path)) as descriptor, open(descriptor, "rb", closefd=False) as stream:
         code, lines = show(stream, keys, arguments.lang)
         for line in lines:

@@ -18,7 +18,10 @@ from custody.digest import CHUNK_BYTES, CompactRange, leaf_hash
 
 FileType = Literal["file", "folder", "symlink", "special"]
 BUFFERS = 8
-OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_FLAGS = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # Windows has only the last one
+OPEN_FLAGS = os.O_RDONLY
+for _name in _FLAGS:
+    OPEN_FLAGS |= getattr(os, _name, 0)
 
 
 class NotRegular(Exception):
@@ -69,6 +72,8 @@ def _type(entry: os.DirEntry[bytes]) -> FileType:
 def open_regular(path: bytes) -> Iterator[int]:
     """Descriptor of a regular file. Raises NotRegular for anything else (never blocks on it) and OSError."""
     try:
+        if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):
+            raise NotRegular
         descriptor = os.open(path, OPEN_FLAGS)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
@@ -187,10 +192,18 @@ class Hasher:
             self._free.put(buffer)
 
 
+def _read_into(descriptor: int, buffer: memoryview) -> int:
+    if hasattr(os, "readv"):
+        return os.readv(descriptor, [buffer])
+    part = os.read(descriptor, len(buffer))
+    buffer[: len(part)] = part
+    return len(part)
+
+
 def _fill(descriptor: int, buffer: memoryview) -> int:
     filled = 0
     while filled < len(buffer):
-        got = os.readv(descriptor, [buffer[filled:]])
+        got = _read_into(descriptor, buffer[filled:])
         if not got:
             break
         filled += got

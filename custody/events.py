@@ -22,6 +22,7 @@ NO_PREVIOUS = Sha256Hex("0" * 64)
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE_PREFIX = "urn:custodock:event:"
 MAX_SEALED_GAPS = 100
+MAX_LISTED_RECORDINGS = 1000  # in one bundle.exported event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +290,37 @@ class AccountCreated(Event):
     role: str  # see the access matrix
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleExported(Event):
+    """Footage is about to be copied into a bundle (Art. 17). Stated before the first byte is copied.
+
+    A bundle of more than `MAX_LISTED_RECORDINGS` recordings has several such events, one after another in the log.
+    """
+
+    TYPE = "bundle.exported.v1"
+    bundle_id: str  # UUIDv7, names the bundle
+    part: int  # number of this event within its bundle, from 1
+    parts: int  # how many such events the bundle has
+    recordings: tuple[int, ...]  # log indexes of the seals of what is exported, rising; this part's share
+    recordings_in_all: int  # over all parts
+    bytes_in_all: int  # of footage, as sealed
+    selection: str  # what was asked for, in words
+    recipient: str  # who gets the bundle
+    reason: str  # why, as given by whoever exports
+    operator: str  # account on the hub's computer that ran the export
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleFinished(Event):
+    """What became of an export. `tag_manifest_sha256` binds every byte of a complete bundle but this event itself."""
+
+    TYPE = "bundle.finished.v1"
+    bundle_id: str  # see bundle.exported.v1
+    complete: bool  # all of it was copied, found as sealed, and is durable
+    reason: str  # "complete", or the code of what ended it
+    tag_manifest_sha256: Sha256Hex | None  # of the bundle's tagmanifest-sha256.txt; null unless complete
+
+
 EVENTS: dict[str, type[Event]] = {
     cls.TYPE: cls
     for cls in (
@@ -307,6 +339,8 @@ EVENTS: dict[str, type[Event]] = {
         StationFrozen,
         EnvelopeRefused,
         AccountCreated,
+        BundleExported,
+        BundleFinished,
     )
 }
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from custody.bundlefacts import BundleFacts
 from custody.checkpoint import VerifyKey
 from custody.digest import HASH_BYTES
 from custody.disk import Hasher, NotRegular, list_tree, open_regular, open_stream, read_small, reason
@@ -47,6 +48,7 @@ class Report:
     findings: tuple[Finding, ...]
     dockings: tuple[DockingResult, ...]
     authorship_proved: bool  # every docking was signed by a key that the caller trusts
+    bundle: BundleFacts | None = None  # of a bundle
 
 
 def examine(path: bytes, trusted: Sequence[VerifyKey], on_start: Callable[[int], None], hasher: Hasher) -> Report:
@@ -158,7 +160,7 @@ def _examine_file(check: DockingCheck, sealed: Sealed, hasher: Hasher) -> None:
         check.missing(Kind.MISSING, sealed.path)
         return
     try:
-        found = judge(check.folder, sealed, _observe(check.folder, sealed, hasher))
+        found = judge(check.folder, sealed, observe(check.folder, sealed, hasher))
     except FileNotFoundError:
         check.missing(Kind.MISSING, sealed.path)
     except NotRegular:
@@ -170,7 +172,8 @@ def _examine_file(check: DockingCheck, sealed: Sealed, hasher: Hasher) -> None:
         check.findings += [f for f in found if not (unseen and f.kind is Kind.LEAVES_MISSING)]
 
 
-def _observe(folder: bytes, sealed: Sealed, hasher: Hasher) -> Observed:
+def observe(folder: bytes, sealed: Sealed, hasher: Hasher) -> Observed:
+    """What a file shows against its seal. Raises NotRegular and OSError."""
     path, limit = os.path.join(folder, sealed.path), sealed.event.size_bytes
     with open_regular(path) as descriptor:
         size = os.fstat(descriptor).st_size

@@ -59,6 +59,19 @@ class Kind(StrEnum):
     CHAIN_BROKEN = "chain_broken"
     DOCKING_TWICE = "docking_twice"
     REFERENCE_WRONG = "reference_wrong"
+    # bundles
+    BAG_ALTERED = "bag_altered"  # one of the bag's own files does not read, or is not what was finished
+    BAG_FILE_ALTERED = "bag_file_altered"  # not what the tag manifest says
+    BAG_FILE_MISSING = "bag_file_missing"
+    BAG_FILE_UNKNOWN = "bag_file_unknown"  # belongs to nothing that the bundle states
+    CHECKPOINT_ALTERED = "checkpoint_altered"
+    COSIGNATURE_ALTERED = "cosignature_altered"
+    ENVELOPE_ALTERED = "envelope_altered"
+    ENVELOPE_MISSING = "envelope_missing"  # the statement of the export lists it
+    ENVELOPE_WRONG = "envelope_wrong"  # authentic, but does not belong here
+    PROOF_ALTERED = "proof_altered"
+    EXPORT_WRONG = "export_wrong"  # statement of the export: missing, or contradicts what is here
+    FINISH_WRONG = "finish_wrong"  # statement that the bundle is whole: missing, altered, or says that it is not
     # information: changes no verdict
     INSIDE_DOCKING = "inside_docking"
     STAGING = "staging"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Literal
 
+from custody.bundlefacts import claims
+from custody.claimwords import bundle_lines, claim_line
 from custody.examine import Report
 from custody.finding import ChunkRange, Exit, Finding, Kind
+from custody.inert import inert as inert  # noqa: PLC0414  whoever prints a report prints names with it
 
 Lang = Literal["zh", "en"]
 Text = tuple[str, str]  # English, Chinese
@@ -29,8 +33,8 @@ TEXT: dict[Kind, Text] = {
         "多出：此 {actual} 不属于本次接入的任何封存记录",
     ),
     Kind.UNSEALED: (
-        "NOT COVERED: the manifest is damaged and no intact seal covers this file",
-        "无法证明：清单已损坏，没有完好的封存记录覆盖此文件",
+        "NOT COVERED: no intact seal covers this file; what states the seals is damaged",
+        "无法证明：载有封存记录的清单或声明已损坏，没有完好的封存记录覆盖此文件",
     ),
     Kind.UNREADABLE: ("UNREADABLE: {detail}", "无法读取：{detail}"),
     Kind.LEAVES_ALTERED: (
@@ -88,6 +92,27 @@ TEXT: dict[Kind, Text] = {
         "SAVED BEFORE? Entry {actual} should be sealed in docking {detail}, and is not",
         "引用不实：条目 {actual} 应已封存于接入 {detail}，但其中没有",
     ),
+    Kind.BAG_ALTERED: ("BUNDLE'S LIST OF FILES ALTERED: {detail}", "证据包的文件清单被改动：{detail}"),
+    Kind.BAG_FILE_ALTERED: ("ALTERED: not what the bundle's list of files says", "被改动：与证据包的文件清单不符"),
+    Kind.BAG_FILE_MISSING: ("MISSING: the bundle's list names it", "缺失：证据包的文件清单列有此文件"),
+    Kind.BAG_FILE_UNKNOWN: (
+        "ADDED: this {actual} belongs to nothing that the bundle states",
+        "多出：此 {actual} 不属于证据包声明的任何内容",
+    ),
+    Kind.CHECKPOINT_ALTERED: ("CHECKPOINT OF THE LOG ALTERED: {detail}", "日志检查点被改动：{detail}"),
+    Kind.COSIGNATURE_ALTERED: ("WITNESS'S SIGNATURE ALTERED: {detail}", "见证签名被改动：{detail}"),
+    Kind.ENVELOPE_ALTERED: ("SIGNED STATEMENT ALTERED: {detail}", "签名声明被改动：{detail}"),
+    Kind.ENVELOPE_MISSING: (
+        "SIGNED STATEMENT MISSING: the export was stated to hold log entry {expected}",
+        "签名声明缺失：导出声明列有日志第 {expected} 条",
+    ),
+    Kind.ENVELOPE_WRONG: ("SIGNED STATEMENT DOES NOT BELONG HERE: {detail}", "签名声明不属于此处：{detail}"),
+    Kind.PROOF_ALTERED: ("INCLUSION PROOF ALTERED OR MISSING: {detail}", "包含证明被改动或缺失：{detail}"),
+    Kind.EXPORT_WRONG: ("STATEMENT OF THE EXPORT: {detail}", "导出声明不符：{detail}"),
+    Kind.FINISH_WRONG: (
+        "NOT SHOWN TO BE WHOLE: {detail}",
+        "未能证明证据包完整：{detail}",
+    ),
     Kind.INSIDE_DOCKING: (
         "{detail} lies inside this docking; the whole docking is verified",
         "{detail} 位于此次接入之内，将验证整个接入",
@@ -110,8 +135,8 @@ TEXT: dict[Kind, Text] = {
     ),
     Kind.COPY_OF_DOCKING: ("a copy of the docking in {detail}", "与 {detail} 为同一次接入的副本"),
     Kind.SEQS_ABSENT: (
-        "{actual} events of {detail} between {expected} are no part of this vault",
-        "{detail} 的序号 {expected} 之间有 {actual} 个事件不在库中",
+        "{actual} events of {detail} between {expected} are not here",
+        "{detail} 的序号 {expected} 之间有 {actual} 个事件不在此处",
     ),
 }
 
@@ -139,18 +164,6 @@ _VERDICTS: dict[Exit, Text] = {
 }
 
 
-def inert(name: bytes | str) -> str:
-    """A name for a terminal or page: one to one, with whatever does not print, and the backslash, as an escape."""
-    text = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
-    return text if text.isprintable() and "\\" not in text else "".join(map(_inert_char, text))
-
-
-def _inert_char(char: str) -> str:
-    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8
-        return f"\\x{ord(char) - 0xDC00:02x}"
-    return char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode()
-
-
 def render(report: Report, lang: Lang) -> Iterator[str]:
     """The report in lines for people."""
     zh = lang == "zh"
@@ -165,7 +178,9 @@ def render(report: Report, lang: Lang) -> Iterator[str]:
         else:
             yield f"docking {where}: {docking.files} sealed files, {size} bytes, signed by {who}"
     problems = sum(not f.is_information for f in report.findings)
-    if report.exit is not Exit.NOTHING:
+    if report.bundle is not None:
+        yield from bundle_lines(report.bundle, claims(report.bundle, report.findings), lang)
+    elif report.exit is not Exit.NOTHING:
         yield _authorship(report, lang)
     yield _VERDICTS[report.exit][zh] + (f"（{problems} 项发现）" if zh else f" ({problems} findings)")
 
@@ -220,7 +235,7 @@ def _chunks(chunk: ChunkRange, count: int | None, zh: bool) -> str:
 
 def as_json(report: Report) -> dict[str, object]:
     """The report for programs; names as in `inert`."""
-    return {
+    return _bundle_json(report) | {
         "path": inert(report.path),
         "verdict": report.exit.name.lower(),
         "exit": int(report.exit),
@@ -240,6 +255,17 @@ def as_json(report: Report) -> dict[str, object]:
         "findings": [_finding_json(f) for f in report.findings if not f.is_information],
         "information": [_finding_json(f) for f in report.findings if f.is_information],
     }
+
+
+def _bundle_json(report: Report) -> dict[str, object]:
+    facts = report.bundle
+    if facts is None:
+        return {}
+    found = [
+        {"claim": c.name, "proved": c.proved, **({"why": c.why} if c.why else {}), "text": claim_line(c, "en")}
+        for c in claims(facts, report.findings)
+    ]
+    return {"bundle": asdict(facts), "claims": found}
 
 
 def _finding_json(finding: Finding) -> dict[str, object]:

@@ -20,6 +20,17 @@ class Statement:
     envelope_hash: bytes
 
 
+def read_key_file(raw: bytes) -> VerifyKey:
+    """The key of a file that is exactly one whole key line. Raises KeyInvalid."""
+    try:
+        key = parse_key_line(raw.decode())
+    except UnicodeDecodeError:
+        raise KeyInvalid("not a key line: not UTF-8") from None
+    if raw != f"{key.line}\n".encode():
+        raise KeyInvalid("more than one key line, or stray characters")
+    return key
+
+
 class Signers:
     """The keys of one docking. Says once, by `complain(kind, wanted label, label beside)`, what is wrong with them."""
 
@@ -33,13 +44,7 @@ class Signers:
 
     def take_key_file(self, raw: bytes) -> None:
         """The key line beside the docking. Raises KeyInvalid unless it is exactly one whole key line."""
-        try:
-            key = parse_key_line(raw.decode())
-        except UnicodeDecodeError:
-            raise KeyInvalid("not a key line: not UTF-8") from None
-        if raw != f"{key.line}\n".encode():
-            raise KeyInvalid("more than one key line, or stray characters")
-        self._beside = key
+        self._beside = read_key_file(raw)
 
     def open(self, raw: bytes) -> Statement:
         """The event of an envelope whose signature holds, or that no key at hand can prove: then it was complained of.

@@ -28,6 +28,22 @@ EXIT_CODES = """exit codes:
   4  the log cannot be trusted; nothing was signed
 """
 
+EXPORT_HELP = """\
+Export recordings with everything that proves them, as a BagIt folder that `custody verify` checks offline.
+
+--to FILE.iso makes an image to burn instead of a folder; it needs the program xorriso, and room for both meanwhile.
+
+The hub holds no footage: name the vault of each station concerned, mounted or on this computer, by --footage. Every
+file is proved against its seal while it is copied and once more from the target's disk. Before the first byte is copied
+the export is stated in the audit log, with recipient, reason and the account that runs this command; when it ends, how.
+
+This is an operator's command: it does not ask a second person yet. Whoever may run it on the hub's computer can export;
+the audit log shows it. Interrupted, the same command goes on; nothing is ever overwritten.
+
+  dock-hub export --dir /var/lib/custodock-hub 1042 1043 --footage /mnt/dock-1/vault --to /media/disc/case-17 \\
+      --recipient "区法院" --reason "(2026) 17 号案件调取"
+  dock-hub export --dir … --period 2026-03-01 2026-03-07 --camera cam-7 --footage … --to … --recipient … --reason …"""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry of `dock-hub`; ends the process with one of `EXIT_CODES`."""
@@ -139,6 +155,13 @@ def _log_proof(arguments: argparse.Namespace) -> None:
         print(proof.text, end="")
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from hub.bundles.command import export  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    _print(arguments, dataclasses.asdict(export(database, keys, arguments)))
+
+
 def _reindex(arguments: argparse.Namespace) -> None:
     from hub.reindex import reindex  # noqa: PLC0415
 
@@ -234,6 +257,24 @@ def _parser() -> argparse.ArgumentParser:
     proof = command(logs, "proof", _log_proof, "Print a C2SP tlog-proof of one entry, to hand out.")
     proof.add_argument("index", type=int, metavar="INDEX")
 
+    export = command(commands, "export", _export, EXPORT_HELP)
+    export.add_argument("recordings", metavar="RECORDING", type=int, nargs="*", help="log index of a recording's seal")
+    export.add_argument("--period", nargs=2, metavar=("FROM", "TO"), help="all recordings of these days, YYYY-MM-DD")
+    export.add_argument("--camera", default="", help="with --period: of this camera only")
+    export.add_argument("--station", default="", help="with --period: of this station only")
+    export.add_argument(
+        "--footage",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="VAULT",
+        help="a station's vault; may be repeated",
+    )
+    export.add_argument(
+        "--to", type=Path, required=True, metavar="DIR|FILE.iso", help="the bundle to make; must not exist"
+    )
+    export.add_argument("--recipient", required=True, help="who gets it; goes into the audit log")
+    export.add_argument("--reason", required=True, help="why; goes into the audit log")
     command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
     commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")
     return parser

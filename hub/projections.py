@@ -14,6 +14,8 @@ from sqlalchemy import Connection, bindparam, update
 
 from custody.events import (
     AccountCreated,
+    BundleExported,
+    BundleFinished,
     CameraChecked,
     CameraCheckedOut,
     CameraDocked,
@@ -39,7 +41,7 @@ CameraEvent = (
     CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
 )
 StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent
-HubEvent = StationEnrolled | StationFrozen | EnvelopeRefused | AccountCreated
+HubEvent = StationEnrolled | StationFrozen | EnvelopeRefused | AccountCreated | BundleExported | BundleFinished
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
 _AT = {name: place for place, name in enumerate(SEGMENT_COLUMNS[1:])}
@@ -90,7 +92,14 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | DeviceRefused()
         ):
             return known.TYPE, _camera_event(known), ""
-        case StationEnrolled() | StationFrozen() | EnvelopeRefused() | AccountCreated():
+        case (
+            StationEnrolled()
+            | StationFrozen()
+            | EnvelopeRefused()
+            | AccountCreated()
+            | BundleExported()
+            | BundleFinished()
+        ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:
             assert_never(known)

@@ -96,6 +96,8 @@ ENTRY_TYPES = {
     "station.frozen.v1": mark("Station frozen"),
     "envelope.refused.v1": mark("Message refused"),
     "account.created.v1": mark("Account created"),
+    "bundle.exported.v1": mark("Footage exported"),
+    "bundle.finished.v1": mark("Export ended"),
 }
 
 VERDICTS = {

@@ -45,6 +45,7 @@ from hub.recordings import pages as recording_pages
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
 from hub.stations import api as delivery_api
 from hub.times import now_utc
+from hub.verify import pages as verify_pages
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None
         overview_pages.router,
         recording_pages.router,
         log_pages.open_router,
+        verify_pages.open_router,
         log_pages.router,
         station_api.router,
         recording_api.router,

@@ -42,6 +42,7 @@ PAGES = (
     "/log",
     "/log/entries/3",
     "/password",
+    "/verify",
     "/nothing",
 )
 

@@ -25,6 +25,7 @@ OPEN = {
     ("GET", "/readyz"),
     ("POST", "/api/v1/envelopes"),
     ("GET", "/log/checkpoint"),
+    ("GET", "/verify"),
 }
 
 

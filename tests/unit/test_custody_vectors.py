@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from custody.bundleexamine import examine_bundle
 from custody.checkpoint import (
     Checkpoint,
     SigningKey,
@@ -135,6 +136,20 @@ def test_docking(case: dict[str, object], hasher: Hasher, tmp_path: Path) -> Non
     findings = [f for f in report.findings if not f.is_information]
     assert report.exit == case["exit"]
     assert sorted({f.kind.value for f in findings}) == case["kinds"]
+    if "chunks" in case:
+        assert [[c.first, c.last] for c in findings[0].chunks] == case["chunks"]
+
+
+@each("bundles")
+def test_bundle(case: dict[str, object], hasher: Hasher, tmp_path: Path) -> None:
+    folder = VECTORS / case["bundle"]
+    if edit := case.get("edit"):
+        folder = shutil.copytree(folder, tmp_path / "bundle")
+        apply_edit(folder, edit)
+    report = examine_bundle(os.fsencode(folder), [parse_key_line(case["key"])], [], lambda _: None, hasher)
+    findings = [f for f in report.findings if not f.is_information]
+    assert sorted({f.kind.value for f in findings}) == case["kinds"], findings
+    assert report.exit == case["exit"]
     if "chunks" in case:
         assert [[c.first, c.last] for c in findings[0].chunks] == case["chunks"]
 

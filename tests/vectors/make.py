@@ -22,6 +22,7 @@ from custody.envelope import EVENT_TYPE, pae, seal
 from custody.events import Counts, Gap, StationStarted, encode_event, seal_event
 from custody.merkle import consistency_proof, inclusion_proof, range_root
 from custody.receipt import Receipt, ReceiptEntry, ResendRequest, seal_receipt
+from tests.vectors.bundlecases import bundles
 from tests.vectors.dockings import AT, OTHER_KEY, STATION_KEY, Docking, Station, bent, build, pattern
 from tests.vectors.edits import edits
 
@@ -44,6 +45,7 @@ def make(top: Path) -> None:
         "proofs": _proofs(),
         "manifests": _manifests(files),
         "dockings": _dockings(top) + edits(STATION_KEY.verify_key.line),
+        "bundles": bundles(top),
     }
     files["cases.json"] = json.dumps(cases, indent=1, ensure_ascii=False).encode() + b"\n"
     files["tree.json"] = json.dumps(_tree(), indent=1).encode() + b"\n"
@@ -397,7 +399,7 @@ def _dockings(top: Path) -> list[Case]:
 
 def snapshot(top: Path) -> dict[str, bytes]:
     """Every made file below `top`."""
-    made = ("keys", "notes", "envelopes", "receipts", "manifests", "dockings")
+    made = ("keys", "notes", "envelopes", "receipts", "manifests", "dockings", "bundles")
     files = [f for folder in made for f in (top / folder).rglob("*") if f.is_file()]
     return {f.relative_to(top).as_posix(): f.read_bytes() for f in [*files, top / "cases.json", top / "tree.json"]}
 
@@ -409,7 +411,7 @@ def main(argv: list[str], render: Callable[[Path], None] = make) -> int:
         made = snapshot(Path(scratch))
     if argv == ["--check"]:
         return int(made != snapshot(HERE))
-    for folder in ("keys", "notes", "envelopes", "receipts", "manifests", "dockings"):
+    for folder in ("keys", "notes", "envelopes", "receipts", "manifests", "dockings", "bundles"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     for name, content in made.items():
         (HERE / name).parent.mkdir(parents=True, exist_ok=True)

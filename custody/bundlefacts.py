@@ -1,0 +1,78 @@
+"""What a verified bundle says of itself, and what that proves: values for report and pages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from custody.finding import Finding, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFacts:
+    """One bundle, by its signed statements alone."""
+
+    bundle_id: str | None
+    exported_at: str | None  # by the hub's clock, ISO 8601
+    recipient: str
+    reason: str
+    selection: str
+    operator: str
+    recordings: int
+    origin: str | None  # of the log
+    log_size: int | None
+    log_key_given: bool  # the caller gave the key that signed the checkpoint
+    stations_by: tuple[tuple[str, str], ...]  # label of a key that signed, and how it is known: given, log, bundle
+    cosigned: tuple[tuple[str, str], ...]  # label of a given witness, time it states
+    not_cosigned: tuple[str, ...]
+    dockings: int
+    whole_dockings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One thing that a bundle is to prove; `why` names the reason when it does not."""
+
+    name: str
+    proved: bool
+    why: str = ""
+    facts: tuple[str, ...] = ()
+
+
+_FOOTAGE = {
+    Kind.ALTERED, Kind.TRUNCATED, Kind.EXTENDED, Kind.MISSING, Kind.NOT_REGULAR, Kind.SEAL_WRONG, Kind.UNREADABLE,
+    Kind.ENVELOPE_ALTERED, Kind.ENVELOPE_MISSING, Kind.EXPORT_WRONG,
+}  # fmt: skip
+_SIGNED = {Kind.ENVELOPE_ALTERED, Kind.ENVELOPE_MISSING, Kind.SIGNER_UNKNOWN, Kind.ENVELOPE_WRONG, Kind.EXPORT_WRONG}
+_LOGGED = {Kind.CHECKPOINT_ALTERED, Kind.PROOF_ALTERED, Kind.SIGNER_UNKNOWN, Kind.ENVELOPE_MISSING, Kind.EXPORT_WRONG}
+_CHAINED = {Kind.CHAIN_BROKEN, Kind.SEQ_REUSED}
+
+
+def claims(facts: BundleFacts, findings: Iterable[Finding]) -> tuple[Claim, ...]:
+    """What is proved and what is not, and why, in the order in which a person asks."""
+    kinds = {f.kind for f in findings if not f.is_information}
+    by_bundle = [label for label, vouch in facts.stations_by if vouch == "bundle"]
+    by_log = [label for label, vouch in facts.stations_by if vouch == "log" and "/" not in label.rpartition("+")[0]]
+    logged = not kinds & _LOGGED
+    return (
+        _claim("footage", "finding", failed=bool(kinds & _FOOTAGE)),
+        # whoever made keys of their own can make a whole bundle that agrees with itself
+        _claim("whole", "finding" if kinds else "log_key_from_bundle", failed=bool(kinds) or not facts.log_key_given),
+        _claim("signed", "finding" if kinds & _SIGNED else "keys_from_bundle", tuple(by_bundle),
+               failed=bool(kinds & _SIGNED or by_bundle)),
+        _claim("chained", "finding", failed=bool(kinds & _CHAINED)),
+        _claim("logged", "log_key_from_bundle" if logged else "finding", (facts.origin or "?", str(facts.log_size)),
+               failed=not logged or not facts.log_key_given),
+        *(_claim("cosigned", "", (label, at), failed=False) for label, at in facts.cosigned),
+        *(_claim("cosigned", "not_cosigned", (label,), failed=True) for label in facts.not_cosigned),
+        *(() if facts.cosigned else (Claim("one_face", False, "no_witness"),)),
+        *((Claim("station_itself", False, "enrolled_by_hub", tuple(by_log)),) if by_log else ()),
+        _claim("dockings", "part_of_docking", (str(facts.whole_dockings), str(facts.dockings)),
+               failed=facts.whole_dockings < facts.dockings),
+        Claim("register", False, "hub_says_so"),
+        Claim("before_the_dock", False, "outside"),
+    )  # fmt: skip
+
+
+def _claim(name: str, why: str, facts: tuple[str, ...] = (), *, failed: bool) -> Claim:
+    return Claim(name, not failed, why if failed else "", facts)

@@ -1,0 +1,89 @@
+"""Witness key lines and their signatures over checkpoints: C2SP tlog-cosignature, Ed25519 (``cosignature/v1``).
+
+A witness states that it saw this checkpoint at a time, and that it extends every one it saw before.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from custody.checkpoint import VerifyKey
+from custody.errors import FormatError, KeyInvalid, SignatureInvalid
+
+COSIGNATURE_ED25519 = b"\x04"
+_DASH = "\u2014 "
+
+
+@dataclass(frozen=True)
+class WitnessKey:
+    """A named witness's public key; its key id differs from that of the same key used to sign notes."""
+
+    key: VerifyKey
+
+    @property
+    def name(self) -> str:
+        """The witness's name."""
+        return self.key.name
+
+    @property
+    def key_id(self) -> bytes:
+        """First 4 bytes of ``SHA-256(name || 0x0A || 0x04 || public key)``."""
+        raw = self.key.public.public_bytes_raw()
+        return hashlib.sha256(self.name.encode() + b"\n" + COSIGNATURE_ED25519 + raw).digest()[:4]
+
+    @property
+    def label(self) -> str:
+        """``name+hash``."""
+        return f"{self.name}+{self.key_id.hex()}"
+
+
+def parse_witness_line(line: str) -> WitnessKey:
+    """Read a witness's key line (type 0x04). Raises KeyInvalid."""
+    name, _, rest = line.strip().partition("+")
+    hash_hex, _, encoded = rest.partition("+")
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+        if raw[:1] != COSIGNATURE_ED25519 or not name or any(c.isspace() for c in name):
+            raise KeyInvalid(f"not a witness's key line: {line[:80]!r}")
+        witness = WitnessKey(VerifyKey(name, Ed25519PublicKey.from_public_bytes(raw[1:])))
+    except (binascii.Error, ValueError) as error:
+        raise KeyInvalid(f"not a key line ({error}): {line[:80]!r}") from None
+    if witness.key_id.hex() != hash_hex:
+        raise KeyInvalid(f"key line of {name} is damaged: its hash does not fit the key")
+    return witness
+
+
+def cosigned_at(note: str, witness: WitnessKey) -> datetime | None:
+    """When `witness` cosigned this checkpoint; None where it has not.
+
+    Raises SignatureInvalid for a signature of its name and key id that does not fit, FormatError for a malformed one.
+    """
+    body, _, tail = note.rpartition("\n\n")
+    for line in tail.split("\n"):
+        name, _, encoded = line.removeprefix(_DASH).partition(" ")
+        if not line.startswith(_DASH) or name != witness.name:
+            continue
+        try:
+            raw = base64.b64decode(encoded, validate=True)
+        except ValueError:  # binascii.Error, or text that is not ASCII
+            raise FormatError(f"the cosignature of {name} is not base64") from None
+        if raw[:4] != witness.key_id:
+            continue
+        if len(raw) != 4 + 8 + 64:
+            raise FormatError(f"the cosignature of {name} has not its length")
+        seconds = int.from_bytes(raw[4:12])
+        try:
+            witness.key.verify(raw[12:], f"cosignature/v1\ntime {seconds}\n{body}\n".encode())
+        except SignatureInvalid:
+            raise SignatureInvalid(f"the cosignature of {witness.label} does not fit") from None
+        try:
+            return datetime.fromtimestamp(seconds, UTC)
+        except (ValueError, OverflowError, OSError):
+            raise FormatError(f"the cosignature of {name} states no time") from None
+    return None

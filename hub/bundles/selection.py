@@ -1,0 +1,137 @@
+"""What an export holds, read from the log: seals, the statements around them, and the proofs that all are logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from custody.checkpoint import Checkpoint, parse_checkpoint
+from custody.envelope import parse_envelope
+from custody.errors import CustodyError
+from custody.events import BundleExported, DockingClosed, Event, SegmentSealed, StationEnrolled, decode_event
+from custody.merkle import inclusion_proof
+from custody.tlogproof import LogProof
+from hub import log
+from hub.db import Database
+from hub.errors import LogUntrusted, NotFound
+from hub.recordings.queries import MAX_PAGE_ROWS, RecordingFilter, load_recordings
+from hub.tables import docking, log_entry, segment
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the log: its exact bytes and what they say."""
+
+    index: int
+    raw: bytes
+    event: Event
+
+
+def find_recordings(db: Database, limits: RecordingFilter) -> list[int]:
+    """Log indexes of all recordings within `limits`, rising."""
+    found: list[int] = []
+    page = load_recordings(db, limits, None, MAX_PAGE_ROWS)
+    while True:
+        found += [row.log_index for row in page.rows]
+        if page.next_cursor is None:
+            return sorted(found)
+        page = load_recordings(db, limits, page.next_cursor, MAX_PAGE_ROWS)
+
+
+def load_seals(connection: Connection, indexes: Sequence[int]) -> dict[int, SegmentSealed]:
+    """The seals at these log indexes. Raises NotFound, naming the first that is none."""
+    seals = {e.index: e.event for e in read_entries(connection, indexes) if isinstance(e.event, SegmentSealed)}
+    for index in indexes:
+        if index not in seals:
+            raise NotFound(
+                f"日志第 {index} 条不是录像，未导出任何内容；序号见录像页地址。 / "
+                f"log entry {index} is no recording; nothing was exported. A recording's number stands in the address "
+                "of its page."
+            )
+    return seals
+
+
+def read_entries(connection: Connection, indexes: Iterable[int]) -> Iterator[Entry]:
+    """Entries of the log by index, rising; an index that the log lacks is left out."""
+    wanted = sorted(set(indexes))
+    for start in range(0, len(wanted), _PAGE):
+        rows = connection.execute(
+            select(log_entry.c.idx, log_entry.c.envelope)
+            .where(log_entry.c.idx.in_(wanted[start : start + _PAGE]))
+            .order_by(log_entry.c.idx)
+        )
+        for row in rows:
+            yield _entry(row.idx, bytes(row.envelope))
+
+
+def statements_around(connection: Connection, seals: Iterable[SegmentSealed]) -> set[int]:
+    """Log indexes of the dockings' openings and closings, and of the stations' enrolments."""
+    dockings = {(seal.source, seal.docking_id) for seal in seals}
+    found = {e.index for e in _of_type(connection, StationEnrolled) if _enrols(e.event, {s for s, _ in dockings})}
+    for station, docking_id in dockings:
+        rows = connection.execute(
+            select(docking.c.started_index, docking.c.closed_index).where(
+                docking.c.station == station, docking.c.id == docking_id
+            )
+        )
+        found |= {index for row in rows for index in row if index is not None}
+    return found
+
+
+def _enrols(event: Event, stations: set[str]) -> bool:
+    return isinstance(event, StationEnrolled) and event.source == log.HUB_SOURCE and event.station in stations
+
+
+def exports_in_log(connection: Connection) -> list[tuple[int, BundleExported]]:
+    """Every statement of an export that the hub has made, with its log index, oldest first."""
+    found = _of_type(connection, BundleExported)
+    return [
+        (e.index, e.event) for e in found if isinstance(e.event, BundleExported) and e.event.source == log.HUB_SOURCE
+    ]
+
+
+def segments_of(connection: Connection, station: str, docking_id: str) -> int:
+    """How many recordings of a docking the index knows."""
+    query = select(func.count()).where(segment.c.station == station, segment.c.docking == docking_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def closing_of(entries: Iterable[Event]) -> dict[tuple[str, str], DockingClosed]:
+    """The closings among these events, by station and docking."""
+    return {(e.source, e.docking_id): e for e in entries if isinstance(e, DockingClosed)}
+
+
+class Prover:
+    """Makes proofs under one checkpoint, the newest of this connection's view."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Pin the checkpoint."""
+        self.note = log.newest_note(connection)
+        self.checkpoint: Checkpoint = parse_checkpoint(self.note.partition("\n\n")[0] + "\n")
+        self._subtree = log.subtrees(connection)
+
+    def prove(self, index: int) -> LogProof:
+        """That entry `index` is in the log. Raises ValueError when the checkpoint does not cover it."""
+        return LogProof(index, tuple(inclusion_proof(index, self.checkpoint.size, self._subtree)), self.note)
+
+
+def _of_type(connection: Connection, kind: type[Event]) -> Iterator[Entry]:
+    rows = connection.execute(
+        select(log_entry.c.idx, log_entry.c.envelope)
+        .where(log_entry.c.event_type == kind.TYPE)
+        .order_by(log_entry.c.idx)
+    )
+    for row in rows:
+        yield _entry(row.idx, bytes(row.envelope))
+
+
+def _entry(index: int, raw: bytes) -> Entry:
+    try:
+        envelope = parse_envelope(raw)
+        return Entry(index, raw, decode_event(envelope.payload_type, envelope.payload))
+    except CustodyError:
+        raise LogUntrusted(f"第 {index} 条无法读取", f"entry {index} cannot be read") from None

@@ -1,0 +1,168 @@
+"""`dock-hub export`: footage and everything that proves it, into one bundle.
+
+1. Read the order and find the footage; refuse what cannot be done, while nothing has happened. 2. State the export in
+the log (`bundle.exported.v1`): from here on it counts as a use. 3. Copy and read back each file. 4. Write statements,
+proofs and lists. 5. State in the log that the bundle is whole, or why it ended (`bundle.finished.v1`). 6. Give it its
+name. A crash after 2 or 5 leaves ``<target>.part``; the same order again goes on there under the same bundle id, and
+may state step 5 a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from custody.bundle import footage_path
+from custody.disk import Hasher, reason
+from custody.events import MAX_LISTED_RECORDINGS, BundleExported, BundleFinished, SegmentSealed, Sha256Hex
+from hub import log
+from hub.bundles.disc import check_program, is_image, make_image
+from hub.bundles.footage import TargetFailed, bring, check_room, find_footage
+from hub.bundles.selection import exports_in_log, load_seals
+from hub.bundles.tags import write_closing, write_tags
+from hub.bundles.work import Order, part_folder, publish, publish_image, working_folder
+from hub.db import Database
+from hub.errors import DomainError, Invalid, NotFound
+from hub.identifiers import new_id
+from hub.keys import HubKeys
+from hub.times import now_utc
+
+MAX_TEXT = 500  # of each text that the order brings into the log
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A finished bundle."""
+
+    bundle_id: str
+    path: str
+    recordings: int
+    bytes: int
+    log_indexes: tuple[int, ...]  # of the statements of the export
+    tag_manifest_sha256: str
+
+
+def export_bundle(db: Database, keys: HubKeys, order: Order, vaults: Sequence[Path], target: Path) -> Exported:
+    """Make the bundle `target`, an image where it ends in .iso, and return what it is.
+
+    It is durable then, and its use is in the log.
+
+    Raises DomainError, in both languages, for whatever stands in the way.
+    """
+    order = _checked(order)
+    if is_image(target):
+        check_program()
+    with db.read() as connection:  # 1
+        seals = load_seals(connection, order.recordings)
+    sources = find_footage(vaults, seals.values())
+    total = sum(seal.size_bytes for seal in seals.values())
+    needed = total * (2 if is_image(target) else 1) - _already_there(part_folder(target), seals)
+    check_room(target.parent, needed)
+    with working_folder(target, order, new_id(now_utc())) as (part, bundle_id):
+        stated = _state_export(db, keys, order, bundle_id, total)  # 2
+        try:
+            leaves = _bring_all(part, seals, sources)  # 3
+            digest = _write_tags(db, keys, part, bundle_id, seals, leaves, vaults)  # 4
+        except DomainError as error:
+            _state_end(db, keys, bundle_id, error.code, None)
+            raise
+        finished = _state_end(db, keys, bundle_id, "complete", digest)  # 5
+        write_closing(db, part, finished)
+        if is_image(target):
+            image = part.with_name(f"{target.name}.image")
+            make_image(part, image)
+            publish_image(part, image, target)  # 6
+        else:
+            publish(part, target)  # 6
+    return Exported(bundle_id, str(target), len(seals), total, stated, digest)
+
+
+def _checked(order: Order) -> Order:
+    for name, text in (("--recipient", order.recipient), ("--reason", order.reason)):
+        if not text.strip() or len(text) > MAX_TEXT or not text.isprintable():
+            raise Invalid(
+                f"{name} 必须填写，最多 {MAX_TEXT} 字，不含换行；内容将写入审计日志。 / {name} is needed: one "
+                "line of at most "
+                f"{MAX_TEXT} characters. It goes into the audit log."
+            )
+    if not order.recordings:
+        raise NotFound("没有符合条件的录像，未导出任何内容。 / No recording fits; nothing was exported.")
+    return order
+
+
+def _already_there(part: Path, seals: dict[int, SegmentSealed]) -> int:
+    there = 0
+    for seal in seals.values():
+        path = part / footage_path(seal).decode()
+        there += seal.size_bytes if path.is_file() and path.stat().st_size == seal.size_bytes else 0
+    return there
+
+
+def _state_export(db: Database, keys: HubKeys, order: Order, bundle_id: str, total_bytes: int) -> tuple[int, ...]:
+    """2. Say in the log what is about to be exported, once for each bundle id; the log indexes of the statements."""
+    parts = [
+        order.recordings[i : i + MAX_LISTED_RECORDINGS] for i in range(0, len(order.recordings), MAX_LISTED_RECORDINGS)
+    ]
+    with db.begin() as tx, log.appending(tx, keys, now_utc()) as entries:
+        stated = tuple(index for index, export in exports_in_log(tx) if export.bundle_id == bundle_id)
+        if stated:
+            return stated
+        return tuple(
+            entries.record(
+                BundleExported,
+                bundle_id=bundle_id,
+                part=number,
+                parts=len(parts),
+                recordings=recordings,
+                recordings_in_all=len(order.recordings),
+                bytes_in_all=total_bytes,
+                selection=order.selection,
+                recipient=order.recipient,
+                reason=order.reason,
+                operator=order.operator,
+            )
+            for number, recordings in enumerate(parts, 1)
+        )
+
+
+def _bring_all(part: Path, seals: dict[int, SegmentSealed], sources: dict[str, bytes]) -> dict[int, bytes]:
+    """3. Every file, one after another; its leaves by log index."""
+    leaves = {}
+    with Hasher() as hasher:
+        for index, seal in seals.items():
+            place = footage_path(seal).decode()
+            leaves[index] = bring(sources[place], part / place, seal, hasher)
+    return leaves
+
+
+def _write_tags(
+    db: Database,
+    keys: HubKeys,
+    part: Path,
+    bundle_id: str,
+    seals: dict[int, SegmentSealed],
+    leaves: dict[int, bytes],
+    vaults: Sequence[Path],
+) -> str:
+    """4. Everything beside the footage. Raises TargetFailed when the disk refuses it."""
+    try:
+        return write_tags(db, keys, part, bundle_id, seals, leaves, vaults)
+    except OSError as error:
+        raise TargetFailed(
+            f"写入证明文件时出错：{reason(error)}。录像原件未受影响；排除故障后可用同一命令继续。 / writing the "
+            "proofs failed: "
+            f"{reason(error)}. The footage is untouched; the same command goes on here once the fault is mended."
+        ) from None
+
+
+def _state_end(db: Database, keys: HubKeys, bundle_id: str, reason: str, digest: str | None) -> int:
+    """5. Say in the log what became of the export."""
+    with db.begin() as tx, log.appending(tx, keys, now_utc()) as entries:
+        return entries.record(
+            BundleFinished,
+            bundle_id=bundle_id,
+            complete=digest is not None,
+            reason=reason,
+            tag_manifest_sha256=None if digest is None else Sha256Hex(digest),
+        )

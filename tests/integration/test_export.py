@@ -1,0 +1,310 @@
+"""`dock-hub export` over a real hub and a real vault: what it makes verifies, and what must not happen does not."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from custody.bundleexamine import examine_bundle
+from custody.digest import CHUNK_BYTES
+from custody.disk import Hasher
+from custody.events import DockingStarted, Event
+from custody.examine import Report
+from custody.finding import Exit, Kind
+from custody.manifest import Copied, ManifestReader
+from hub import log
+from hub.bundles.disc import make_image
+from hub.bundles.selection import exports_in_log, find_recordings
+from hub.bundles.service import export_bundle
+from hub.bundles.work import Order
+from hub.errors import Conflict, DomainError, Invalid, NotFound
+from hub.logcheck import check_log
+from hub.recordings.queries import RecordingFilter
+from hub.stations.service import enrol_station
+from tests.integration.hubs import TestHub, make_hub
+from tests.vectors.dockings import STATION_KEY, Docking, Station, build, pattern
+
+FILES = {
+    "DCIM/VID00001.MP4": pattern(1, 3 * CHUNK_BYTES + 5),
+    "DCIM/VID00002.MP4": pattern(2, 900),
+    "执法 50%25\\.mp4": pattern(4, 70),
+    "empty.log": b"",
+}
+
+
+@dataclass
+class Scene:
+    hub: TestHub
+    vault: Path
+    docking: Path
+    recordings: tuple[int, ...]
+    tmp: Path
+
+    def order(self, *recordings: int, **changes: str) -> Order:
+        order = Order(recordings or self.recordings, "all of them", "区法院", "案件 17 调取", "root (signed in as li)")
+        return replace(order, **changes)
+
+    def export(self, *recordings: int, name: str = "bundle", **changes: str) -> Path:
+        target = self.tmp / name
+        export_bundle(self.hub.db, self.hub.keys, self.order(*recordings, **changes), [self.vault], target)
+        return target
+
+    def verify(self, bundle: Path, trusted: bool = True) -> Report:
+        keys = [self.hub.keys.log.verify_key] if trusted else []
+        with Hasher() as hasher:
+            return examine_bundle(os.fsencode(bundle), keys, [], lambda _: None, hasher)
+
+
+@pytest.fixture
+def scene(database_url: str, tmp_path: Path) -> Iterator[Scene]:
+    """A docking of four files in a vault, taken in by a hub on each engine together with other stations' events."""
+    hub, vault, station = make_hub(database_url), tmp_path / "vault", Station()
+    enrol_station(hub.db, hub.keys, STATION_KEY.verify_key.line)
+    other = hub.enrol("dock-9")
+    started = station.seal(_started)[1]
+    docking = build(vault, Docking(FILES), station)
+    with (docking / ".custody/manifest.jsonl").open("rb") as stream:
+        seals = [item.envelope for item in ManifestReader(stream) if isinstance(item, Copied)]
+    hub.take("dock-test", started, *seals[:2])
+    hub.take("dock-9", other.started(), other.segment())
+    hub.take("dock-test", *seals[2:], (docking / ".custody/completed.dsse.json").read_bytes())
+    recordings = find_recordings(hub.db, RecordingFilter(station="dock-test"))
+    yield Scene(hub, vault, docking, tuple(recordings), tmp_path)
+    hub.intake.close()
+    hub.db.close()
+
+
+def _started(**common: object) -> Event:
+    return DockingStarted(
+        **common,  # type: ignore[arg-type]
+        docking_id="0195f000-d0c1",
+        camera_id="cam-7",
+        bay="1",
+        source_kind="image",
+        file_systems=("FAT32",),
+        labels=("BODYCAM",),
+        volume_ids=("1234-5678",),
+        source_bytes=32 << 30,
+        new_files=4,
+        new_bytes=9,
+    )
+
+
+def _problems(report: Report) -> list[str]:
+    return [f"{f.kind} {f.path!r} {f.detail}" for f in report.findings if not f.is_information]
+
+
+def test_a_bundle_of_a_docking_verifies_with_the_logs_key_alone(scene: Scene) -> None:
+    bundle = scene.export()
+    report = scene.verify(bundle)
+    assert _problems(report) == []
+    assert report.exit is Exit.VERIFIED
+    assert report.authorship_proved
+    assert report.bundle is not None
+    assert (report.bundle.recordings, report.bundle.dockings, report.bundle.whole_dockings) == (4, 1, 1)
+    assert report.bundle.recipient == "区法院"
+    assert dict(report.bundle.stations_by) == {
+        STATION_KEY.verify_key.label: "log",
+        scene.hub.keys.events.verify_key.label: "log",
+    }
+    assert not scene.verify(bundle, trusted=False).authorship_proved
+    assert not [p for p in scene.tmp.iterdir() if p.name.startswith("bundle.")]
+
+
+def test_the_bundle_is_a_bag_by_the_text_of_rfc_8493(scene: Scene) -> None:
+    """A second reading of the RFC, and the tools that everybody has."""
+    bundle = scene.export()
+    assert (bundle / "bagit.txt").read_text() == "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+    for manifest, payload in (("manifest-sha256.txt", True), ("tagmanifest-sha256.txt", False)):
+        listed = {}
+        for line in (bundle / manifest).read_text().splitlines():
+            digest, path = line.split(maxsplit=1)
+            listed[re.sub("%(25|0[AD])", lambda m: chr(int(m[1], 16)), path)] = digest
+        for path, digest in listed.items():
+            assert hashlib.sha256((bundle / path).read_bytes()).hexdigest() == digest
+            assert path.startswith("data/") == payload
+        if payload:
+            there = {f.relative_to(bundle).as_posix() for f in (bundle / "data").rglob("*") if f.is_file()}
+            assert there == set(listed)
+    info = dict(line.split(": ", 1) for line in (bundle / "bag-info.txt").read_text().splitlines())
+    total = sum(map(len, FILES.values()))
+    assert info["Payload-Oxum"] == f"{total}.{len(FILES)}"
+    subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=bundle, check=True)
+
+
+def test_one_recording_carries_no_manifest_that_names_the_others(scene: Scene) -> None:
+    bundle = scene.export(scene.recordings[0])
+    report = scene.verify(bundle)
+    assert _problems(report) == []
+    assert report.bundle is not None
+    assert (report.bundle.recordings, report.bundle.whole_dockings) == (1, 0)
+    told = b"".join(f.read_bytes() for f in bundle.rglob("*") if f.is_file() and f.name != "custody.pyz")
+    assert b"VID00001" in told
+    assert b"VID00002" not in told
+    for name in ("envelopes", "proofs"):  # enrolment, opening, seal, closing, export
+        assert len(list((bundle / name).iterdir())) == 5
+
+
+def test_the_export_is_in_the_log_before_the_first_byte_and_its_end_after(scene: Scene) -> None:
+    size_before = len(scene.hub.types())
+    file = scene.docking / "DCIM/VID00002.MP4"
+    good = file.read_bytes()
+    file.write_bytes(b"x" * len(good))
+    with pytest.raises(DomainError, match="VID00002"):
+        scene.export()
+    assert scene.hub.types()[size_before:] == ["bundle.exported.v1", "bundle.finished.v1"]
+    assert not (scene.tmp / "bundle").exists()
+    copied = [f for f in (scene.tmp / "bundle.part").rglob("*") if f.is_file()]
+    assert [f.name for f in copied if b"x" * 900 in f.read_bytes()] == []
+    file.write_bytes(good)
+    bundle = scene.export()  # the same order goes on under the same id, stated once
+    assert scene.hub.types()[size_before:] == ["bundle.exported.v1", *["bundle.finished.v1"] * 2]
+    assert _problems(scene.verify(bundle)) == []
+    with scene.hub.db.read() as connection:
+        check_log(connection, scene.hub.keys, full=True)
+
+
+def test_nothing_is_stated_or_written_for_what_cannot_be_done(scene: Scene) -> None:
+    types = scene.hub.types()
+    (scene.tmp / "taken").mkdir()
+    with pytest.raises(Conflict, match="exists"):
+        scene.export(name="taken")
+    with pytest.raises(NotFound, match="no recording"):
+        scene.export(0)
+    with pytest.raises(Invalid, match="--reason"):
+        scene.export(reason=" ")
+    with pytest.raises(Invalid, match="--recipient"):
+        scene.export(recipient="two\nlines")
+    (scene.docking / "empty.log").unlink()
+    with pytest.raises(DomainError, match=r"empty\.log"):
+        scene.export()
+    assert scene.hub.types() == types
+    assert not (scene.tmp / "bundle.part").exists()
+
+
+def test_a_disk_without_room_is_told_before_anything_is_stated(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    types = scene.hub.types()
+    full = os.statvfs_result((4096, 4096, 100, 10, 10, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    with pytest.raises(DomainError, match="use a larger disk"):
+        scene.export()
+    assert scene.hub.types() == types
+    assert not [p for p in scene.tmp.iterdir() if p.name.startswith("bundle.")]
+
+
+def test_another_order_does_not_take_over_an_unfinished_one(scene: Scene) -> None:
+    file = scene.docking / "empty.log"
+    file.write_bytes(b"")
+    (scene.docking / "DCIM/VID00001.MP4").write_bytes(b"x" * len(FILES["DCIM/VID00001.MP4"]))
+    with pytest.raises(DomainError, match="VID00001"):
+        scene.export()
+    with pytest.raises(Conflict, match="unfinished export of something else"):
+        scene.export(recipient="另一人")
+
+
+def test_a_resumed_export_copies_only_what_lacks(scene: Scene) -> None:
+    damaged = scene.docking / "empty.log"
+    last = scene.docking / "执法 50%25\\.mp4"
+    good = last.read_bytes()
+    last.write_bytes(b"x" * len(good))
+    with pytest.raises(DomainError, match="执法"):
+        scene.export()
+    last.write_bytes(good)
+    first = next((scene.tmp / "bundle.part/data").rglob("VID00001.MP4"))
+    second = next((scene.tmp / "bundle.part/data").rglob("VID00002.MP4"))
+    kept = first.stat().st_ino
+    second.write_bytes(b"y" * 900)  # the interrupted export left something else: it is not believed
+    bundle = scene.export()
+    assert next((bundle / "data").rglob("VID00001.MP4")).stat().st_ino == kept
+    assert damaged.exists()
+    assert _problems(scene.verify(bundle)) == []
+
+
+def test_exports_of_more_recordings_than_one_statement_lists(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.bundles.service.MAX_LISTED_RECORDINGS", 3)
+    bundle = scene.export()
+    with scene.hub.db.read() as connection:
+        assert [export.recordings for _, export in exports_in_log(connection)] == [
+            scene.recordings[:3],
+            scene.recordings[3:],
+        ]
+    assert _problems(scene.verify(bundle)) == []
+
+
+def test_the_register_tells_earlier_exports_of_the_same_recordings(scene: Scene) -> None:
+    scene.export(scene.recordings[0], name="first", recipient="=cmd()")
+    scene.export(scene.recordings[1], name="second")
+    bundle = scene.export(scene.recordings[0], name="third")
+    lines = (bundle / "register.csv").read_text("utf-8-sig").splitlines()
+    assert len(lines) == 3
+    assert "'=cmd()" in lines[1]
+    page = (bundle / "说明.html").read_text()
+    assert "<script" not in page
+    assert "区法院" in page
+
+
+def test_the_verifier_in_the_bundle_is_the_built_one_and_runs_there(scene: Scene) -> None:
+    bundle = scene.export()
+    (scene.tmp / "log.vkey").write_text(scene.hub.keys.log.verify_key.line)
+    command = ["python3", "custody.pyz", "verify", ".", "--key", "../log.vkey", "--lang", "zh"]
+    ran = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "验证通过" in ran.stdout
+    assert "已证明" in ran.stdout
+    assert {
+        name.partition("/")[0] for name in zipfile.ZipFile(io.BytesIO((bundle / "custody.pyz").read_bytes())).namelist()
+    } == {
+        "__main__.py",
+        "custody",
+    }
+    assert Kind.BAG_FILE_UNKNOWN not in {f.kind for f in scene.verify(bundle).findings}  # it left no cache behind
+
+
+def test_a_newer_checkpoint_does_not_disturb(scene: Scene) -> None:
+    bundle = scene.export()
+    scene.export(name="later")
+    assert _problems(scene.verify(bundle)) == []
+    with scene.hub.db.read() as connection:
+        assert log.read_head(connection).size == len(scene.hub.types())
+
+
+@pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
+def test_an_image_holds_the_bundle_and_is_read_back(scene: Scene) -> None:
+    image = scene.export(name="case.iso")
+    assert {p.name for p in scene.tmp.iterdir() if p.name.startswith("case")} == {"case.iso"}
+    extracted = scene.tmp / "extracted"
+    command = ["xorriso", "-osirrox", "on", "-indev", str(image), "-extract", "/", str(extracted)]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"LC_ALL": "C.UTF-8"})
+    report = scene.verify(extracted)
+    assert _problems(report) == []
+    assert report.authorship_proved
+    with pytest.raises(Conflict, match="exists"):
+        scene.export(name="case.iso")
+
+
+@pytest.mark.skipif(shutil.which("xorriso") is None, reason="xorriso is not installed")
+def test_an_image_that_the_disk_gives_back_otherwise_is_refused(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is changed between writing and comparing, by a xorriso in front of the real one."""
+    folder = scene.export()
+    (tmp_path / "bin").mkdir()
+    real = shutil.which("xorriso")
+    script = f"#!/bin/sh\n{real} \"$@\" || exit\ncase $1 in -as) echo x >> '{folder}/register.csv' ;; esac\n"
+    (tmp_path / "bin/xorriso").write_text(script)
+    (tmp_path / "bin/xorriso").chmod(0o755)
+    search = {"LC_ALL": "C.UTF-8", "PATH": f"{tmp_path / 'bin'}:{os.defpath}"}
+    monkeypatch.setattr("hub.bundles.disc._ENVIRONMENT", search)
+    monkeypatch.setenv("PATH", search["PATH"])
+    with pytest.raises(DomainError, match="ISO image failed"):
+        make_image(folder, scene.tmp / "x.iso")
