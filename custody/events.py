@@ -289,6 +289,23 @@ class AccountCreated(Event):
     role: str  # see the access matrix
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReaderAdded(Event):
+    """A program may read log entries with a token, for instance a monitor."""
+
+    TYPE = "log_reader.added.v1"
+    reader: str  # its name
+    token_sha256: Sha256Hex  # of the token's text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReaderRevoked(Event):
+    """A log reader's token is good for nothing any more."""
+
+    TYPE = "log_reader.revoked.v1"
+    reader: str  # its name
+
+
 EVENTS: dict[str, type[Event]] = {
     cls.TYPE: cls
     for cls in (
@@ -307,6 +324,8 @@ EVENTS: dict[str, type[Event]] = {
         StationFrozen,
         EnvelopeRefused,
         AccountCreated,
+        LogReaderAdded,
+        LogReaderRevoked,
     )
 }
 

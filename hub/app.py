@@ -13,9 +13,10 @@ from typing import Any
 
 from hub import log
 from hub.db import Database, open_database
-from hub.errors import HubError, Invalid, NotFound
+from hub.errors import HubError, Invalid, LogUntrusted, NotFound
 from hub.keys import HubKeys, create_keys, load_keys
-from hub.logcheck import check_log
+from hub.logcheck import check_log, check_start
+from hub.logfaults import FAULTS, INDEX_FAULTS, IndexWrong
 from hub.migrations import check_schema, migrate
 from hub.settings import Settings, load_settings, make_settings, write_settings
 from hub.times import now_utc
@@ -26,7 +27,18 @@ EXIT_CODES = """exit codes:
   2  the command line is wrong
   3  settings, keys or database cannot be used
   4  the log cannot be trusted; nothing was signed
+  5  the log is sound, but index rows do not follow from it: `dock-hub reindex`
 """
+
+
+CHECK_HELP = (
+    "Derive everything again from the entries and compare: entries, signatures, chains, tiles, checkpoints, state,\n"
+    "stations, accounts and every index row. Stops at the first wrong item and names it; --json gives fault and item.\n"
+    "\nfaults of the log (exit 4):\n"
+    + "".join(f"  {code:20} {en}\n" for code, (_, en) in FAULTS.items())
+    + "faults of the index (exit 5):\n"
+    + "".join(f"  {code:20} {en}\n" for code, (_, en) in INDEX_FAULTS.items())
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.run(arguments)
     except HubError as error:
         if arguments.json:
-            print(json.dumps({"error": error.code, "detail": str(error)}, ensure_ascii=False))
+            found = {"fault": error.fault, "item": error.item} if isinstance(error, LogUntrusted | IndexWrong) else {}
+            print(json.dumps({"error": error.code, **found, "detail": str(error)}, ensure_ascii=False))
         print(f"dock-hub: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
@@ -111,9 +124,10 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _log_check(arguments: argparse.Namespace) -> None:
-    _, keys, database = _opened(arguments)
+    settings, keys, database = _opened(arguments)
+    check = check_start if arguments.quick else check_log
     with database.read() as connection:
-        report = check_log(connection, keys, full=not arguments.quick)
+        report = check(connection, keys, settings.utc_offset_minutes)
     _print(arguments, {"size": report.size, "root": report.root.hex(), "envelopes_checked": report.checked})
 
 
@@ -192,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(group: Any, name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
         made: argparse.ArgumentParser = group.add_parser(
-            name, help=text, description=text, formatter_class=raw, epilog=EXIT_CODES
+            name, help=text.partition("\n")[0], description=text, formatter_class=raw, epilog=EXIT_CODES
         )
         made.add_argument("--dir", type=Path, required=True, help="the hub's directory: hub.toml, keys, database")
         made.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -226,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--key", dest="mqtt_key", help="PEM: its private key (mqtts)")
 
     logs = commands.add_parser("log", help="check, show and prove log entries").add_subparsers(required=True)
-    check = command(logs, "check", _log_check, "Re-derive the log from its entries and compare. Exit 4: untrusted.")
+    check = command(logs, "check", _log_check, CHECK_HELP)
     check.add_argument("--quick", action="store_true", help="only what `run` checks at its start")
     entries = command(logs, "show", _log_show, "Print log entries, one JSON object per line.")
     entries.add_argument("--start", type=int, default=0, metavar="INDEX")
