@@ -78,6 +78,16 @@ def tile_in(level: int, index: int, size: int) -> Tile | None:
     return Tile(level, index, width) if width > 0 and index >= 0 else None
 
 
+def right_edge(size: int) -> list[Tile]:
+    """The last tile of each level in the tree of `size` entries, and the last entry bundle."""
+    edge, level = [], 0
+    while hashes := size >> TILE_BITS * level:
+        index = (hashes - 1) // TILE_WIDTH
+        edge.append(Tile(level, index, hashes - index * TILE_WIDTH))
+        level += 1
+    return [*edge, Tile(ENTRIES, edge[0].index, edge[0].width)] if edge else []
+
+
 def tiles_of(size: int, *, since: int = 0) -> Iterator[Tile]:
     """Every hash tile of the tree of `size` entries that the tree of `since` has not, the lowest level first."""
     level = 0

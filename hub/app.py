@@ -153,6 +153,31 @@ def _log_proof(arguments: argparse.Namespace) -> None:
         print(proof.text, end="")
 
 
+def _reader_add(arguments: argparse.Namespace) -> None:
+    from hub.audit.readers import add_reader  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    _print(arguments, {"reader": arguments.name, "token": add_reader(database, keys, arguments.name)})
+
+
+def _reader_list(arguments: argparse.Namespace) -> None:
+    from hub.audit.readers import list_readers  # noqa: PLC0415
+
+    rows = list_readers(_opened(arguments)[2])
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows], ensure_ascii=False))
+    for row in () if arguments.json else rows:
+        print(f"{row.name}\t{row.created_at}\t{f'revoked {row.revoked_at}' if row.revoked_at else 'good'}")
+
+
+def _reader_revoke(arguments: argparse.Namespace) -> None:
+    from hub.audit.readers import revoke_reader  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    revoke_reader(database, keys, arguments.name)
+    _print(arguments, {"reader": arguments.name, "revoked": True})
+
+
 def _reindex(arguments: argparse.Namespace) -> None:
     from hub.reindex import reindex  # noqa: PLC0415
 
@@ -247,6 +272,13 @@ def _parser() -> argparse.ArgumentParser:
     entries.add_argument("--limit", type=int, default=50, metavar="N")
     proof = command(logs, "proof", _log_proof, "Print a C2SP tlog-proof of one entry, to hand out.")
     proof.add_argument("index", type=int, metavar="INDEX")
+
+    readers = logs.add_parser("reader", help="programs that may read entries").add_subparsers(required=True)
+    text = "Admit a program that reads log entries, and print its token: it is shown this once."
+    command(readers, "add", _reader_add, text).add_argument("name", metavar="NAME")
+    command(readers, "list", _reader_list, "List the programs that may read log entries.")
+    text = "End a program's token, at once and for good."
+    command(readers, "revoke", _reader_revoke, text).add_argument("name", metavar="NAME")
 
     command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
     commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, desc, func, select
 
 from custody.checkpoint import VerifyKey, open_checkpoint
-from custody.digest import CompactRange
+from custody.digest import HASH_BYTES, CompactRange
 from custody.errors import CustodyError
 from custody.events import NO_PREVIOUS
-from custody.tiles import TILE_BITS, TILE_WIDTH, Tile, range_of, tile_in
+from custody.tiles import ENTRIES, TILE_WIDTH, range_of, right_edge
 from hub import log
 from hub.indexcheck import IndexCheck
 from hub.keys import HubKeys
@@ -137,18 +137,15 @@ def _check_edge(connection: Connection, tree: CompactRange) -> None:
     """3. The tiles of the right edge give the signed root, have their length, and nothing stands behind them."""
     if range_of(tree.size, log.stored_subtrees(connection)).roots != tree.roots:
         raise untrusted("tile_altered", "tile/edge", "the tiles do not give the root of the newest checkpoint")
-    level = 0
-    while hashes := tree.size >> TILE_BITS * level:
-        tile = tile_in(level, (hashes - 1) // TILE_WIDTH, tree.size)
-        if tile is not None and len(log.read_tile(connection, level, tile.index)) != tile.width * 32:
+    edge = [tile for tile in right_edge(tree.size) if tile.level != ENTRIES]
+    for tile in edge:
+        if len(log.read_tile(connection, tile.level, tile.index)) != tile.width * HASH_BYTES:
             raise untrusted("tile_altered", tile.path)
-        last = select(func.max(log_tile.c.idx)).where(log_tile.c.level == level)
-        beyond = connection.execute(last).scalar_one()
-        if tile is not None and beyond != tile.index:
-            raise untrusted("tile_extra", Tile(level, int(beyond)).path)
-        level += 1
-    above = connection.execute(select(func.max(log_tile.c.level))).scalar_one_or_none()
-    if above is not None and above >= level:
+        last = connection.execute(select(func.max(log_tile.c.idx)).where(log_tile.c.level == tile.level)).scalar_one()
+        if last != tile.index:
+            raise untrusted("tile_extra", f"tile/{tile.level}/{last}")
+    above = connection.execute(select(func.max(log_tile.c.level))).scalar_one()
+    if above is not None and above >= len(edge):
         raise untrusted("tile_extra", f"tile/{above}/000")
 
 

@@ -94,6 +94,8 @@ ENTRY_TYPES = {
     "station.frozen.v1": mark("Station frozen"),
     "envelope.refused.v1": mark("Message refused"),
     "account.created.v1": mark("Account created"),
+    "log_reader.added.v1": mark("Log reader admitted"),
+    "log_reader.revoked.v1": mark("Log reader revoked"),
 }
 
 VERDICTS = {
