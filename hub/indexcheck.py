@@ -9,13 +9,11 @@ passwords, sessions, retained states, refused messages whose minute is not over.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, func, or_, select, text
+from sqlalchemy import Connection, Table, select
 
 from custody.events import (
     NO_PREVIOUS,
@@ -28,19 +26,17 @@ from custody.events import (
 )
 from hub import log
 from hub.db import Row
+from hub.indexscratch import Scratch
 from hub.logfaults import IndexWrong, untrusted
-from hub.logwalk import Logged, plain
+from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
 from hub.projections import NOT_FOR_STATIONS, Projection
 from hub.refusals import SAMPLE_BYTES
-from hub.search import tsvector_document
 from hub.tables import (
     account,
-    camera,
     camera_event,
     docking,
     log_reader,
-    metadata,
     refused,
     segment,
     station,
@@ -50,14 +46,15 @@ from hub.times import to_text
 
 _BY_LOG_INDEX = (segment, camera_event, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
+_OWNERS = (segment.c.log_index, camera_event.c.log_index, docking.c.started_index, docking.c.closed_index)
 _SPECIAL = ("frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software")
 
 
 class IndexCheck:
     """Feed it the pages of a walk, in order; when they began with the first entry, call `finish`."""
 
-    def __init__(self, connection: Connection, utc_offset_minutes: int) -> None:
-        """`utc_offset_minutes` as intake uses it."""
+    def __init__(self, connection: Connection, utc_offset_minutes: int, *, whole: bool) -> None:
+        """`utc_offset_minutes` as intake uses it. Unless `whole`, only rows of single entries are looked at."""
         self.fault: IndexWrong | None = None
         self._connection, self._offset = connection, utc_offset_minutes
         self._stations: dict[str, dict[str, Any]] = {}
@@ -65,16 +62,12 @@ class IndexCheck:
         self._readers: dict[str, list[Any]] = {}
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
-        self._tokens = 0
-        # dockings and cameras are made by many entries: a scratch database on the disk, gone when it is closed
-        self._scratch_engine = create_engine("sqlite://", creator=lambda: sqlite3.connect("", check_same_thread=False))
-        self._scratch = self._scratch_engine.connect()
-        metadata.create_all(self._scratch, [docking, camera])
+        self._scratch = Scratch(connection) if whole else None
 
     def close(self) -> None:
         """Drop the scratch database."""
-        self._scratch.close()
-        self._scratch_engine.dispose()
+        if self._scratch is not None:
+            self._scratch.close()
 
     def page(self, entries: Sequence[Logged]) -> None:
         """Derive the rows of one page and compare those that belong to single entries."""
@@ -91,29 +84,31 @@ class IndexCheck:
             _BY_LOG_INDEX, (projection.segments, projection.camera_events, projection.unprojected), strict=True
         ):
             self._compare(table, rows, start, end)
-        for index, tokens in projection.texts:
-            self._check_text(index, tokens)
-        projection.write_standing(self._scratch)
+        if self._scratch is not None:
+            for difference in self._scratch.add(projection):
+                self._differs(*difference)
         for name, said in projection.software.items():
             if name in self._stations:
                 self._stations[name]["software"] = said
 
     def finish(self, size: int) -> None:
-        """Compare what stands for the whole log, and look for rows too many. Raises LogUntrusted."""
+        """Compare what stands for the whole log, and look for rows too many. Raises LogUntrusted. Only when `whole`."""
         self._compare_stations()
         self._compare_rows(account, ("name", "role", "created_at"), self._accounts, "account_altered")
         readers = {name: tuple(row) for name, row in self._readers.items()}
         self._compare_rows(log_reader, tuple(log_reader.c.keys()), readers, "reader_altered")
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
+        self.find_more(size)
+        for difference in self._scratch.differences() if self._scratch is not None else ():
+            self._differs(*difference)
+
+    def find_more(self, size: int) -> None:
+        """Look for rows of entries that a log of `size` has not."""
         for table in _BY_LOG_INDEX:
-            index = table.c.log_index
-            beyond = select(func.min(index)).where(or_(index < 0, index >= size))
-            extra = self._connection.execute(beyond).scalar_one()
+            extra = first_outside(self._connection, table.c.log_index, size)
             if extra is not None:
                 self._wrong("index_extra", f"{table.name}/{extra}")
-        self._compare_standing()
-        self._count_text()
 
     # --- entries of stations ---
 
@@ -127,7 +122,7 @@ class IndexCheck:
         if draft is None:
             reason = unread or NOT_FOR_STATIONS
             projection.set_aside(entry.index, entry.source, entry.event_type, reason, entry.received_at)
-        elif stale.get(entry.index) in _ONCE_UNREADABLE:
+        elif entry.index in stale:
             self._wrong("index_stale", f"entry/{entry.index}")
             reason = stale[entry.index]
             projection.set_aside(entry.index, entry.source, entry.event_type, reason, entry.received_at)
@@ -135,9 +130,17 @@ class IndexCheck:
             projection.add(entry.index, draft, entry.received_at)
 
     def _set_aside(self, start: int, end: int) -> dict[int, str]:
+        """Entries set aside that have no rows of their own, and why."""
         index = unprojected.c.log_index
-        query = select(*plain(unprojected, "log_index", "reason")).where(index >= start, index < end)
-        return {row.log_index: row.reason for row in self._connection.execute(query)}
+        query = select(*plain(unprojected, "log_index", "reason")).where(
+            index >= start, index < end, unprojected.c.reason.in_(_ONCE_UNREADABLE)
+        )
+        found = {row.log_index: row.reason for row in self._connection.execute(query)}
+        for column in _OWNERS if found else ():
+            held = self._connection.execute(select(column).where(column.in_(found)))
+            for at in held.scalars().all():
+                found.pop(at, None)
+        return found
 
     def _compare(self, table: Table, rows: Sequence[Row], start: int, end: int) -> None:
         index = table.c.log_index
@@ -146,28 +149,6 @@ class IndexCheck:
         for at in sorted(stored.keys() | derived.keys()):
             if stored.get(at) != derived.get(at):
                 self._differs(f"{table.name}/{at}", stored.get(at), derived.get(at))
-
-    def _check_text(self, index: int, tokens: str) -> None:
-        """The segment is found by all its words, in their order."""
-        if self._connection.dialect.name == "sqlite":
-            sql = "SELECT 1 FROM segment_text WHERE segment_text MATCH :text AND rowid = :at"
-            asked = f'"{tokens}"'
-        else:
-            sql = "SELECT 1 FROM segment_bigrams WHERE log_index = :at AND bigrams = cast(:text AS tsvector)"
-            asked = tsvector_document(tokens.split(" "))
-        self._tokens += tokens.count(" ") + 1
-        if self._connection.execute(text(sql), {"text": asked, "at": index}).first() is None:
-            self._wrong("index_altered", f"text/{index}")
-
-    def _count_text(self) -> None:
-        """All segments are found by their words: then one word more in all is one too many."""
-        if self._connection.dialect.name == "sqlite":
-            sql, derived = "SELECT coalesce(sum(cnt), 0) FROM segment_text_words", self._tokens
-        else:
-            sql = "SELECT count(*) FROM segment_bigrams WHERE log_index NOT IN (SELECT log_index FROM segment)"
-            derived = 0
-        if self._connection.execute(text(sql)).scalar_one() != derived:
-            self._wrong("index_extra", "text")
 
     # --- the hub's own events ---
 
@@ -216,22 +197,6 @@ class IndexCheck:
         for key in sorted(stored.keys() | derived.keys(), key=str):
             if stored.get(key) != derived.get(key):
                 raise untrusted(fault, f"{table.name}/{key}")
-
-    def _compare_standing(self) -> None:
-        for table, order in ((docking, docking.c.first_index), (camera, None)):
-            query = select(*plain(table)).execution_options(yield_per=500)
-            if order is not None:
-                pairs = zip_longest(*(c.execute(query.order_by(order)) for c in (self._connection, self._scratch)))
-            else:  # databases order text differently; cameras are few
-                both = [{row[0]: row for row in c.execute(query)} for c in (self._connection, self._scratch)]
-                keys = sorted(both[0].keys() | both[1].keys(), key=str)
-                pairs = iter([(both[0].get(key), both[1].get(key)) for key in keys])  # type: ignore[assignment]
-            for stored, derived in pairs:
-                if stored is None or derived is None or tuple(stored) != tuple(derived):
-                    row = derived if derived is not None else stored
-                    item = f"{table.name}/{row[0]}" if table is camera else f"{table.name}/{row.station}/{row.id}"
-                    self._differs(item, stored, derived)
-                    break
 
     def _differs(self, item: str, stored: Any, derived: Any) -> None:
         code = "index_missing" if stored is None else "index_extra" if derived is None else "index_altered"

@@ -184,9 +184,10 @@ def prove_inclusion(connection: Connection, index: int, size: int) -> list[bytes
 
 
 def _head(connection: Connection, query: Any) -> LogHead:
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise untrusted("state_altered", "log_state", "the database has no log")
+    rows = connection.execute(query).all()
+    if len(rows) != 1:
+        raise untrusted("state_altered", "log_state", f"the database has {len(rows)} states of a log")
+    row = rows[0]
     roots = stored_bytes(row.roots)
     if not isinstance(row.size, int) or row.size < 0 or len(roots) != row.size.bit_count() * HASH_BYTES:
         raise untrusted("state_altered", "log_state", "it is no state of a tree")
@@ -206,7 +207,7 @@ def _check_base(note: str, key: SigningKey, tree: CompactRange) -> None:
         else:
             signed = open_checkpoint(note, key.verify_key)
             _KNOWN.append((label, note))
-    except CustodyError as error:
+    except (CustodyError, AttributeError, TypeError) as error:  # or no text at all
         raise untrusted("checkpoint_altered", "checkpoint/newest", str(error)) from None
     if (signed.size, signed.root) != (tree.size, tree.root()):
         more = f"the state has {tree.size} entries, the newest checkpoint {signed.size}, or their roots differ"

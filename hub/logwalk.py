@@ -63,6 +63,15 @@ def plain(table: Table, *names: str) -> list[Any]:
     return [type_coerce(table.c[name], NullType()).label(name) for name in names or table.c.keys()]
 
 
+def first_outside(connection: Connection, index: Any, size: int) -> int | None:
+    """The smallest value of an indexed column outside ``[0, size)``; looks at both ends only, however many rows."""
+    lowest: int | None = connection.execute(select(func.min(index))).scalar_one()
+    if lowest is not None and lowest < 0:
+        return lowest
+    highest: int | None = connection.execute(select(func.min(index)).where(index >= size)).scalar_one()
+    return highest
+
+
 class LogWalk:
     """One walk over the entries ``[first, size)``; `first` is a multiple of 256. Raises LogUntrusted at a fault.
 
@@ -95,7 +104,6 @@ class LogWalk:
             yield self._page(start, min(self.size, start + TILE_WIDTH))
         if self.first == 0:
             self._finish_levels()
-        self._find_more()
 
     # --- entries ---
 
@@ -250,7 +258,7 @@ class LogWalk:
         """
         try:
             stated = parse_checkpoint(row.note.partition("\n\n")[0] + "\n")
-        except (CustodyError, AttributeError):
+        except (CustodyError, AttributeError, TypeError):  # no text at all
             return None
         ours = Checkpoint(self._keys.log.name, stated.size, stated.root)
         return stated.root if stated.size == row.size and sign_checkpoint(ours, self._keys.log) == row.note else None
@@ -261,6 +269,8 @@ class LogWalk:
             if self._cover.size == self.tree.size and self._root_of(self._cover) != self.tree.root():
                 raise untrusted("checkpoint_forked", f"checkpoint/{self._cover.size}")
             self._before, self._cover = self._cover, next(self._checkpoints, None)
+        if self._cover is None and self.tree.size < self.size:
+            raise untrusted("checkpoint_missing", f"checkpoint/{self._next_commit(self.tree.size)}")
 
     # --- tiles above level 0, and what is too much ---
 
@@ -289,10 +299,9 @@ class LogWalk:
             if derived.hashes:
                 self._compare_tile(above + 1, derived)
 
-    def _find_more(self) -> None:
+    def find_more(self) -> None:
         """9. Nothing stands beyond the end, nor before the beginning."""
-        idx, size = log_entry.c.idx, self.size
-        extra = self._connection.execute(select(func.min(idx)).where(or_(idx < 0, idx >= size))).scalar_one()
+        size, extra = self.size, first_outside(self._connection, log_entry.c.idx, self.size)
         if extra is not None:
             raise untrusted("entry_extra", f"entry/{extra}")
         if self._cover is not None:
@@ -308,6 +317,13 @@ class LogWalk:
         more = self._connection.execute(beyond.where(~or_(*within)) if within else beyond).one_or_none()
         if more is not None:
             raise untrusted("tile_extra", f"tile/{more.level}/{more.idx}")
+
+    def _next_commit(self, size: int) -> int:
+        """Where the commit ended whose first entry is `size`: entries of one commit were received at one time."""
+        idx, at = log_entry.c.idx, log_entry.c.received_at
+        first = select(at).where(idx == size).scalar_subquery()
+        found = self._connection.execute(select(func.min(idx)).where(idx > size, at != first)).scalar_one()
+        return self.size if found is None else int(found)
 
 
 def _read(row: Any, envelope: Envelope) -> tuple[Logged, str]:

@@ -145,7 +145,7 @@ class Projection:
     def write(self, tx: Connection) -> None:
         """Put down everything collected."""
         insert_rows(tx, segment.name, SEGMENT_COLUMNS, self.segments)
-        _index_text(tx, self.texts)
+        self.write_text(tx)
         self.write_standing(tx)
         insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self.camera_events)
         insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self.unprojected)
@@ -154,6 +154,10 @@ class Projection:
                 update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
                 [{"key": key, "said": said} for key, said in self.software.items()],
             )
+
+    def write_text(self, tx: Connection) -> None:
+        """Put down what makes segments findable by their words."""
+        _index_text(tx, self.texts)
 
     def write_standing(self, tx: Connection) -> None:
         """Put down the rows that many entries make together: dockings and cameras."""

@@ -41,8 +41,8 @@ def _finish_sqlite() -> None:
     op.execute(f"CREATE TRIGGER log_tile_no_delete BEFORE DELETE ON log_tile {refuse}")
     for change in ("update", "delete"):
         op.execute(f"CREATE TRIGGER checkpoint_no_{change} BEFORE {change} ON checkpoint {refuse}")
-    # how often each word stands in the text index: its sum tells whether anything was added to it
-    op.execute("CREATE VIRTUAL TABLE segment_text_words USING fts5vocab('segment_text', 'row')")
+    # a view of the text index, word by word: what `dock-hub log check` compares
+    op.execute("CREATE VIRTUAL TABLE segment_text_words USING fts5vocab('segment_text', 'instance')")
 
 
 def _finish_postgresql() -> None:
