@@ -86,7 +86,8 @@ class Scratch:
             some, expected = stored.fetchmany(_MANY), derived.fetchmany(_MANY)
             if some != expected:
                 one, other = next((a, b) for a, b in zip_longest(some, expected) if a != b)
-                yield f"text/{min(row[1] for row in (one, other) if row is not None)}", (), ()
+                # both are in order: the smaller one is what the other side has not
+                yield f"text/{min(row for row in (one, other) if row is not None)[1]}", (), ()
             if some != expected or not some:
                 return
 

@@ -9,6 +9,7 @@ to nobody. So hub processes on one database never sign two histories.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ _TILE = select(type_coerce(log_tile.c.hashes, NullType())).where(
 )
 # checkpoints that this process signed or has verified, by label of the key: only saves checking a signature again
 _KNOWN: deque[tuple[str, str]] = deque(maxlen=16)
+_SHA256 = re.compile("[0-9a-f]{64}")
 _ENTRY_COLUMNS = ("idx", "source", "seq", "envelope", "envelope_sha256", "event_type", "received_at")
 
 
@@ -191,6 +193,8 @@ def _head(connection: Connection, query: Any) -> LogHead:
     roots = stored_bytes(row.roots)
     if not isinstance(row.size, int) or row.size < 0 or len(roots) != row.size.bit_count() * HASH_BYTES:
         raise untrusted("state_altered", "log_state", "it is no state of a tree")
+    if not isinstance(row.own_seq, int) or not _SHA256.fullmatch(str(row.own_hash)):
+        raise untrusted("state_altered", "log_state", "it is no head of a chain")
     hashes = tuple(roots[i : i + HASH_BYTES] for i in range(0, len(roots), HASH_BYTES))
     return LogHead(row.size, hashes, row.own_seq, row.own_hash)
 
