@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, assert_never, cast, get_args
 
 from sqlalchemy import Connection, Table, select
 
@@ -30,7 +30,7 @@ from hub.indexscratch import Scratch
 from hub.logfaults import IndexWrong, untrusted
 from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
-from hub.projections import NOT_FOR_STATIONS, Projection
+from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
 from hub.tables import (
     account,
@@ -153,7 +153,10 @@ class IndexCheck:
     # --- the hub's own events ---
 
     def _hub_event(self, entry: Logged) -> None:
-        match entry.event:
+        if not isinstance(entry.event, get_args(HubEvent)):
+            return  # of a later version
+        known = cast(HubEvent, entry.event)
+        match known:
             case StationEnrolled(station=name, key_line=line):
                 self._stations[name] = {"id": name, "key_line": line, "enrolled_at": entry.received_at} | {
                     "last_seq": 0, "last_hash": str(NO_PREVIOUS), **dict.fromkeys(_SPECIAL)
@@ -168,10 +171,10 @@ class IndexCheck:
             case LogReaderRevoked(reader=name):
                 with suppress(KeyError):
                     self._readers[name][3] = entry.received_at
-            case EnvelopeRefused() as event:
-                self._check_refused(entry.index, event)
+            case EnvelopeRefused():
+                self._check_refused(entry.index, known)
             case _:
-                pass  # its rows, if it has any, are checked by what it belongs to
+                assert_never(known)
 
     def _check_refused(self, index: int, event: EnvelopeRefused) -> None:
         row = self._refused.pop(index, None)
