@@ -3,12 +3,13 @@
 For each page of 256 entries, one tile of level 0: 1. No entry is missing. 2. Its leaf is the tile's; if not, the signed
 checkpoint above decides which of the two was changed. 3. Its columns say what its envelope says. 4. It follows its
 source's previous entry. 5. Its source signed it, with the key that the log itself enrolled. 6. It was received when its
-checkpoint was signed. At each checkpoint: 7. It is the next one, exactly as our key signs it, for exactly this tree.
+checkpoint was signed. At each checkpoint: 7. It is the next one, signed by our key, for exactly this tree.
 At the end: 8. Upper tiles follow from lower ones. 9. There is nothing more. Memory does not grow with the log.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,10 +19,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, or_, select, type_coerce
 from sqlalchemy.types import NullType
 
-from custody.checkpoint import Checkpoint, VerifyKey, parse_checkpoint, sign_checkpoint
+from custody.checkpoint import VerifyKey, open_checkpoint
 from custody.digest import HASH_BYTES, CompactRange, leaf_hash
 from custody.envelope import Envelope, parse_envelope
-from custody.errors import CustodyError, FormatError, SignatureInvalid, UnknownType
+from custody.errors import CustodyError, FormatError, UnknownType
 from custody.events import NO_PREVIOUS, Event, StationEnrolled, decode_chain, decode_event
 from custody.tiles import TILE_BITS, TILE_WIDTH, Tile, range_of, split_hashes, tile_hash
 from hub import log
@@ -48,6 +49,15 @@ class Logged:
     received_at: str
     event: Event | None
     unread: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """A stored checkpoint that our key signed."""
+
+    size: int
+    root: bytes
+    signed_at: str
 
 
 @dataclass(slots=True)
@@ -91,10 +101,10 @@ class LogWalk:
         self.heads: dict[str, tuple[int, str]] = {}  # seq and digest of each source's last entry so far
         self.tree = range_of(first, log.stored_subtrees(connection)) if first else CompactRange()
         self._connection, self._keys = connection, keys
-        self._signers: dict[str, VerifyKey] = {log.HUB_SOURCE: keys.events.verify_key, **(known or {})}
+        self._signers: dict[str, VerifyKey] = {**(known or {}), log.HUB_SOURCE: keys.events.verify_key}
         self._levels: list[_Level] = []
         self._checkpoints = self._read_checkpoints()
-        self._before: Any = None
+        self._before: _Checkpoint | None = None
         self._cover = next(self._checkpoints, None)  # the checkpoint that covers the next entry
 
     def pages(self) -> Iterator[list[Logged]]:
@@ -150,7 +160,7 @@ class LogWalk:
         )
         for row in rows:
             tree.append(leaf_hash(log.stored_bytes(row.envelope)))
-        if tree.size == cover.size and tree.root() == self._root_of(cover):
+        if (tree.size, tree.root()) == (cover.size, cover.root):
             return untrusted("tile_altered", Tile(0, index // TILE_WIDTH).path)
         return untrusted("entry_altered", f"entry/{index}")
 
@@ -189,12 +199,12 @@ class LogWalk:
             raise untrusted("entry_signature", f"entry/{entry.index}", f"the log enrols no key of {entry.source}")
         try:
             envelope.verify(key)
-        except SignatureInvalid as error:
+            if isinstance(entry.event, StationEnrolled) and entry.source == log.HUB_SOURCE != entry.event.station:
+                self._signers[entry.event.station] = station_key(entry.event.key_line)
+        except CustodyError as error:
             raise untrusted("entry_signature", f"entry/{entry.index}", str(error)) from None
-        if isinstance(entry.event, StationEnrolled) and entry.source == log.HUB_SOURCE:
-            self._signers[entry.event.station] = station_key(entry.event.key_line)
 
-    def _judge_time(self, entry: Logged, cover: Any) -> LogUntrusted:
+    def _judge_time(self, entry: Logged, cover: _Checkpoint) -> LogUntrusted:
         """6. The entry's time is not its checkpoint's: a hub event's own time, or the rest of the batch, decides."""
         start = self._before.size if self._before is not None else self.first
         others = self._connection.execute(
@@ -212,15 +222,15 @@ class LogWalk:
 
     # --- checkpoints ---
 
-    def _read_checkpoints(self) -> Iterator[Any]:
+    def _read_checkpoints(self) -> Iterator[_Checkpoint]:
         """7. The stored checkpoints from the last one at or before `first`, each one checked when it comes up."""
-        columns, before = plain(checkpoint), None
+        before: _Checkpoint | None = None
         if self.first:
             base = select(func.max(checkpoint.c.size)).where(checkpoint.c.size <= self.first)
             start = self._connection.execute(base).scalar_one_or_none()
         else:
             start = None
-        query = select(*columns).order_by(checkpoint.c.size).limit(_MANY)
+        query = select(*plain(checkpoint)).order_by(checkpoint.c.size).limit(_MANY)
         while True:
             after = before.size if before is not None else None
             page = query if after is None else query.where(checkpoint.c.size > after)
@@ -228,21 +238,20 @@ class LogWalk:
                 page = query.where(checkpoint.c.size >= start)
             rows = self._connection.execute(page).all()
             for row in rows:
-                self._check_place(row, before)
-                before = row
-                yield row
+                before = self._checked(row, before)
+                yield before
             if not rows:
                 return
 
-    def _check_place(self, row: Any, before: Any) -> None:
-        item = f"checkpoint/{row.size}"
-        if self._root_of(row) is None:
+    def _checked(self, row: Any, before: _Checkpoint | None) -> _Checkpoint:
+        """A stored checkpoint that our key signed and that comes right after `before`."""
+        item, root = f"checkpoint/{row.size}", self._root_of(row)
+        if root is None:
             raise untrusted("checkpoint_altered", item)
-        if before is None and self.first:
-            return
         expected = None if before is None else before.size
-        if row.previous_size == expected and (before is not None or row.size == 0):
-            return
+        in_place = row.previous_size == expected and (before is not None or row.size == 0)
+        if in_place or (before is None and self.first):  # a walk from later on begins with any
+            return _Checkpoint(row.size, root, row.signed_at)
         missing = row.previous_size if isinstance(row.previous_size, int) else None
         if missing is not None and (before is None or before.size < missing) and missing < row.size:
             first_covered = select(*plain(log_entry, "received_at")).where(log_entry.c.idx == (expected or 0))
@@ -252,21 +261,20 @@ class LogWalk:
         raise untrusted("checkpoint_altered", item, "previous_size")
 
     def _root_of(self, row: Any) -> bytes | None:
-        """The root that a stored checkpoint states, exactly as our key signs it; None for anything else.
-
-        Signing again is the check: Ed25519 always gives the same bytes, and a note must not hold a byte of others.
-        """
+        """The root that a stored checkpoint states if our key signed it and it holds not a byte more; else None."""
+        key = self._keys.log.verify_key
         try:
-            stated = parse_checkpoint(row.note.partition("\n\n")[0] + "\n")
-        except (CustodyError, AttributeError, TypeError):  # no text at all
+            stated = open_checkpoint(row.note, key)
+            raw = base64.b64decode(row.note.split(" ")[-1])
+        except (CustodyError, AttributeError, TypeError, ValueError):  # no text at all, or no base64
             return None
-        ours = Checkpoint(self._keys.log.name, stated.size, stated.root)
-        return stated.root if stated.size == row.size and sign_checkpoint(ours, self._keys.log) == row.note else None
+        whole = f"{stated.body}\n\u2014 {key.name} {base64.b64encode(raw).decode()}\n"  # base64 may have stray bits
+        return stated.root if row.note == whole and stated.size == row.size else None
 
     def _reach_checkpoint(self) -> None:
         """7. Where the walk stands at a checkpoint, its root must be that of the entries so far."""
         while self._cover is not None and self._cover.size <= self.tree.size:
-            if self._cover.size == self.tree.size and self._root_of(self._cover) != self.tree.root():
+            if self._cover.size == self.tree.size and self._cover.root != self.tree.root():
                 raise untrusted("checkpoint_forked", f"checkpoint/{self._cover.size}")
             self._before, self._cover = self._cover, next(self._checkpoints, None)
         if self._cover is None and self.tree.size < self.size:
