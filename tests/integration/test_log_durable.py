@@ -110,11 +110,21 @@ class Worker:
         self.url, self.name, self.shown = url, name, dict[int, str]()
 
     def start(self, db: Database) -> None:
+        self.first = self.seq(db) + 1
+        command = [sys.executable, "-m", "tests.integration.log_child", self.url, self.name, str(self.first)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def seq(self, db: Database) -> int:
         with db.read() as connection:
             row = connection.execute(select(station.c.last_seq).where(station.c.id == self.name))
-            first = row.scalar_one() + 1
-        command = [sys.executable, "-m", "tests.integration.log_child", self.url, self.name, str(first)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            return int(row.scalar_one())
+
+    def wait_for_two_commits(self, db: Database) -> None:
+        """Then it has shown one at least. A batch has at most 39 entries."""
+        until = time.monotonic() + 60
+        while self.seq(db) < self.first + 78:
+            assert time.monotonic() < until, f"{self.name} does not get on"
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """kill -9; then read the whole lines that it got out."""
@@ -134,12 +144,14 @@ def test_workers_that_are_killed_at_any_moment_never_fork_the_log(database_url: 
         worker.start(hub.db)
     chance = random.Random(7)
     for _ in range(4):
-        time.sleep(chance.uniform(0.5, 1.5))
         victim = chance.choice(workers)
+        victim.wait_for_two_commits(hub.db)
+        time.sleep(chance.uniform(0, 0.5))
         victim.kill()
         sound(hub)
         victim.start(hub.db)
-    time.sleep(1)
+    for worker in workers:
+        worker.wait_for_two_commits(hub.db)
     for worker in workers:
         worker.kill()
     assert sound(hub) > 100
