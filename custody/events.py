@@ -321,6 +321,23 @@ class BundleFinished(Event):
     tag_manifest_sha256: Sha256Hex | None  # of the bundle's tagmanifest-sha256.txt; null unless complete
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReaderAdded(Event):
+    """A program may read log entries with a token, for instance a monitor."""
+
+    TYPE = "log_reader.added.v1"
+    reader: str  # its name
+    token_sha256: Sha256Hex  # of the token's text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReaderRevoked(Event):
+    """A log reader's token is good for nothing any more."""
+
+    TYPE = "log_reader.revoked.v1"
+    reader: str  # its name
+
+
 EVENTS: dict[str, type[Event]] = {
     cls.TYPE: cls
     for cls in (
@@ -341,6 +358,8 @@ EVENTS: dict[str, type[Event]] = {
         AccountCreated,
         BundleExported,
         BundleFinished,
+        LogReaderAdded,
+        LogReaderRevoked,
     )
 }
 

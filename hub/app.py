@@ -13,9 +13,10 @@ from typing import Any
 
 from hub import log
 from hub.db import Database, open_database
-from hub.errors import HubError, Invalid, NotFound
+from hub.errors import HubError, Invalid, LogUntrusted, NotFound
 from hub.keys import HubKeys, create_keys, load_keys
-from hub.logcheck import check_log
+from hub.logcheck import check_log, check_start
+from hub.logfaults import FAULTS, INDEX_FAULTS, IndexWrong
 from hub.migrations import check_schema, migrate
 from hub.settings import Settings, load_settings, make_settings, write_settings
 from hub.times import now_utc
@@ -26,6 +27,7 @@ EXIT_CODES = """exit codes:
   2  the command line is wrong
   3  settings, keys or database cannot be used
   4  the log cannot be trusted; nothing was signed
+  5  the log is sound, but index rows do not follow from it: `dock-hub reindex`
 """
 
 EXPORT_HELP = """\
@@ -45,6 +47,16 @@ the audit log shows it. Interrupted, the same command goes on; nothing is ever o
   dock-hub export --dir … --period 2026-03-01 2026-03-07 --camera cam-7 --footage … --to … --recipient … --reason …"""
 
 
+CHECK_HELP = (
+    "Derive everything again from the entries and compare: entries, signatures, chains, tiles, checkpoints, state,\n"
+    "stations, accounts and every index row. Stops at the first wrong item and names it; --json gives fault and item.\n"
+    "\nfaults of the log (exit 4):\n"
+    + "".join(f"  {code:20} {en}\n" for code, (_, en) in FAULTS.items())
+    + "faults of the index (exit 5):\n"
+    + "".join(f"  {code:20} {en}\n" for code, (_, en) in INDEX_FAULTS.items())
+)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry of `dock-hub`; ends the process with one of `EXIT_CODES`."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -59,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.run(arguments)
     except HubError as error:
         if arguments.json:
-            print(json.dumps({"error": error.code, "detail": str(error)}, ensure_ascii=False))
+            found = {"fault": error.fault, "item": error.item} if isinstance(error, LogUntrusted | IndexWrong) else {}
+            print(json.dumps({"error": error.code, **found, "detail": str(error)}, ensure_ascii=False))
         print(f"dock-hub: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 
@@ -127,9 +140,10 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _log_check(arguments: argparse.Namespace) -> None:
-    _, keys, database = _opened(arguments)
+    settings, keys, database = _opened(arguments)
+    check = check_start if arguments.quick else check_log
     with database.read() as connection:
-        report = check_log(connection, keys, full=not arguments.quick)
+        report = check(connection, keys, settings.utc_offset_minutes)
     _print(arguments, {"size": report.size, "root": report.root.hex(), "envelopes_checked": report.checked})
 
 
@@ -160,6 +174,31 @@ def _export(arguments: argparse.Namespace) -> None:
 
     _, keys, database = _opened(arguments)
     _print(arguments, dataclasses.asdict(export(database, keys, arguments)))
+
+
+def _reader_add(arguments: argparse.Namespace) -> None:
+    from hub.audit.readers import add_reader  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    _print(arguments, {"reader": arguments.name, "token": add_reader(database, keys, arguments.name)})
+
+
+def _reader_list(arguments: argparse.Namespace) -> None:
+    from hub.audit.readers import list_readers  # noqa: PLC0415
+
+    rows = list_readers(_opened(arguments)[2])
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(row) for row in rows], ensure_ascii=False))
+    for row in () if arguments.json else rows:
+        print(f"{row.name}\t{row.created_at}\t{f'revoked {row.revoked_at}' if row.revoked_at else 'good'}")
+
+
+def _reader_revoke(arguments: argparse.Namespace) -> None:
+    from hub.audit.readers import revoke_reader  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    revoke_reader(database, keys, arguments.name)
+    _print(arguments, {"reader": arguments.name, "revoked": True})
 
 
 def _reindex(arguments: argparse.Namespace) -> None:
@@ -201,6 +240,18 @@ def _print(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
             print(f"{name}: {value}")
 
 
+def _command(group: Any, name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    """A command with what all of them take; its help begins with the first line of `text`."""
+    raw = argparse.RawDescriptionHelpFormatter
+    made: argparse.ArgumentParser = group.add_parser(
+        name, help=text.partition("\n")[0], description=text, formatter_class=raw, epilog=EXIT_CODES
+    )
+    made.add_argument("--dir", type=Path, required=True, help="the hub's directory: hub.toml, keys, database")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    made.set_defaults(run=run)
+    return made
+
+
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
@@ -213,33 +264,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(group: Any, name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = group.add_parser(
-            name, help=text, description=text, formatter_class=raw, epilog=EXIT_CODES
-        )
-        made.add_argument("--dir", type=Path, required=True, help="the hub's directory: hub.toml, keys, database")
-        made.add_argument("--json", action="store_true", help="print the result as JSON")
-        made.set_defaults(run=run)
-        return made
-
-    init = command(commands, "init", _init, "Make a new hub: keys, database, settings.")
+    init = _command(commands, "init", _init, "Make a new hub: keys, database, settings.")
     init.add_argument("--database", help="postgresql://…; default: SQLite in DIR")
     init.add_argument("--id", help="name of this hub within its key names, for ever; default: from the time")
 
     stations = commands.add_parser("station", help="enrol and list stations").add_subparsers(required=True)
-    add = command(stations, "add", _station_add, "Enrol a station by the key line that `dock-agent enrol` printed.")
+    add = _command(stations, "add", _station_add, "Enrol a station by the key line that `dock-agent enrol` printed.")
     add.add_argument("key", metavar="KEYLINE", help="name+hash+base64; the name becomes the station's id")
-    command(stations, "list", _station_list, "List the enrolled stations.")
-    show = command(stations, "show", _station_show, "Show one station.")
+    _command(stations, "list", _station_list, "List the enrolled stations.")
+    show = _command(stations, "show", _station_show, "Show one station.")
     show.add_argument("station", metavar="STATION")
 
     users = commands.add_parser("user", help="accounts of people").add_subparsers(required=True)
-    user = command(users, "add", _user_add, "Create an account and print its first password, to be changed at once.")
+    user = _command(users, "add", _user_add, "Create an account and print its first password, to be changed at once.")
     user.add_argument("name", metavar="NAME")
     user.add_argument("--admin", action="store_true", help="an administrator")
     user.add_argument("--role", default="officer", help="role of the account (default officer)")
 
-    run = command(commands, "run", _run, "Run the hub until SIGTERM. Migrates the database and checks the log first.")
+    run = _command(commands, "run", _run, "Run the hub until SIGTERM. Migrates the database and checks the log first.")
     run.add_argument("--host", help="address of the pages (default 127.0.0.1; TLS is the reverse proxy's)")
     run.add_argument("--port", type=int, help="port of the pages (default 8080)")
     run.add_argument("--database", help="overrides hub.toml")
@@ -248,16 +290,32 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--cert", dest="mqtt_cert", help="PEM: the hub's client certificate (mqtts)")
     run.add_argument("--key", dest="mqtt_key", help="PEM: its private key (mqtts)")
 
+    _add_log(commands)
+    _add_export(commands)
+    _command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
+    commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")
+    return parser
+
+
+def _add_log(commands: Any) -> None:
     logs = commands.add_parser("log", help="check, show and prove log entries").add_subparsers(required=True)
-    check = command(logs, "check", _log_check, "Re-derive the log from its entries and compare. Exit 4: untrusted.")
+    check = _command(logs, "check", _log_check, CHECK_HELP)
     check.add_argument("--quick", action="store_true", help="only what `run` checks at its start")
-    entries = command(logs, "show", _log_show, "Print log entries, one JSON object per line.")
+    entries = _command(logs, "show", _log_show, "Print log entries, one JSON object per line.")
     entries.add_argument("--start", type=int, default=0, metavar="INDEX")
     entries.add_argument("--limit", type=int, default=50, metavar="N")
-    proof = command(logs, "proof", _log_proof, "Print a C2SP tlog-proof of one entry, to hand out.")
+    proof = _command(logs, "proof", _log_proof, "Print a C2SP tlog-proof of one entry, to hand out.")
     proof.add_argument("index", type=int, metavar="INDEX")
+    readers = logs.add_parser("reader", help="programs that may read entries").add_subparsers(required=True)
+    text = "Admit a program that reads log entries, and print its token: it is shown this once."
+    _command(readers, "add", _reader_add, text).add_argument("name", metavar="NAME")
+    _command(readers, "list", _reader_list, "List the programs that may read log entries.")
+    text = "End a program's token, at once and for good."
+    _command(readers, "revoke", _reader_revoke, text).add_argument("name", metavar="NAME")
 
-    export = command(commands, "export", _export, EXPORT_HELP)
+
+def _add_export(commands: Any) -> None:
+    export = _command(commands, "export", _export, EXPORT_HELP)
     export.add_argument("recordings", metavar="RECORDING", type=int, nargs="*", help="log index of a recording's seal")
     export.add_argument("--period", nargs=2, metavar=("FROM", "TO"), help="all recordings of these days, YYYY-MM-DD")
     export.add_argument("--camera", default="", help="with --period: of this camera only")
@@ -275,9 +333,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--recipient", required=True, help="who gets it; goes into the audit log")
     export.add_argument("--reason", required=True, help="why; goes into the audit log")
-    command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
-    commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")
-    return parser
 
 
 if __name__ == "__main__":

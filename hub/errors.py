@@ -29,12 +29,17 @@ class LogUntrusted(Stop):
     code = "log_untrusted"
     exit_code = 4
 
-    def __init__(self, zh: str, en: str) -> None:
-        """What does not fit, in both languages: whoever reads this stands before a hub that will not start."""
+    def __init__(self, zh: str, en: str, fault: str, item: str) -> None:
+        """What does not fit, in both languages: whoever reads this stands before a hub that will not start.
+
+        `fault` is the stable code of what is wrong (see hub/logfaults.py), `item` names the first wrong thing.
+        """
         super().__init__(
             f"日志不可信：{zh}。未签署任何内容；请保留数据库原样并从备份恢复。 / "
-            f"The log cannot be trusted: {en}. Nothing was signed; keep this database as it is and restore a backup."
+            f"The log cannot be trusted: {en}. Nothing was signed; keep this database as it is and restore a backup. "
+            f"[{fault}: {item}]"
         )
+        self.fault, self.item = fault, item
 
 
 class KeysUnusable(Stop):

@@ -1,43 +1,51 @@
 """The append-only log: entries, tiles of subtree hashes and a signed checkpoint, all in the caller's transaction.
 
 A leaf is ``SHA-256(0x00 || envelope bytes)``. Whoever appends holds the one lock (SQLite: the write lock; PostgreSQL:
-the row of `log_state`), so indexes are gapless and every committed entry is under a committed checkpoint.
+the row of `log_state`), so indexes are gapless and every committed entry is under a committed checkpoint. A checkpoint
+is signed only on top of one that our key signed and whose root the state still gives; before the commit it is shown
+to nobody. So hub processes on one database never sign two histories.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, desc, insert, select, update
+from sqlalchemy import Connection, bindparam, desc, insert, select, type_coerce, update
+from sqlalchemy.types import NullType
 
-from custody.checkpoint import Checkpoint, sign_checkpoint
-from custody.digest import CompactRange, leaf_hash, tree_root
+from custody.checkpoint import Checkpoint, SigningKey, open_checkpoint, parse_checkpoint, sign_checkpoint
+from custody.digest import HASH_BYTES, CompactRange, leaf_hash
+from custody.errors import CustodyError, FormatError
 from custody.events import NO_PREVIOUS, Event, Sha256Hex, seal_event
-from custody.merkle import inclusion_proof
+from custody.merkle import Subtree, inclusion_proof
+from custody.tiles import MAX_ENTRY_BYTES, Tile, grow, subtrees
 from hub.db import insert_rows, upsert_rows
-from hub.errors import LogUntrusted
 from hub.identifiers import new_id
 from hub.keys import HubKeys
+from hub.logfaults import untrusted
 from hub.tables import checkpoint, log_entry, log_state, log_tile
 from hub.times import to_text
 
 HUB_SOURCE = "hub"
-TILE_WIDTH = 256
-TILE_BITS = 8
-HASH_BYTES = 32
-_MAX_TILES_HELD = 64
 # made once: to build a statement costs more than to run it
-_HEAD = select(log_state)
+_HEAD = select(*(type_coerce(column, NullType()).label(column.name) for column in log_state.c))
 _LOCKED_HEAD = _HEAD.with_for_update()
 _MOVE_HEAD = update(log_state).where(log_state.c.id == 1, log_state.c.size == bindparam("old_size"))
 _ADD_CHECKPOINT = insert(checkpoint)
 _NEWEST_NOTE = select(checkpoint.c.note).order_by(desc(checkpoint.c.size)).limit(1)
-_TILE = select(log_tile.c.hashes).where(log_tile.c.level == bindparam("level"), log_tile.c.idx == bindparam("idx"))
+_TILE = select(type_coerce(log_tile.c.hashes, NullType())).where(
+    log_tile.c.level == bindparam("level"), log_tile.c.idx == bindparam("idx")
+)
+# checkpoints that this process signed or has verified, by label of the key: only saves checking a signature again
+_KNOWN: deque[tuple[str, str]] = deque(maxlen=16)
+_SHA256 = re.compile("[0-9a-f]{64}")
 _ENTRY_COLUMNS = ("idx", "source", "seq", "envelope", "envelope_sha256", "event_type", "received_at")
 
 
@@ -73,6 +81,8 @@ class Appender:
 
     def add(self, source: str, seq: int, raw: bytes, envelope_sha256: str, event_type: str) -> int:
         """Append one envelope as received and return its log index. The caller has checked signature and chain."""
+        if len(raw) > MAX_ENTRY_BYTES:
+            raise ValueError(f"a log entry holds at most {MAX_ENTRY_BYTES} bytes, this one has {len(raw)}")
         index = self.size
         self._rows.append((index, source, seq, raw, envelope_sha256, event_type, self._at_text))
         self._leaves.append(leaf_hash(raw))
@@ -94,11 +104,13 @@ class Appender:
         return self.add(HUB_SOURCE, event.seq, raw, self._own_hash, kind.TYPE)
 
     def flush(self, tx: Connection) -> None:
-        """Write entries, tiles, state and checkpoint. Raises LogUntrusted when the state moved under our lock."""
+        """Write entries, tiles, state and checkpoint. Raises LogUntrusted when what is there is not what we signed."""
+        newest = newest_note(tx)
         if not self._rows:
-            self.note = newest_note(tx)
+            self.note = newest
             return
-        tree = CompactRange(self._head.size, self._head.roots)
+        key, tree = self._keys.log, CompactRange(self._head.size, self._head.roots)
+        _check_base(newest, key, tree)
         for leaf in self._leaves:
             tree.append(leaf)
         insert_rows(tx, log_entry.name, _ENTRY_COLUMNS, self._rows)
@@ -106,9 +118,18 @@ class Appender:
         state = {"size": tree.size, "roots": b"".join(tree.roots), "own_seq": self._own_seq, "own_hash": self._own_hash}
         swapped = tx.execute(_MOVE_HEAD, state | {"old_size": self._head.size})
         if swapped.rowcount != 1:
-            raise LogUntrusted("持锁期间另有写入", "another writer appended while the lock was held")
-        self.note = sign_checkpoint(Checkpoint(self._keys.log.name, tree.size, tree.root()), self._keys.log)
-        tx.execute(_ADD_CHECKPOINT, {"size": tree.size, "note": self.note, "signed_at": self._at_text})
+            raise untrusted("state_altered", "log_state", "another writer appended while the lock was held")
+        self.note = sign_checkpoint(Checkpoint(key.name, tree.size, tree.root()), key)
+        _KNOWN.append((key.verify_key.label, self.note))
+        tx.execute(
+            _ADD_CHECKPOINT,
+            {
+                "size": tree.size,
+                "note": self.note,
+                "signed_at": self._at_text,
+                "previous_size": self._head.size,
+            },
+        )
 
 
 @contextmanager
@@ -146,63 +167,80 @@ def newest_note(connection: Connection) -> str:
     return note
 
 
-def subtrees(connection: Connection) -> Callable[[int, int], bytes]:
-    """`subtree(level, index)` for custody.merkle out of stored tiles: at most 255 hashes and one row per call."""
-    tiles: dict[tuple[int, int], bytes] = {}
+def stored_subtrees(connection: Connection) -> Subtree:
+    """Subtree hashes out of the stored tiles, for custody.merkle. Raises LogUntrusted for a missing or short one."""
+    subtree = subtrees(lambda level, index: read_tile(connection, level, index))
 
-    def subtree(level: int, index: int) -> bytes:
-        tile_level, inner = divmod(level, TILE_BITS)
-        first = index << inner
-        key = (tile_level, first // TILE_WIDTH)
-        if key not in tiles:
-            if len(tiles) >= _MAX_TILES_HELD:
-                tiles.clear()
-            tiles[key] = read_tile(connection, *key)
-        offset = first % TILE_WIDTH
-        hashes = split(tiles[key][offset * HASH_BYTES : (offset + (1 << inner)) * HASH_BYTES])
-        if len(hashes) != 1 << inner:
-            raise LogUntrusted("哈希块不完整", f"tile {key[0]}/{key[1]} holds too few hashes")
-        return tree_root(hashes)
+    def checked(level: int, index: int) -> bytes:
+        try:
+            return subtree(level, index)
+        except FormatError as error:
+            raise untrusted("tile_altered", f"subtree/{level}/{index}", str(error)) from None
 
-    return subtree
+    return checked
 
 
 def prove_inclusion(connection: Connection, index: int, size: int) -> list[bytes]:
     """Audit path of entry `index` in the tree of `size`; O(log n) tiles read. Raises ValueError when not in it."""
-    return inclusion_proof(index, size, subtrees(connection))
+    return inclusion_proof(index, size, stored_subtrees(connection))
 
 
 def _head(connection: Connection, query: Any) -> LogHead:
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise LogUntrusted("数据库中没有日志", "the database has no log")
-    return LogHead(row.size, tuple(split(row.roots)), row.own_seq, row.own_hash)
+    rows = connection.execute(query).all()
+    if len(rows) != 1:
+        raise untrusted("state_altered", "log_state", f"the database has {len(rows)} states of a log")
+    row = rows[0]
+    roots = stored_bytes(row.roots)
+    if not isinstance(row.size, int) or row.size < 0 or len(roots) != row.size.bit_count() * HASH_BYTES:
+        raise untrusted("state_altered", "log_state", "it is no state of a tree")
+    if not isinstance(row.own_seq, int) or not _SHA256.fullmatch(str(row.own_hash)):
+        raise untrusted("state_altered", "log_state", "it is no head of a chain")
+    hashes = tuple(roots[i : i + HASH_BYTES] for i in range(0, len(roots), HASH_BYTES))
+    return LogHead(row.size, hashes, row.own_seq, row.own_hash)
 
 
-def _extend_tiles(tx: Connection, start: int, hashes: Sequence[bytes]) -> None:
-    """Add `hashes` at leaf position `start` and, for every tile that fills up, its root on the level above."""
-    level = 0
-    while hashes:
-        tile, held = divmod(start, TILE_WIDTH)
-        content = (read_tile(tx, level, tile) if held else b"") + b"".join(hashes)
-        if len(content) != (held + len(hashes)) * HASH_BYTES:
-            raise LogUntrusted("哈希块长度不符", f"tile {level}/{tile} does not hold {held} hashes")
-        width = TILE_WIDTH * HASH_BYTES
-        parts = [content[i : i + width] for i in range(0, len(content), width)]
-        rows = [(level, tile + i, part) for i, part in enumerate(parts)]
-        upsert_rows(tx, log_tile, ("level", "idx", "hashes"), rows)
-        hashes = [tree_root(split(part)) for part in parts if len(part) == width]
-        start, level = tile, level + 1
+def _check_base(note: str, key: SigningKey, tree: CompactRange) -> None:
+    """Raise LogUntrusted unless `note`, the newest checkpoint, is our key's and of exactly this tree.
+
+    The comparison in compare-and-swap: whoever changed state or checkpoint beside us is found before we sign.
+    """
+    label = key.verify_key.label
+    try:
+        if (label, note) in _KNOWN:
+            signed = parse_checkpoint(note.partition("\n\n")[0] + "\n")
+        else:
+            signed = open_checkpoint(note, key.verify_key)
+            _KNOWN.append((label, note))
+    except (CustodyError, AttributeError, TypeError) as error:  # or no text at all
+        raise untrusted("checkpoint_altered", "checkpoint/newest", str(error)) from None
+    if (signed.size, signed.root) != (tree.size, tree.root()):
+        more = f"the state has {tree.size} entries, the newest checkpoint {signed.size}, or their roots differ"
+        raise untrusted("state_altered", "log_state", more)
+
+
+def _extend_tiles(tx: Connection, start: int, leaves: Sequence[bytes]) -> None:
+    """Add `leaves` at position `start` and, for every tile that fills up, its root on the level above."""
+    try:
+        changed = list(grow(start, leaves, lambda level, index: read_tile(tx, level, index)))
+    except FormatError as error:
+        raise untrusted("tile_altered", "tile/newest", str(error)) from None
+    upsert_rows(tx, log_tile, ("level", "idx", "hashes"), changed)
 
 
 def read_tile(connection: Connection, level: int, index: int) -> bytes:
     """The stored hashes of a tile, full or partial. Raises LogUntrusted when it is missing."""
-    found = connection.execute(_TILE, {"level": level, "idx": index}).scalar_one_or_none()
+    found = find_tile(connection, level, index)
     if found is None:
-        raise LogUntrusted("缺少哈希块", f"tile {level}/{index} is missing")
-    return bytes(found)
+        raise untrusted("tile_missing", Tile(level, index).path)
+    return found
 
 
-def split(raw: bytes) -> list[bytes]:
-    """Concatenated hashes apart."""
-    return [raw[i : i + HASH_BYTES] for i in range(0, len(raw), HASH_BYTES)]
+def find_tile(connection: Connection, level: int, index: int) -> bytes | None:
+    """The stored hashes of a tile, full or partial; None when there is none."""
+    found = connection.execute(_TILE, {"level": level, "idx": index}).scalar_one_or_none()
+    return None if found is None else stored_bytes(found)
+
+
+def stored_bytes(value: Any) -> bytes:
+    """Bytes of a column. Whatever else somebody put there gives none: found wrong, not stumbled over."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else b""

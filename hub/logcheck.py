@@ -1,139 +1,158 @@
-"""Is the stored log what its hashes say? Asked before anything is signed, and in full by ``dock-hub log check``.
+"""Is the stored log what its hashes and signatures say? Asked before anything is signed, and in full every night.
 
-1. `log_state` agrees with the number of entries. 2. Its compact range follows from the stored tiles. 3. The newest
-checkpoint is signed by our log key and states this size and root. 4. Envelopes give the leaves that the tiles hold, and
-their own digests (the last ones; all of them in full). 5. Each source's chain ends where its row says.
-6. In full only: every tile follows from the leaves and every envelope follows its source's previous one.
+At a start, in a time that does not grow with the log: 1. The newest checkpoint is our key's. 2. `log_state` is of this
+size and root. 3. So are the tiles on the tree's right edge. 4. The last entries (at least `START_CHECK_ENTRIES`) pass
+the walk of `hub/logwalk.py`, and so do their index rows. 5. Every source's chain ends where its row says. Whatever
+lies further back is under the tiles that step 3 led to the signed root; that each old row is still what they say is
+asked by the full check.
+
+In full (``dock-hub log check``): the walk from the first entry on, the state, and every row that follows from the log
+(`hub/indexcheck.py`). The first wrong item is named. What no check of one hub alone can find is a whole database put
+back to an earlier day, and a change by somebody who holds the log key: that is what stations and witnesses are for.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, desc, func, select
 
-from custody.checkpoint import open_checkpoint
-from custody.digest import CompactRange, leaf_hash, tree_root
-from custody.envelope import parse_envelope
+from custody.checkpoint import VerifyKey, open_checkpoint
+from custody.digest import HASH_BYTES, CompactRange
 from custody.errors import CustodyError
-from custody.events import NO_PREVIOUS, decode_chain
+from custody.events import NO_PREVIOUS
+from custody.tiles import ENTRIES, TILE_WIDTH, range_of, right_edge
 from hub import log
-from hub.errors import LogUntrusted
+from hub.indexcheck import IndexCheck
 from hub.keys import HubKeys
-from hub.tables import log_entry, log_tile, station
+from hub.logfaults import untrusted
+from hub.logwalk import LogWalk, plain
+from hub.stationkeys import station_key
+from hub.tables import checkpoint, log_entry, log_tile, station
 
 START_CHECK_ENTRIES = 1000
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """A log found sound. `checked` is how many envelopes were hashed again."""
+    """A log found sound. `checked` is how many envelopes were hashed and verified again."""
 
     size: int
     root: bytes
     checked: int
 
 
-def check_log(connection: Connection, keys: HubKeys, *, full: bool) -> LogReport:
-    """Check the stored log against itself and our key. Raises LogUntrusted, saying what does not fit."""
+def check_log(connection: Connection, keys: HubKeys, utc_offset_minutes: int) -> LogReport:
+    """Derive everything again. Raises LogUntrusted, or IndexWrong when the log is sound and its index is not."""
     head = log.read_head(connection)
-    _check_count(connection, head.size)  # 1
-    tree = CompactRange(head.size, head.roots) if len(head.roots) == head.size.bit_count() else None
-    if tree is None or tree.roots != _roots_from_tiles(connection, head.size):  # 2
-        raise LogUntrusted("日志状态与哈希块不符", "the log's state does not follow from its tiles")
-    _check_checkpoint(connection, keys, head.size, tree.root())  # 3
-    first = 0 if full else max(0, head.size - START_CHECK_ENTRIES)
-    _check_entries(connection, first, head.size, full=full)  # 4, 6
-    _check_heads(connection, head)  # 5
-    if full:
-        _check_tiles(connection, head.size)  # 6
+    size = _signed_size(connection, keys, head.size)
+    walk, index = LogWalk(connection, keys, size), IndexCheck(connection, utc_offset_minutes, whole=True)
+    try:
+        for entries in walk.pages():
+            index.page(entries)
+        walk.find_more()
+        _check_state(head, walk.tree, walk.heads.get(log.HUB_SOURCE, (0, NO_PREVIOUS)))
+        index.finish(size)
+    finally:
+        index.close()
+    if index.fault is not None:
+        raise index.fault
+    return LogReport(size, walk.tree.root(), size)
+
+
+def check_start(connection: Connection, keys: HubKeys, utc_offset_minutes: int) -> LogReport:
+    """What must hold before this process may sign: bounded, whatever the size of the log. Raises as `check_log`.
+
+    An entry that only an earlier version could not read is no reason not to start: `check_log` tells of it.
+    """
+    head = log.read_head(connection)
+    newest = open_newest(connection, keys)  # 1
+    tree = CompactRange(head.size, head.roots)
+    if newest != (head.size, tree.root()):  # 2
+        raise untrusted("state_altered", "log_state", f"{head.size} entries; the newest checkpoint has {newest[0]}")
+    _check_edge(connection, tree)  # 3
+    first = max(0, head.size - START_CHECK_ENTRIES) // TILE_WIDTH * TILE_WIDTH
+    rows = connection.execute(select(*plain(station))).all()
+    known: dict[str, VerifyKey] = {}
+    for row in rows:
+        try:
+            known[row.id] = station_key(row.key_line)
+        except (CustodyError, AttributeError, TypeError):
+            raise untrusted("station_altered", f"station/{row.id}", "key_line") from None
+    walk = LogWalk(connection, keys, head.size, first, known)
+    index = IndexCheck(connection, utc_offset_minutes, whole=False)
+    for entries in walk.pages():  # 4
+        index.page(entries)
+    walk.find_more()
+    index.find_more(head.size)
+    heads = {row.id: (row.last_seq, row.last_hash) for row in rows}
+    for source, expected in {**heads, log.HUB_SOURCE: (head.own_seq, head.own_hash)}.items():  # 5
+        if _last_of(connection, source) != expected:
+            if source == log.HUB_SOURCE:
+                raise untrusted("state_altered", "log_state", "the hub's own chain")
+            raise untrusted("station_altered", f"station/{source}", "its chain does not end where its row says")
+    if index.fault is not None and index.fault.fault != "index_stale":
+        raise index.fault
     return LogReport(head.size, tree.root(), head.size - first)
 
 
-def _check_count(connection: Connection, size: int) -> None:
-    # MIN and MAX each in a query of its own: together SQLite scans, apart it looks at both ends of the primary key
-    low = connection.execute(select(func.min(log_entry.c.idx))).scalar_one()
-    high = connection.execute(select(func.max(log_entry.c.idx))).scalar_one()
-    count = connection.execute(select(func.count()).select_from(log_entry)).scalar_one()
-    if (low, high, count) != ((0, size - 1, size) if size else (None, None, 0)):
-        text = f"log_state says {size} entries, the table holds {count} (from {low} to {high})"
-        raise LogUntrusted(f"日志应有 {size} 条，实有 {count} 条", text)
-
-
-def _roots_from_tiles(connection: Connection, size: int) -> list[bytes]:
-    subtree, roots, start = log.subtrees(connection), [], 0
-    for level in reversed(range(size.bit_length())):
-        if size >> level & 1:
-            roots.append(subtree(level, start >> level))
-            start += 1 << level
-    return roots
-
-
-def _check_checkpoint(connection: Connection, keys: HubKeys, size: int, root: bytes) -> None:
+def open_newest(connection: Connection, keys: HubKeys) -> tuple[int, bytes]:
+    """Size and root of the newest checkpoint. Raises LogUntrusted unless our key signed it."""
+    row = connection.execute(select(*plain(checkpoint)).order_by(desc(checkpoint.c.size)).limit(1)).one_or_none()
+    if row is None:
+        raise untrusted("checkpoint_missing", "checkpoint/0", "there is none at all")
     try:
-        signed = open_checkpoint(log.newest_note(connection), keys.log.verify_key)
-    except CustodyError as error:
-        raise LogUntrusted("最新检查点不是本机密钥所签", f"the newest checkpoint is not ours: {error}") from None
-    if (signed.size, signed.root) != (size, root):
-        text = f"the newest checkpoint is of {signed.size} entries, the log has {size}, or their roots differ"
-        raise LogUntrusted("最新检查点与日志不符", text)
+        signed = open_checkpoint(row.note, keys.log.verify_key)
+    except (CustodyError, AttributeError, TypeError) as error:
+        raise untrusted("checkpoint_altered", f"checkpoint/{row.size}", str(error)) from None
+    if signed.size != row.size:
+        raise untrusted("checkpoint_altered", f"checkpoint/{row.size}", f"its note is of {signed.size}")
+    return signed.size, signed.root
 
 
-def _check_entries(connection: Connection, first: int, size: int, *, full: bool) -> None:
-    leaf_at = log.subtrees(connection)
-    heads: dict[str, tuple[int, str]] = {}
-    for start in range(first, size, _PAGE):
-        rows = connection.execute(
-            select(log_entry)
-            .where(log_entry.c.idx >= start, log_entry.c.idx < min(size, start + _PAGE))
-            .order_by("idx")
-        ).all()
-        for row in rows:
-            raw = bytes(row.envelope)
-            leaf, digest = leaf_hash(raw), hashlib.sha256(raw).hexdigest()
-            if leaf != leaf_at(0, row.idx) or digest != row.envelope_sha256:
-                raise LogUntrusted(f"第 {row.idx} 条已被改动", f"entry {row.idx} is not what was logged")
-            if full:
-                _check_link(heads, row.idx, row.source, raw, digest)
+def _signed_size(connection: Connection, keys: HubKeys, state_size: int) -> int:
+    """How many entries there must be: as the newest checkpoint says, if it is ours, else as the state says."""
+    row = connection.execute(select(*plain(checkpoint)).order_by(desc(checkpoint.c.size)).limit(1)).one_or_none()
+    if row is None:
+        raise untrusted("checkpoint_missing", f"checkpoint/{state_size}", "there is none at all")
+    try:
+        signed = open_checkpoint(row.note, keys.log.verify_key)
+    except (CustodyError, AttributeError, TypeError):
+        return state_size  # the walk comes to this checkpoint and names it
+    if signed.size != row.size:
+        return state_size
+    goes_on = connection.execute(select(log_entry.c.idx).where(log_entry.c.idx == signed.size)).first()
+    return state_size if goes_on and signed.size < state_size else signed.size  # the walk names what is missing
 
 
-def _check_link(heads: dict[str, tuple[int, str]], index: int, source: str, raw: bytes, digest: str) -> None:
-    """Raise LogUntrusted unless entry `index` continues its source's chain."""
-    envelope = parse_envelope(raw)
-    said, seq, previous = decode_chain(envelope.payload_type, envelope.payload)
-    head = heads.get(source, (0, NO_PREVIOUS))
-    if (said, seq, previous) != (source, head[0] + 1, head[1]):
-        raise LogUntrusted(f"第 {index} 条与前一条不衔接", f"entry {index} breaks the chain of {source}")
-    heads[source] = (seq, digest)
+def _check_state(head: log.LogHead, tree: CompactRange, own: tuple[int, str]) -> None:
+    if (head.size, list(head.roots)) != (tree.size, tree.roots):
+        raise untrusted("state_altered", "log_state", f"it has {head.size} entries, the log {tree.size}")
+    if (head.own_seq, head.own_hash) != own:
+        raise untrusted("state_altered", "log_state", "the hub's own chain")
 
 
-def _check_tiles(connection: Connection, size: int) -> None:
-    """Raise LogUntrusted unless exactly the tiles of `size` entries exist and upper ones follow from lower ones."""
-    level, hashes, expected = 0, size, 0
-    while hashes:
-        expected += -(-hashes // log.TILE_WIDTH)
-        full_tiles = hashes // log.TILE_WIDTH
-        above = b"".join(tree_root(log.split(log.read_tile(connection, level, i))) for i in range(full_tiles))
-        stored = b"".join(log.read_tile(connection, level + 1, i) for i in range(-(-full_tiles // log.TILE_WIDTH)))
-        if above != stored:
-            raise LogUntrusted("哈希块不符", f"the tiles of level {level + 1} do not follow from level {level}")
-        level, hashes = level + 1, full_tiles
-    count = connection.execute(select(func.count()).select_from(log_tile)).scalar_one()
-    if count != expected:
-        raise LogUntrusted("哈希块数目不符", f"{expected} tiles expected, {count} stored")
+def _check_edge(connection: Connection, tree: CompactRange) -> None:
+    """3. The tiles of the right edge give the signed root, have their length, and nothing stands behind them."""
+    if range_of(tree.size, log.stored_subtrees(connection)).roots != tree.roots:
+        raise untrusted("tile_altered", "tile/edge", "the tiles do not give the root of the newest checkpoint")
+    edge = [tile for tile in right_edge(tree.size) if tile.level != ENTRIES]
+    for tile in edge:
+        if len(log.read_tile(connection, tile.level, tile.index)) != tile.width * HASH_BYTES:
+            raise untrusted("tile_altered", tile.path)
+        last = connection.execute(select(func.max(log_tile.c.idx)).where(log_tile.c.level == tile.level)).scalar_one()
+        if last != tile.index:
+            raise untrusted("tile_extra", f"tile/{tile.level}/{last}")
+    above = connection.execute(select(func.max(log_tile.c.level))).scalar_one()
+    if above is not None and above >= len(edge):
+        raise untrusted("tile_extra", f"tile/{above}/000")
 
 
-def _check_heads(connection: Connection, head: log.LogHead) -> None:
-    heads = {row.id: (row.last_seq, row.last_hash) for row in connection.execute(select(station))}
-    heads[log.HUB_SOURCE] = (head.own_seq, head.own_hash)
-    for source, expected in heads.items():
-        row = connection.execute(
-            select(log_entry.c.seq, log_entry.c.envelope_sha256)
-            .where(log_entry.c.source == source)
-            .order_by(desc(log_entry.c.seq))
-            .limit(1)
-        ).one_or_none()
-        if (tuple(row) if row else (0, NO_PREVIOUS)) != expected:
-            raise LogUntrusted(f"{source} 的链尾不符", f"the chain of {source} does not end where its row says")
+def _last_of(connection: Connection, source: str) -> tuple[int, str]:
+    row = connection.execute(
+        select(log_entry.c.seq, log_entry.c.envelope_sha256)
+        .where(log_entry.c.source == source)
+        .order_by(desc(log_entry.c.seq))
+        .limit(1)
+    ).one_or_none()
+    return (row.seq, row.envelope_sha256) if row else (0, NO_PREVIOUS)

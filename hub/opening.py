@@ -125,10 +125,10 @@ def _link(message: Message, station: str, envelope: Envelope, utc_offset_minutes
     try:
         event = decode_event(envelope.payload_type, envelope.payload)
         source, seq, previous, kind, at = event.source, event.seq, str(event.previous), event.TYPE, to_text(event.at)
-        draft, unread = _draft(event, utc_offset_minutes)
+        draft, unread = draft_of(event, utc_offset_minutes)
     except (UnknownType, FormatError) as error:
         source, seq, previous = decode_chain(envelope.payload_type, envelope.payload)
-        kind, unread = _type_of(envelope), error.code
+        kind, unread = claimed_type(envelope), error.code
     if source != station:  # 5
         return Refused(message, "wrong_source")
     if seq < 1:
@@ -136,7 +136,7 @@ def _link(message: Message, station: str, envelope: Envelope, utc_offset_minutes
     return Link(message, station, seq, previous, hashlib.sha256(message.raw).hexdigest(), kind, at, draft, unread)
 
 
-def _draft(event: Event, utc_offset_minutes: int) -> tuple[Draft | None, str]:
+def draft_of(event: Event, utc_offset_minutes: int) -> tuple[Draft | None, str]:
     """The event's rows, or why there are none."""
     try:
         draft = project(event, utc_offset_minutes)
@@ -146,7 +146,7 @@ def _draft(event: Event, utc_offset_minutes: int) -> tuple[Draft | None, str]:
     return draft, "" if draft else NOT_FOR_STATIONS
 
 
-def _type_of(envelope: Envelope) -> str:
+def claimed_type(envelope: Envelope) -> str:
     """The type that an unreadable event claims, printable and short."""
     body = load_object(envelope.payload)
     if envelope.payload_type == STATEMENT_TYPE:

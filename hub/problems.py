@@ -79,6 +79,15 @@ class BadQuery(Problem):
     advice = mark("A date, filter or page mark is not valid. Clear the filters and try again.")
 
 
+class BadAddress(Problem):
+    """An address that no resource of this kind can have, now or later."""
+
+    code = "bad_address"
+    http_status = 400
+    title = mark("This address cannot exist")
+    advice = mark("It is not written as the addresses of log tiles are. See custody/spec/tiles.md.")
+
+
 class TooManyAttempts(Problem):
     """Too many failed sign-ins for this name or from this address."""
 

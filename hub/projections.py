@@ -27,6 +27,8 @@ from custody.events import (
     DockingStarted,
     EnvelopeRefused,
     Event,
+    LogReaderAdded,
+    LogReaderRevoked,
     SegmentSealed,
     StationEnrolled,
     StationFrozen,
@@ -41,7 +43,16 @@ CameraEvent = (
     CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
 )
 StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent
-HubEvent = StationEnrolled | StationFrozen | EnvelopeRefused | AccountCreated | BundleExported | BundleFinished
+HubEvent = (
+    StationEnrolled
+    | StationFrozen
+    | EnvelopeRefused
+    | AccountCreated
+    | BundleExported
+    | BundleFinished
+    | LogReaderAdded
+    | LogReaderRevoked
+)
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
 _AT = {name: place for place, name in enumerate(SEGMENT_COLUMNS[1:])}
@@ -99,6 +110,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | AccountCreated()
             | BundleExported()
             | BundleFinished()
+            | LogReaderAdded()
+            | LogReaderRevoked()
         ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:
@@ -110,26 +123,26 @@ class Projection:
 
     def __init__(self) -> None:
         """Empty."""
-        self._segments: list[Row] = []
-        self._texts: list[Row] = []
+        self.segments: list[Row] = []
+        self.texts: list[Row] = []
         self._dockings: list[tuple[tuple[str, ...], Row]] = []
         self._cameras: dict[str, Row] = {}
-        self._software: dict[str, str] = {}
-        self._camera_events: list[Row] = []
-        self._unprojected: list[Row] = []
+        self.software: dict[str, str] = {}
+        self.camera_events: list[Row] = []
+        self.unprojected: list[Row] = []
 
     def add(self, log_index: int, draft: Draft, received_at: str) -> None:
         """Collect the rows of one entry."""
         kind, row, tokens = draft
         if kind == StationStarted.TYPE:
-            self._software[row[0]] = row[1]
+            self.software[row[0]] = row[1]
             return
         if kind in CAMERA_EVENT_TYPES:
-            self._camera_events.append((log_index, *row))
+            self.camera_events.append((log_index, *row))
             return
         if kind == SegmentSealed.TYPE:
-            self._segments.append((log_index, *row))
-            self._texts.append((log_index, tokens))
+            self.segments.append((log_index, *row))
+            self.texts.append((log_index, tokens))
             name, camera_id = row[:2]
         else:
             columns = _STARTED_COLUMNS if kind == DockingStarted.TYPE else _CLOSED_COLUMNS
@@ -140,22 +153,30 @@ class Projection:
 
     def set_aside(self, log_index: int, source: str, event_type: str, reason: str, received_at: str) -> None:
         """Keep an authentic entry visible that gives no index rows."""
-        self._unprojected.append((log_index, source, event_type, reason, received_at))
+        self.unprojected.append((log_index, source, event_type, reason, received_at))
 
     def write(self, tx: Connection) -> None:
         """Put down everything collected."""
-        insert_rows(tx, segment.name, SEGMENT_COLUMNS, self._segments)
-        _index_text(tx, self._texts)
+        insert_rows(tx, segment.name, SEGMENT_COLUMNS, self.segments)
+        self.write_text(tx)
+        self.write_standing(tx)
+        insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self.camera_events)
+        insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self.unprojected)
+        if self.software:
+            tx.execute(
+                update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
+                [{"key": key, "said": said} for key, said in self.software.items()],
+            )
+
+    def write_text(self, tx: Connection) -> None:
+        """Put down what makes segments findable by their words."""
+        _index_text(tx, self.texts)
+
+    def write_standing(self, tx: Connection) -> None:
+        """Put down the rows that many entries make together: dockings and cameras."""
         for columns, row in self._dockings:
             upsert_rows(tx, docking, columns, [row], keep=("first_index",))
         upsert_rows(tx, camera, _CAMERA_COLUMNS, list(self._cameras.values()), keep=("first_seen_at",))
-        insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self._camera_events)
-        insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self._unprojected)
-        if self._software:
-            tx.execute(
-                update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
-                [{"key": key, "said": said} for key, said in self._software.items()],
-            )
 
 
 def _camera_event(e: CameraEvent) -> Row:

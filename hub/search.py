@@ -19,6 +19,8 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
+# the words of `segment_text` one by one: word, log index, place
+FTS5_WORDS = "CREATE VIRTUAL TABLE segment_text_words USING fts5vocab('segment_text', 'instance')"
 FTS5_TABLE = "CREATE VIRTUAL TABLE segment_text USING fts5(grams, content='', columnsize=0)"
 MAX_TEXT_CHARACTERS = 100
 ANY_LABEL = "any"  # as a filter's label: has at least one

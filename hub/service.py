@@ -13,7 +13,7 @@ from hub.db import Database, open_database
 from hub.errors import Invalid
 from hub.intake import Intake
 from hub.keys import load_keys
-from hub.logcheck import check_log
+from hub.logcheck import check_start
 from hub.migrations import migrate
 from hub.mqtt import HubLine
 from hub.settings import Settings
@@ -31,7 +31,7 @@ def run(settings: Settings) -> None:
     db = _open(settings)
     migrate(db)
     with db.read() as connection:
-        report = check_log(connection, keys, full=False)
+        report = check_start(connection, keys, settings.utc_offset_minutes)
     logger.info("log_checked size=%d root=%s", report.size, report.root.hex())
     intake = Intake(db, keys, settings.utc_offset_minutes)
     app = create_app(db, keys.lines, intake)

@@ -74,6 +74,17 @@ checkpoint = Table(
     Column("size", BigId, primary_key=True, autoincrement=False),
     Column("note", Text, nullable=False),  # C2SP signed note; one per commit that appended
     Column("signed_at", Text, nullable=False),
+    Column("previous_size", BigInteger),  # of the checkpoint before: its entries are those from there on; null: first
+)
+
+log_reader = Table(
+    "log_reader",
+    metadata,
+    # programs that may read entries without an account: monitors; see hub/audit/readers.py
+    Column("name", Text, primary_key=True),
+    Column("token_sha256", Text, nullable=False, unique=True),  # the token itself is shown once and kept nowhere
+    Column("created_at", Text, nullable=False),
+    Column("revoked_at", Text),
 )
 
 # --- stations: enrolled by people, advanced by intake ---

@@ -98,6 +98,8 @@ ENTRY_TYPES = {
     "account.created.v1": mark("Account created"),
     "bundle.exported.v1": mark("Footage exported"),
     "bundle.finished.v1": mark("Export ended"),
+    "log_reader.added.v1": mark("Log reader admitted"),
+    "log_reader.revoked.v1": mark("Log reader revoked"),
 }
 
 VERDICTS = {

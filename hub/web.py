@@ -23,6 +23,7 @@ from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.audit import api as log_api
 from hub.audit import pages as log_pages
+from hub.audit import tiles as log_tiles
 from hub.audit.queries import count_entries
 from hub.db import Database
 from hub.errors import DomainError
@@ -58,6 +59,7 @@ SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
+_FOR_PROGRAMS = ("/api/", "/log/tile/")  # answered with problem+json
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -85,6 +87,8 @@ def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None
         recording_pages.router,
         log_pages.open_router,
         verify_pages.open_router,
+        log_tiles.router,  # before the open tiles: the first route that fits an address is taken
+        log_tiles.open_router,
         log_pages.router,
         station_api.router,
         recording_api.router,
@@ -162,7 +166,9 @@ def answer_problem(request: Request, problem: Problem, detail: str = "") -> Resp
     """A problem as a page for people, as RFC 9457 for programs, or as the way to where it is solved."""
     words = words_of(request)
     headers = {"retry-after": str(problem.retry_after_seconds)} if problem.retry_after_seconds else {}
-    if request.url.path.startswith("/api/"):
+    if isinstance(problem, NotSignedIn):
+        headers["www-authenticate"] = "Bearer"  # of use on the program paths; pages redirect
+    if request.url.path.startswith(_FOR_PROGRAMS):
         body = {
             "type": f"urn:custodock:problem:{problem.code}",
             "title": words.say(problem.title),

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError
+from custody.tiles import right_edge
 from hub.access import Action
 from hub.accounts.gate import allowed
 from hub.audit.queries import (
@@ -48,6 +49,7 @@ class LogView:
     first_page: bool
     next_href: str | None
     newest_href: str
+    resources: tuple[str, ...]  # checkpoint, last tile of each level, last entry bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ def show_log(
     site = site_of(request)
     page = load_entries(site.db, source, event_type, cursor)
     kept = [(name, value) for name, value in (("source", source), ("type", event_type)) if value]
+    newest = load_checkpoint(site.db)
     view = LogView(
-        checkpoint=load_checkpoint(site.db),
+        checkpoint=newest,
         keys=tuple(site.key_lines.items()),
         page=page,
         source=source,
@@ -85,6 +88,7 @@ def show_log(
         first_page=cursor is None,
         next_href="?" + urlencode([*kept, ("cursor", page.next_cursor)]) if page.next_cursor is not None else None,
         newest_href="?" + urlencode(kept),
+        resources=tuple(f"/log/{path}" for path in ("checkpoint", *(t.path for t in right_edge(newest.size)))),
     )
     return render(request, "log.html", view)
 

@@ -15,7 +15,8 @@ from custody.merkle import inclusion_proof
 from custody.tlogproof import LogProof
 from hub import log
 from hub.db import Database
-from hub.errors import LogUntrusted, NotFound
+from hub.errors import NotFound
+from hub.logfaults import untrusted
 from hub.recordings.queries import MAX_PAGE_ROWS, RecordingFilter, load_recordings
 from hub.tables import docking, log_entry, segment
 
@@ -112,7 +113,7 @@ class Prover:
         """Pin the checkpoint."""
         self.note = log.newest_note(connection)
         self.checkpoint: Checkpoint = parse_checkpoint(self.note.partition("\n\n")[0] + "\n")
-        self._subtree = log.subtrees(connection)
+        self._subtree = log.stored_subtrees(connection)
 
     def prove(self, index: int) -> LogProof:
         """That entry `index` is in the log. Raises ValueError when the checkpoint does not cover it."""
@@ -134,4 +135,4 @@ def _entry(index: int, raw: bytes) -> Entry:
         envelope = parse_envelope(raw)
         return Entry(index, raw, decode_event(envelope.payload_type, envelope.payload))
     except CustodyError:
-        raise LogUntrusted(f"第 {index} 条无法读取", f"entry {index} cannot be read") from None
+        raise untrusted("entry_altered", f"entry/{index}", "it cannot be read") from None

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from custody.checkpoint import SigningKey, open_checkpoint
 from custody.digest import EMPTY_ROOT, leaf_hash, node_hash
@@ -76,6 +76,15 @@ def naive_root(leaves: list[bytes]) -> bytes:
     while k * 2 < len(leaves):
         k *= 2
     return node_hash(naive_root(leaves[:k]), naive_root(leaves[k:]))
+
+
+def drop_triggers(tx: Connection) -> None:
+    """What somebody with the database's password does first: then rows can be changed."""
+    if tx.dialect.name == "sqlite":
+        for name in tx.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").scalars().all():
+            tx.exec_driver_sql(f"DROP TRIGGER {name}")
+    else:
+        tx.exec_driver_sql("SET session_replication_role = replica")
 
 
 def test_keys() -> HubKeys:

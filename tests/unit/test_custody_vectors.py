@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,7 @@ from custody.examine import examine
 from custody.manifest import ManifestReader
 from custody.merkle import verify_consistency, verify_inclusion
 from custody.receipt import open_receipt
+from custody.tiles import decode_bundle, encode_bundle, parse_tile_path, tiles_of
 from tests.vectors import make
 
 VECTORS = Path(make.__file__).parent
@@ -49,6 +51,48 @@ def check_code(case: dict[str, str], error: CustodyError | None) -> None:
 
 def test_the_committed_vectors_are_those_that_the_script_makes() -> None:
     assert make.main(["--check"]) == 0
+
+
+@each("tile_paths")
+def test_tile_path(case: dict[str, Any]) -> None:
+    error = None
+    try:
+        tile = parse_tile_path(case["path"])
+    except CustodyError as caught:
+        error = caught
+    else:
+        assert (tile.level, tile.index, tile.width) == (case["level"], case["index"], case["width"])
+        assert tile.path == case["path"]
+    check_code(case, error)
+
+
+@each("tile_trees")
+def test_tiles_of_a_tree(case: dict[str, Any]) -> None:
+    tiles = list(tiles_of(case["size"]))
+    assert [tile.path for tile in tiles if tile.width < 256] == case["partial"]
+    levels = range(len(case["full"]))
+    assert [sum(t.level == level and t.width == 256 for t in tiles) for level in levels] == case["full"]
+
+
+def test_tiles_of_the_specifications_example() -> None:
+    """Told in prose by C2SP tlog-tiles, so no vector of ours: 70,000 entries, and 256."""
+    by_level = [[t for t in tiles_of(70_000) if t.level == level] for level in range(4)]
+    assert [len(tiles) for tiles in by_level] == [274, 2, 1, 0]
+    assert [tiles[-1].path for tiles in by_level[:3]] == ["tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"]
+    assert [t.path for t in tiles_of(256)] == ["tile/0/000", "tile/1/000.p/1"]
+
+
+@each("entry_bundles")
+def test_entry_bundle(case: dict[str, Any]) -> None:
+    error, raw = None, bytes.fromhex(case["bundle"])
+    try:
+        entries = decode_bundle(raw, case["width"])
+    except CustodyError as caught:
+        error = caught
+    else:
+        assert entries == [bytes.fromhex(leaf) for leaf in TREE["leaves"]]
+        assert encode_bundle(entries) == raw
+    check_code(case, error)
 
 
 @each("keys")

@@ -22,6 +22,7 @@ from custody.envelope import EVENT_TYPE, pae, seal
 from custody.events import Counts, Gap, StationStarted, encode_event, seal_event
 from custody.merkle import consistency_proof, inclusion_proof, range_root
 from custody.receipt import Receipt, ReceiptEntry, ResendRequest, seal_receipt
+from custody.tiles import encode_bundle, tiles_of
 from tests.vectors.bundlecases import bundles
 from tests.vectors.dockings import AT, OTHER_KEY, STATION_KEY, Docking, Station, bent, build, pattern
 from tests.vectors.edits import edits
@@ -43,6 +44,9 @@ def make(top: Path) -> None:
         "envelopes": _envelopes(files),
         "receipts": _receipts(files),
         "proofs": _proofs(),
+        "tile_paths": _tile_paths(),
+        "tile_trees": _tile_trees(),
+        "entry_bundles": _entry_bundles(),
         "manifests": _manifests(files),
         "dockings": _dockings(top) + edits(STATION_KEY.verify_key.line),
         "bundles": bundles(top),
@@ -382,6 +386,75 @@ SIGNED_FAULTS: dict[str, tuple[Docking, list[str]]] = {
         ["counts_wrong"],
     ),
 }  # fmt: skip
+
+
+# --- Tiles -----------------------------------------------------------------------------------------------------------
+
+
+def _tile_paths() -> list[Case]:
+    good: list[tuple[str, int, int, int]] = [
+        ("tile/0/000", 0, 0, 256),
+        ("tile/0/x001/x234/067", 0, 1_234_067, 256),  # the example of the specification
+        ("tile/0/273.p/112", 0, 273, 112),
+        ("tile/63/999.p/255", 63, 999, 255),
+        ("tile/1/x001/000.p/1", 1, 1000, 1),
+        ("tile/entries/x001/x234/067.p/8", -1, 1_234_067, 8),
+    ]
+    bad = {
+        "level-leading-zero": "tile/00/000",
+        "level-beyond-63": "tile/64/000",
+        "level-negative": "tile/-1/000",
+        "level-of-other-digits": "tile/\u0661/000",
+        "level-missing": "tile/000",
+        "index-short": "tile/0/1",
+        "index-without-x": "tile/0/001/000",
+        "index-x-in-last-group": "tile/0/x001/x000",
+        "index-group-added-in-front": "tile/0/x000/005",
+        "index-of-four-digits": "tile/0/x0001/000",
+        "index-beyond-every-tree": "tile/0/x999/x999/x999/x999/x999/x999/999",
+        "width-zero": "tile/0/000.p/0",
+        "width-full": "tile/0/000.p/256",
+        "width-leading-zero": "tile/0/000.p/012",
+        "width-missing": "tile/0/000.p/",
+        "slash-at-end": "tile/0/000/",
+        "newline-at-end": "tile/0/000\n",
+        "dots": "tile/0/../0/000",
+        "upper-case": "tile/Entries/000",
+        "nothing": "",
+    }
+    cases: list[Case] = [
+        {"name": path, "path": path, "level": level, "index": index, "width": width, "code": None}
+        for path, level, index, width in good
+    ]
+    return cases + [{"name": name, "path": path, "code": "bad_format"} for name, path in bad.items()]
+
+
+def _tile_trees() -> list[Case]:
+    """The tiles of trees: how many full ones on each level, and the partial ones by path."""
+    cases: list[Case] = []
+    for size in (0, 1, 255, 256, 257, 65_535, 65_536, 70_000, 16_777_217):
+        full: dict[int, int] = {}
+        partial = []
+        for tile in tiles_of(size):
+            if tile.width == 256:
+                full[tile.level] = full.get(tile.level, 0) + 1
+            else:
+                partial.append(tile.path)
+        cases.append({"name": str(size), "size": size, "full": list(full.values()), "partial": partial})
+    return cases
+
+
+def _entry_bundles() -> list[Case]:
+    good = encode_bundle(CT_LEAVES)
+    bent = {
+        "good": (good, None),
+        "cut-in-an-entry": (good[:-1], "bad_format"),
+        "cut-in-a-length": (good[:-17], "bad_format"),
+        "entry-missing": (good[:-18], "bad_format"),
+        "entry-added": (good + b"\0\0", "bad_format"),
+        "length-little-endian": (b"\0\0\1\0\0", "bad_format"),
+    }
+    return [{"name": name, "bundle": raw.hex(), "width": 8, "code": code} for name, (raw, code) in bent.items()]
 
 
 def _dockings(top: Path) -> list[Case]:

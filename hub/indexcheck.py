@@ -1,0 +1,214 @@
+"""Rows that follow from the log, derived again beside a `LogWalk` and compared with those that are stored.
+
+Index rows (recordings, dockings, cameras, camera events, entries set aside, full text) can be rebuilt: the first
+wrong one is kept in `fault` while the walk goes on, for a fault of the log itself matters more. Stations, accounts,
+readers and stated refusals cannot be rebuilt: LogUntrusted. Not derived, because the log does not hold them:
+passwords, sessions, retained states, refused messages whose minute is not over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, assert_never, cast, get_args
+
+from sqlalchemy import Connection, Table, select
+
+from custody.events import (
+    NO_PREVIOUS,
+    AccountCreated,
+    BundleExported,
+    BundleFinished,
+    EnvelopeRefused,
+    LogReaderAdded,
+    LogReaderRevoked,
+    StationEnrolled,
+    StationFrozen,
+)
+from hub import log
+from hub.db import Row
+from hub.indexscratch import Scratch
+from hub.logfaults import IndexWrong, untrusted
+from hub.logwalk import Logged, first_outside, plain
+from hub.opening import draft_of
+from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
+from hub.refusals import SAMPLE_BYTES
+from hub.tables import (
+    account,
+    camera_event,
+    docking,
+    log_reader,
+    refused,
+    segment,
+    station,
+    unprojected,
+)
+from hub.times import to_text
+
+_BY_LOG_INDEX = (segment, camera_event, unprojected)
+_ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
+_OWNERS = (segment.c.log_index, camera_event.c.log_index, docking.c.started_index, docking.c.closed_index)
+_SPECIAL = ("frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software")
+
+
+class IndexCheck:
+    """Feed it the pages of a walk, in order; when they began with the first entry, call `finish`."""
+
+    def __init__(self, connection: Connection, utc_offset_minutes: int, *, whole: bool) -> None:
+        """`utc_offset_minutes` as intake uses it. Unless `whole`, only rows of single entries are looked at."""
+        self.fault: IndexWrong | None = None
+        self._connection, self._offset = connection, utc_offset_minutes
+        self._stations: dict[str, dict[str, Any]] = {}
+        self._accounts: dict[str, Row] = {}
+        self._readers: dict[str, list[Any]] = {}
+        stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
+        self._refused = {row.log_index: row for row in connection.execute(stated)}
+        self._scratch = Scratch(connection) if whole else None
+
+    def close(self) -> None:
+        """Drop the scratch database."""
+        if self._scratch is not None:
+            self._scratch.close()
+
+    def page(self, entries: Sequence[Logged]) -> None:
+        """Derive the rows of one page and compare those that belong to single entries."""
+        if not entries:
+            return
+        start, end = entries[0].index, entries[-1].index + 1
+        projection, stale = Projection(), self._set_aside(start, end)
+        for entry in entries:
+            if entry.source == log.HUB_SOURCE:
+                self._hub_event(entry)
+            else:
+                self._station_event(entry, projection, stale)
+        for table, rows in zip(
+            _BY_LOG_INDEX, (projection.segments, projection.camera_events, projection.unprojected), strict=True
+        ):
+            self._compare(table, rows, start, end)
+        if self._scratch is not None:
+            for difference in self._scratch.add(projection):
+                self._differs(*difference)
+        for name, said in projection.software.items():
+            if name in self._stations:
+                self._stations[name]["software"] = said
+
+    def finish(self, size: int) -> None:
+        """Compare what stands for the whole log, and look for rows too many. Raises LogUntrusted. Only when `whole`."""
+        self._compare_stations()
+        self._compare_rows(account, ("name", "role", "created_at"), self._accounts, "account_altered")
+        readers = {name: tuple(row) for name, row in self._readers.items()}
+        self._compare_rows(log_reader, tuple(log_reader.c.keys()), readers, "reader_altered")
+        for row in self._refused.values():
+            raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
+        self.find_more(size)
+        for difference in self._scratch.differences() if self._scratch is not None else ():
+            self._differs(*difference)
+
+    def find_more(self, size: int) -> None:
+        """Look for rows of entries that a log of `size` has not."""
+        for table in _BY_LOG_INDEX:
+            extra = first_outside(self._connection, table.c.log_index, size)
+            if extra is not None:
+                self._wrong("index_extra", f"{table.name}/{extra}")
+
+    # --- entries of stations ---
+
+    def _station_event(self, entry: Logged, projection: Projection, stale: dict[int, str]) -> None:
+        event = entry.event
+        row = self._stations.get(entry.source)
+        if row is not None:
+            row["last_seq"], row["last_hash"], row["last_received_at"] = entry.seq, entry.sha256, entry.received_at
+            row["last_event_at"] = to_text(event.at) if event is not None else None
+        draft, unread = draft_of(event, self._offset) if event is not None else (None, entry.unread)
+        if draft is None:
+            reason = unread or NOT_FOR_STATIONS
+            projection.set_aside(entry.index, entry.source, entry.event_type, reason, entry.received_at)
+        elif entry.index in stale:
+            self._wrong("index_stale", f"entry/{entry.index}")
+            reason = stale[entry.index]
+            projection.set_aside(entry.index, entry.source, entry.event_type, reason, entry.received_at)
+        else:
+            projection.add(entry.index, draft, entry.received_at)
+
+    def _set_aside(self, start: int, end: int) -> dict[int, str]:
+        """Entries set aside that have no rows of their own, and why."""
+        index = unprojected.c.log_index
+        query = select(*plain(unprojected, "log_index", "reason")).where(
+            index >= start, index < end, unprojected.c.reason.in_(_ONCE_UNREADABLE)
+        )
+        found = {row.log_index: row.reason for row in self._connection.execute(query)}
+        for column in _OWNERS if found else ():
+            held = self._connection.execute(select(column).where(column.in_(found)))
+            for at in held.scalars().all():
+                found.pop(at, None)
+        return found
+
+    def _compare(self, table: Table, rows: Sequence[Row], start: int, end: int) -> None:
+        index = table.c.log_index
+        found = self._connection.execute(select(*plain(table)).where(index >= start, index < end))
+        stored, derived = {row[0]: tuple(row) for row in found}, {row[0]: tuple(row) for row in rows}
+        for at in sorted(stored.keys() | derived.keys()):
+            if stored.get(at) != derived.get(at):
+                self._differs(f"{table.name}/{at}", stored.get(at), derived.get(at))
+
+    # --- the hub's own events ---
+
+    def _hub_event(self, entry: Logged) -> None:
+        if not isinstance(entry.event, get_args(HubEvent)):
+            return  # of a later version
+        known = cast(HubEvent, entry.event)
+        match known:
+            case StationEnrolled(station=name, key_line=line):
+                self._stations[name] = {"id": name, "key_line": line, "enrolled_at": entry.received_at} | {
+                    "last_seq": 0, "last_hash": str(NO_PREVIOUS), **dict.fromkeys(_SPECIAL)
+                }  # fmt: skip
+            case StationFrozen(station=name, reason=reason):
+                with suppress(KeyError):
+                    self._stations[name] |= {"frozen_at": entry.received_at, "frozen_reason": reason}
+            case AccountCreated(account=name, role=role):
+                self._accounts[name] = (name, role, entry.received_at)
+            case LogReaderAdded(reader=name, token_sha256=digest):
+                self._readers[name] = [name, digest, entry.received_at, None]
+            case LogReaderRevoked(reader=name):
+                with suppress(KeyError):
+                    self._readers[name][3] = entry.received_at
+            case EnvelopeRefused():
+                self._check_refused(entry.index, known)
+            case BundleExported() | BundleFinished():
+                pass  # they have no rows
+            case _:
+                assert_never(known)
+
+    def _check_refused(self, index: int, event: EnvelopeRefused) -> None:
+        row = self._refused.pop(index, None)
+        if row is None:
+            return  # the oldest rows are dropped once they are stated
+        named = ("topic", "reason", "count", "sample_sha256", "sample_bytes")
+        sample = log.stored_bytes(row.sample)
+        cut = len(sample) == SAMPLE_BYTES < event.sample_bytes  # the rest of it was never kept
+        if any(getattr(event, name) != row._mapping[name] for name in named) or not (
+            cut or hashlib.sha256(sample).hexdigest() == event.sample_sha256
+        ):
+            raise untrusted("refused_altered", f"refused/{row.id}")
+
+    # --- rows that stand for many entries ---
+
+    def _compare_stations(self) -> None:
+        names = tuple(station.c.keys())
+        derived = {key: tuple(row[name] for name in names) for key, row in self._stations.items()}
+        self._compare_rows(station, names, derived, "station_altered")
+
+    def _compare_rows(self, table: Table, names: tuple[str, ...], derived: dict[str, Row], fault: str) -> None:
+        stored = {row[0]: tuple(row) for row in self._connection.execute(select(*plain(table, *names)))}
+        for key in sorted(stored.keys() | derived.keys(), key=str):
+            if stored.get(key) != derived.get(key):
+                raise untrusted(fault, f"{table.name}/{key}")
+
+    def _differs(self, item: str, stored: Any, derived: Any) -> None:
+        code = "index_missing" if stored is None else "index_extra" if derived is None else "index_altered"
+        self._wrong(code, item)
+
+    def _wrong(self, fault: str, item: str) -> None:
+        if self.fault is None or (self.fault.fault == "index_stale" != fault):
+            self.fault = IndexWrong(fault, item)
