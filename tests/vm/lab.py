@@ -34,16 +34,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.ptp.usbredir import UsbRedir
+from tests.ptp.usbredir import UsbDevice, UsbRedir
 from tests.vm.image import LabError, build_image, run
 from tests.vm.machine import DATA_BYTES, die_with_parent, machine
-from tests.vm.ptp_camera import PtpCamera
 from tests.vm.qmp import Qmp
 from tests.vm.shell import Shell
 from tests.vm.writelog import Cut, drop_unflushed
 
 SLOTS = range(1, 9)
 BOOT_SECONDS = 300.0
+MASS_STORAGE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,8 +266,8 @@ class Lab(Shell):
         self._plugged[name] = camera
         return camera
 
-    def plug_camera(self, camera: PtpCamera | UsbRedir, slot: int) -> Plugged:
-        """Put a PTP camera into a slot."""
+    def plug_soft(self, device: UsbDevice, slot: int) -> Plugged:
+        """Put a device in software into a slot: a PTP camera (tests/ptp) or a `UsbDisk`."""
         name = self._claim(slot)
         address = self.directory / f"{name}.redir"
         address.unlink(missing_ok=True)
@@ -277,9 +277,10 @@ class Lab(Shell):
             where = {"type": "unix", "data": {"path": str(address)}}
             backend = {"type": "socket", "data": {"server": False, "addr": where}}
             self.qmp.call("chardev-add", id=f"{name}.redir", backend=backend)
-            camera.serve(server.accept()[0])
+            UsbRedir(device).serve(server.accept()[0])
         self.qmp.call("device_add", driver="usb-redir", id=name, bus="xhci.0", port=str(slot), chardev=f"{name}.redir")
-        self._plugged[name] = plugged = Plugged(name, f"pci-0000:00:10.0-usb-0:{slot}", storage=False)
+        path = f"pci-0000:00:10.0-usb-0:{slot}" + (":1.0-scsi-0:0:0:0" if device.interface[0] == MASS_STORAGE else "")
+        self._plugged[name] = plugged = Plugged(name, path, storage=False)
         return plugged
 
     def plug_keyboard(self, slot: int) -> Plugged:

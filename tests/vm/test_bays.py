@@ -14,7 +14,6 @@ import pytest
 
 from tests.ptp.camera import SoftCamera, generated
 from tests.ptp.usb import UsbCamera
-from tests.ptp.usbredir import UsbRedir
 from tests.vm import cameras
 from tests.vm.bay_station import BayStation, bay_station
 from tests.vm.cameras import Card, FileSystem, Table, truth_on
@@ -101,7 +100,7 @@ def test_a_ptp_camera_is_copied_and_its_battery_decides(station: BayStation) -> 
     folder = camera.folder("DCIM")
     handle = camera.add("GX010001.MP4", folder, size=700_001)
     mark = station.screen.mark()
-    station.lab.plug_camera(UsbRedir(UsbCamera(camera)), slot=6)
+    station.lab.plug_soft(UsbCamera(camera), slot=6)
     safe = station.screen.until("6", lambda bay: bay["state"] == "safe" and bay["verdict"], since=mark)
     assert safe["charge"]["percent"] == 83
     seal = next(one for one in station.events("segment.sealed.v1") if one["camera_id"] == safe["camera"])
