@@ -1,4 +1,4 @@
-"""Kernel drivers that a Raspberry Pi's kernel has and Debian's for amd64 leaves out, built once for the dock's kernel."""
+"""Kernel drivers that a Raspberry Pi's kernel has and Debian's for amd64 leaves out, built once for the dock's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ make -s -C /lib/modules/{kernel}/build M=/build modules
 
 
 def build_drivers() -> Path:
-    """A folder with the `.ko` of each of SOURCES. Raises LabError, also where Debian has newer headers than the image."""
+    """A folder with the `.ko` of each of SOURCES. Raises LabError, also when Debian's headers are newer."""
     image = build_image()
     [modules] = (image / "tree/lib/modules").iterdir()
     key = repr((image.name, modules.name, Path(__file__).read_bytes()))
@@ -45,7 +45,8 @@ def _build(target: Path, tree: Path, kernel: str) -> None:
     packages = f"linux-headers-{kernel},{SOURCE_PACKAGE},gcc,make,xz-utils"
     sources = Path("/etc/apt/sources.list.d/debian.sources")
     run("mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", f"--include={packages}",
-        '--aptopt=APT::Install-Recommends "false"', RELEASE, tree, *([sources] if sources.exists() else []))  # fmt: skip
+        '--aptopt=APT::Install-Recommends "false"', RELEASE, tree,
+        *([sources] if sources.exists() else []))  # fmt: skip
     script = BUILD.format(
         package=SOURCE_PACKAGE, kernel=kernel, paths=" ".join(SOURCES.values()),
         members=" ".join(f"{SOURCE_PACKAGE}/{path}" for path in SOURCES.values()),

@@ -44,6 +44,7 @@ class UsbDisk:
         self.bad: Container[int] = ()
         self.bytes_per_second = 0  # 0: as fast as it goes
         self.read_bytes = 0
+        self.left = False  # it went by itself
         self._leave_at: int | None = None
         self._file = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
         self._sectors = os.fstat(self._file).st_size // SECTOR_BYTES
@@ -58,7 +59,7 @@ class UsbDisk:
 
     def stay(self) -> None:
         """Forget `leave_after`: it is plugged in again."""
-        self._leave_at = None
+        self._leave_at, self.left = None, False
         self.reset()
 
     def close(self) -> None:
@@ -126,6 +127,7 @@ class UsbDisk:
 
     def _count(self, length: int) -> None:
         if self._leave_at is not None and self.read_bytes + length > self._leave_at:
+            self.left = True
             raise Unplugged
         self.read_bytes += length
         if self.bytes_per_second:
