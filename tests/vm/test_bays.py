@@ -122,12 +122,13 @@ def test_pulled_at_random_offsets_and_put_back_it_is_whole_in_the_end(station: B
     chance, pulls, cards = random.Random(times), 0, 0
     while pulls < times:
         cards += 1
-        files = {f"DCIM/PULL{cards}{n:04}.MP4": random.Random(1000 * cards + n).randbytes(3 << 20) for n in range(6)}
-        files[f"DCIM/PULL{cards}LONG.MP4"] = random.Random(1000 * cards - 1).randbytes(30 << 20)
+        files = {f"DCIM/PULL{cards}{n:04}.MP4": random.Random(1000 * cards + n).randbytes(2 << 20) for n in range(4)}
+        files[f"DCIM/PULL{cards}LONG.MP4"] = random.Random(1000 * cards - 1).randbytes(20 << 20)
         card = cameras.make_card(tmp_path / f"{cards}.img", files, table="none")
         disk, mark = UsbDisk(card.image, serial=f"PULLED{cards:02}"), station.screen.mark()
-        while pulls < times and pulled_at(station, disk, 1 + pulls % 9, chance.randrange(64 << 20)):
-            pulls += 1
+        reach = 32 << 20  # of the next pull; little by little less is left to be read
+        while pulls < times and pulled_at(station, disk, 1 + pulls % 9, chance.randrange(reach)):
+            pulls, reach = pulls + 1, max(2 << 20, reach * 3 // 4)
             assert_no_half_file(station, card, pulls)
         disk.stay()
         plugged = station.lab.plug_soft(disk, slot=9)
