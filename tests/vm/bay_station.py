@@ -15,7 +15,7 @@ import httpx2
 
 from tests.e2e.processes import Member, run_json
 from tests.ports import free_port
-from tests.vm.dock import installed_dock
+from tests.vm.dock import installed_dock, take_up, waiting_dock
 from tests.vm.lab import SLOTS, Lab
 from tests.vm.writelog import Cut
 
@@ -87,9 +87,13 @@ class BayStation:
         assert cut is not None
         return cut
 
-    def boot(self) -> None:
-        """Switch it on again."""
-        self.lab.boot()
+    def boot(self, *, really: bool = True) -> None:
+        """Switch it on again; without `really` from a snapshot taken before its data disk was in use, in seconds."""
+        if really:
+            self.lab.boot()
+        else:
+            self.lab.resume(waiting_dock())
+            take_up(self.lab)
         self.screen = Screen(self.lab.forward_loopback(KIOSK_PORT))
 
     def close(self) -> None:
