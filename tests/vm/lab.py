@@ -185,11 +185,9 @@ class Lab(Shell):
             below = resumed.directory / "root.qcow2" if resumed else self._image / "root.img"
             kind = "qcow2" if resumed else "raw"
             run("qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", below, root)
-            if data.exists():  # kept by `resume`
-                pass
-            elif resumed:
+            if resumed and not data.exists():  # it does in `resume`
                 _copy_sparse(resumed.directory / "data.img", data)
-            else:
+            elif not resumed:
                 data.touch()
                 os.truncate(data, DATA_BYTES)
                 run("mkfs.ext4", "-q", "-F", "-L", "dockdata", data)
