@@ -54,13 +54,28 @@ class UsbCamera:
         self._transfers: deque[_Transfer] = deque()
         self._gone = self._halted = False
 
+    @property
+    def usb_id(self) -> tuple[int, int]:
+        """Vendor and product."""
+        return self.camera.vid, self.camera.pid
+
+    interface = (6, 1, 1)
+
+    @property
+    def ends(self) -> tuple[tuple[int, int, int], ...]:
+        """Address, kind and packet size of its endpoints."""
+        size = self.quirks.packet_bytes
+        return (IN, 2, size), (OUT, 2, size), (EVENTS, 3, 28)
+
+    @property
+    def strings(self) -> tuple[str, ...]:
+        """String descriptors from number 1."""
+        return self.camera.manufacturer, self.camera.model, self.camera.serial, "MTP"
+
     def descriptors(self) -> bytes:
         """Device and configuration descriptor, as the device node reads."""
         size = self.quirks.packet_bytes
-        ends = b"".join(
-            struct.pack("<BBBBHB", 7, 5, address, kind, packet, 10)
-            for address, kind, packet in ((IN, 2, size), (OUT, 2, size), (EVENTS, 3, 28))
-        )
+        ends = b"".join(struct.pack("<BBBBHB", 7, 5, address, kind, packet, 10) for address, kind, packet in self.ends)
         interfaces = b""
         if self.quirks.vendor_class:  # adb first: two bulk pipes that are not for us
             interfaces += struct.pack("<9B", 9, 4, 0, 0, 2, 0xFF, 0x42, 1, 0)
@@ -88,6 +103,12 @@ class UsbCamera:
                 self.responder = Responder(self.camera)
             return b""
         return None
+
+    def reset(self) -> None:
+        """The host resets the port: no session and no transfer outlives it."""
+        self._transfers.clear()
+        self._halted = False
+        self.responder = Responder(self.camera)
 
     def clear_halt(self) -> None:
         """The host clears both pipes."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import httpx2
 
 from tests.e2e.processes import Member, run_json
 from tests.ports import free_port
-from tests.vm.dock import installed_dock
+from tests.vm.dock import installed_dock, take_up, waiting_dock
 from tests.vm.lab import SLOTS, Lab
+from tests.vm.writelog import Cut
 
 STATE = "/var/lib/custodock"
 AS_USER = "runuser -u custodock --"
@@ -27,7 +29,8 @@ Bay = dict[str, Any]
 class BayStation:
     """A dock at work. `lab` plugs, `screen` tells what people see."""
 
-    def __init__(self, lab: Lab, root: Path) -> None:
+    def __init__(self, lab: Lab, root: Path, beside: Mapping[int, str]) -> None:
+        """`beside`: further settings of single bays."""
         self.lab, self.vault = lab, f"{STATE}/vault"
         self._hub_dir, mqtt_port = root / "hub", free_port()
         mqtt = f"mqtt://127.0.0.1:{mqtt_port}"
@@ -37,14 +40,16 @@ class BayStation:
         )
         web = ["--port", str(free_port()), "--mqtt", mqtt]
         self._hub = Member("hub", ["hub.app", "run", "--dir", self._hub_dir, *web], root / "hub.log")
-        self._enrol(keys, mqtt_port)
+        self._enrol(keys, mqtt_port, beside)
         self._broker.start()
         self._hub.start()
         lab.run("systemctl restart custodock-agent", timeout=300)
         self.screen = Screen(lab.forward_loopback(KIOSK_PORT))
 
-    def _enrol(self, keys: dict[str, str], mqtt_port: int) -> None:
-        bays = "".join(f'[[bay]]\nname = "{n}"\nports = ["{port(n)}", "{port(n, 3)}"]\n' for n in SLOTS)
+    def _enrol(self, keys: dict[str, str], mqtt_port: int, beside: Mapping[int, str]) -> None:
+        bays = "".join(
+            f'[[bay]]\nname = "{n}"\nports = ["{port(n)}", "{port(n, 3)}"]\n{beside.get(n, "")}\n' for n in SLOTS
+        )
         settings = f'vault = "vault"\nkiosk_port = {KIOSK_PORT}\n{bays}'
         self.lab.run(f"systemctl stop custodock-agent && cat > {STATE}/agent.toml", stdin=settings.encode())
         said = self.lab.run(
@@ -69,6 +74,27 @@ class BayStation:
         while (status := self.status())["outbox"]["unreceipted"]:
             assert time.monotonic() < deadline, status
             time.sleep(1)
+
+    def acknowledged(self) -> dict[int, bytes]:
+        """The envelopes of this station that the hub has in its log, by number."""
+        with closing(sqlite3.connect(f"file:{self._hub_dir / 'hub.db'}?mode=ro", uri=True)) as db:
+            return dict(db.execute("SELECT seq, envelope FROM log_entry WHERE source != 'hub'"))
+
+    def power_cut(self, *, keep: float, seed: int, lying: bool = False) -> Cut:
+        """Pull the dock's plug, unflushed writes lost; see `Lab.power_cut`."""
+        self.screen.close()
+        cut = self.lab.power_cut(lose_unflushed=True, keep=keep, seed=seed, lying=lying)
+        assert cut is not None
+        return cut
+
+    def boot(self, *, really: bool = True) -> None:
+        """Switch it on again; without `really` from a snapshot taken before its data disk was in use, in seconds."""
+        if really:
+            self.lab.boot()
+        else:
+            self.lab.resume(waiting_dock())
+            take_up(self.lab)
+        self.screen = Screen(self.lab.forward_loopback(KIOSK_PORT))
 
     def close(self) -> None:
         self.screen.close()
@@ -113,6 +139,18 @@ class Screen:
                 since = len(self.seen)
                 assert self._news.wait(max(0.0, deadline - time.monotonic())), self.now(bay)
 
+    def saw(self, bay: str, wanted: Callable[[Bay], bool], since: int) -> bool:
+        """Whether any picture after the first `since` shows the bay as wanted."""
+        return any(one["bay"] == bay and wanted(one) for picture in self.seen[since:] for one in picture["bays"])
+
+    def until_now(self, bay: str, wanted: Callable[[Bay], bool], seconds: float = 60) -> Bay:
+        """The bay once its newest picture is as wanted."""
+        deadline = time.monotonic() + seconds
+        while (one := self.now(bay)) is None or not wanted(one):
+            assert time.monotonic() < deadline, one
+            time.sleep(0.05)
+        return one
+
     def now(self, bay: str) -> Bay | None:
         """The newest picture of a bay."""
         bays = self.seen[-1]["bays"] if self.seen else []
@@ -132,10 +170,10 @@ def port(slot: int, generation: int = 2) -> str:
 
 
 @contextmanager
-def bay_station(root: Path) -> Iterator[BayStation]:
-    """A dock of its own with its bays set up."""
+def bay_station(root: Path, prepare: Callable[[Lab], Mapping[int, str]] | None = None) -> Iterator[BayStation]:
+    """A dock of its own with its bays set up; `prepare` readies it and names further settings of single bays."""
     with Lab(installed_dock()) as lab:
-        station = BayStation(lab, root)
+        station = BayStation(lab, root, prepare(lab) if prepare else {})
         try:
             yield station
         finally:

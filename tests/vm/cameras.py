@@ -136,14 +136,14 @@ def _fill_in(lab: Lab, image: Path, root: Path, table: Table) -> None:
     lab.unplug(card)
 
 
-def truth_on(lab: Lab, folder: str) -> dict[str, str]:
-    """The SHA-256 of every file below a folder of the dock, by its path; hidden ones (.custody) left out."""
+def truth_on(lab: Lab, folder: str, names: str = "") -> dict[str, str]:
+    """The SHA-256 of every file below a folder of the dock whose name begins so, by its path; no hidden ones."""
     program = (
         "import hashlib, json, os, sys\n"
-        "root = sys.argv[1]\n"
-        "paths = [os.path.join(d, n) for d, _, names in os.walk(root) for n in names]\n"
+        "root, wanted = sys.argv[1:]\n"
+        "paths = [os.path.join(d, n) for d, _, names in os.walk(root) for n in names if n.startswith(wanted)]\n"
         "sums = {os.path.relpath(p, root): hashlib.sha256(open(p, 'rb').read()).hexdigest() for p in paths}\n"
         "print(json.dumps({p: s for p, s in sums.items() if not p.startswith('.')}))\n"
     )
-    answer: dict[str, str] = json.loads(lab.run(f"python3 - {folder}", stdin=program.encode()).out)
+    answer: dict[str, str] = json.loads(lab.run(f"python3 - {folder} '{names}'", stdin=program.encode()).out)
     return answer

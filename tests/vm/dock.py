@@ -41,6 +41,21 @@ def installed_dock() -> Snapshot:
     return _snapshot("installed", _checkout_digest(), booted_dock, _install)
 
 
+@functools.cache
+def waiting_dock() -> Snapshot:
+    """The installed dock with its service stopped and its data disk not mounted: for `Lab.resume`."""
+    return _snapshot("waiting", _checkout_digest(), installed_dock, _put_down)
+
+
+def take_up(lab: Lab) -> None:
+    """What follows on a `waiting_dock`: mount the data disk, start the service."""
+    lab.run("mount /var/lib/custodock && systemctl start custodock-agent", timeout=300)
+
+
+def _put_down(lab: Lab) -> None:
+    lab.run("systemctl stop custodock-agent && umount /var/lib/custodock")
+
+
 def _warm_up(lab: Lab) -> None:
     lab.run(WARM_UP)
 

@@ -6,6 +6,7 @@ I/O errors as they are. Everything listens on loopback or on sockets in the lab'
     with Lab(installed_dock()) as lab:                       # up in seconds, killed at the end, whatever happens
         card = lab.plug(image, slot=3, serial="CAM0001")     # lab.run(f"ls {card.disk}"): …-usb-0:3:1.0-…
         lab.throttle(card, bytes_per_second=2_000_000)
+        lab.limit_bus(4_000_000)                             # all cards plugged with on_bus=True share it
         lab.bad_sectors(card, [2048])                        # these now end in EIO
         lab.run("systemctl is-active custodock-agent").out
         lab.unplug(card)
@@ -34,16 +35,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.ptp.usbredir import UsbRedir
+from tests.ptp.usbredir import UsbDevice, UsbRedir
 from tests.vm.image import LabError, build_image, run
 from tests.vm.machine import DATA_BYTES, die_with_parent, machine
-from tests.vm.ptp_camera import PtpCamera
 from tests.vm.qmp import Qmp
 from tests.vm.shell import Shell
 from tests.vm.writelog import Cut, drop_unflushed
 
-SLOTS = range(1, 9)
+SLOTS = range(1, 10)
 BOOT_SECONDS = 300.0
+MASS_STORAGE = 8
+BUS = "bus.limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Plugged:
     path: str
     storage: bool
     nodes: list[str] = field(default_factory=list)
+    limit: str = ""
 
     @property
     def disk(self) -> str:
@@ -82,6 +85,7 @@ class Lab(Shell):
         self._qmp: Qmp | None = None
         self._ports: dict[int, int] = {}
         self._plugged: dict[str, Plugged] = {}
+        self._has_bus = False
 
     def __enter__(self) -> Lab:
         try:
@@ -117,7 +121,7 @@ class Lab(Shell):
                 preexec_fn=die_with_parent,  # noqa: PLW1509 (only async-signal-safe work)
             )  # fmt: skip
         self._qmp = self._monitor()
-        self._ports, self._plugged = {}, {}
+        self._ports, self._plugged, self._has_bus = {}, {}, False
         self.port = self.forward_port(22)
         if resumed is not None:
             while self.qmp.call("query-status")["status"] == "inmigrate":
@@ -127,10 +131,22 @@ class Lab(Shell):
         if resumed is not None:  # its clock stood still
             self.run(f"date --set=@{time.time():.2f}")
 
-    def power_cut(self, *, lose_unflushed: bool = False, keep: float = 0.0, seed: int = 0) -> Cut | None:
+    def resume(self, snapshot: Snapshot) -> None:
+        """Instead of a boot after a power cut: `snapshot`'s machine and root disk, before the data disk as it is now.
+
+        The snapshot must not have /dev/vdb in use.
+        """
+        (self.directory / "root.qcow2").unlink()
+        self._snapshot = snapshot
+        self.boot()
+
+    def power_cut(
+        self, *, lose_unflushed: bool = False, keep: float = 0.0, seed: int = 0, lying: bool = False
+    ) -> Cut | None:
         """Pull the plug: the page cache is lost, and with `lose_unflushed` what /dev/vdb had not been told to flush.
 
-        `keep`: the share of those unflushed writes that survive, each on its own.
+        `keep`: the share of those unflushed writes that survive, each on its own. `lying`: /dev/vdb is a disk that
+        answers flushes and does nothing for them.
         """
         if self._process is None:
             return None
@@ -142,7 +158,7 @@ class Lab(Shell):
         if not lose_unflushed:
             return None
         (self.directory / "data.base").replace(self.directory / "data.img")
-        return drop_unflushed(self.directory / "data.img", self.directory / "data.log", keep, seed)
+        return drop_unflushed(self.directory / "data.img", self.directory / "data.log", keep, seed, lying=lying)
 
     def save(self, target: Path) -> None:
         """Make `target` a snapshot of the running machine, which ends here."""
@@ -169,9 +185,9 @@ class Lab(Shell):
             below = resumed.directory / "root.qcow2" if resumed else self._image / "root.img"
             kind = "qcow2" if resumed else "raw"
             run("qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", below, root)
-            if resumed:
+            if resumed and not data.exists():  # it does in `resume`
                 _copy_sparse(resumed.directory / "data.img", data)
-            else:
+            elif not resumed:
                 data.touch()
                 os.truncate(data, DATA_BYTES)
                 run("mkfs.ext4", "-q", "-F", "-L", "dockdata", data)
@@ -229,7 +245,14 @@ class Lab(Shell):
     # --- its slots ----------------------------------------------------------------------------------------------------
 
     def plug(
-        self, image: Path, slot: int, *, serial: str = "CAM0001", read_only: bool = False, wait: bool = True
+        self,
+        image: Path,
+        slot: int,
+        *,
+        serial: str = "CAM0001",
+        read_only: bool = False,
+        wait: bool = True,
+        on_bus: bool = False,
     ) -> Plugged:
         """Put a card into a slot. `read_only`: its write protection is on. Returns when udev has dealt with it.
 
@@ -238,10 +261,15 @@ class Lab(Shell):
         name = self._claim(slot)
         card = Plugged(name, f"pci-0000:00:10.0-usb-0:{slot}:1.0-scsi-0:0:0:0", storage=True)
         call = self.qmp.call
-        call("object-add", qom_type="throttle-group", id=f"{name}.limit", limits={"bps-total": 0})
+        group = f"{name}.limit"
+        if on_bus:
+            group = BUS
+        else:
+            call("object-add", qom_type="throttle-group", id=group, limits={"bps-total": 0})
+            card.limit = group
         file = {"driver": "file", "filename": str(image.resolve())}
         call("blockdev-add", **file, node_name=f"{name}.file", read_only=read_only)
-        limit = {"driver": "throttle", "throttle-group": f"{name}.limit", "read-only": read_only}
+        limit = {"driver": "throttle", "throttle-group": group, "read-only": read_only}
         call("blockdev-add", **limit, node_name=f"{name}.top", file=f"{name}.file")
         card.nodes += [f"{name}.file", f"{name}.top"]
         call("device_add", driver="usb-storage", id=name, bus="xhci.0", port=str(slot), serial=serial,
@@ -266,8 +294,8 @@ class Lab(Shell):
         self._plugged[name] = camera
         return camera
 
-    def plug_camera(self, camera: PtpCamera | UsbRedir, slot: int) -> Plugged:
-        """Put a PTP camera into a slot."""
+    def plug_soft(self, device: UsbDevice, slot: int) -> Plugged:
+        """Put a device in software into a slot: a PTP camera (tests/ptp) or a `UsbDisk`."""
         name = self._claim(slot)
         address = self.directory / f"{name}.redir"
         address.unlink(missing_ok=True)
@@ -277,9 +305,10 @@ class Lab(Shell):
             where = {"type": "unix", "data": {"path": str(address)}}
             backend = {"type": "socket", "data": {"server": False, "addr": where}}
             self.qmp.call("chardev-add", id=f"{name}.redir", backend=backend)
-            camera.serve(server.accept()[0])
+            UsbRedir(device).serve(server.accept()[0])
         self.qmp.call("device_add", driver="usb-redir", id=name, bus="xhci.0", port=str(slot), chardev=f"{name}.redir")
-        self._plugged[name] = plugged = Plugged(name, f"pci-0000:00:10.0-usb-0:{slot}", storage=False)
+        path = f"pci-0000:00:10.0-usb-0:{slot}" + (":1.0-scsi-0:0:0:0" if device.interface[0] == MASS_STORAGE else "")
+        self._plugged[name] = plugged = Plugged(name, path, storage=False)
         return plugged
 
     def plug_keyboard(self, slot: int) -> Plugged:
@@ -296,13 +325,20 @@ class Lab(Shell):
         self.qmp.wait("DEVICE_DELETED", plugged.name)
         for node in reversed(plugged.nodes):
             self.qmp.call("blockdev-del", node_name=node)
-        if plugged.storage:
-            self.qmp.call("object-del", id=f"{plugged.name}.limit")
+        if plugged.limit:
+            self.qmp.call("object-del", id=plugged.limit)
 
     def unplug_all(self) -> None:
         """Empty every slot."""
         for plugged in [*self._plugged.values()]:
             self.unplug(plugged)
+
+    def limit_bus(self, bytes_per_second: int) -> None:
+        """What all cards on the bus get together from now on; 0 lifts the limit."""
+        if not self._has_bus:
+            self.qmp.call("object-add", qom_type="throttle-group", id=BUS, limits={"bps-total": bytes_per_second})
+            self._has_bus = True
+        self.qmp.call("qom-set", path=f"/objects/{BUS}", property="limits", value={"bps-total": bytes_per_second})
 
     def throttle(self, card: Plugged, *, bytes_per_second: int) -> None:
         """Limit a card's speed from now on, both directions together; 0 lifts the limit."""

@@ -33,7 +33,7 @@ def machine(image: Path, directory: Path) -> list[str]:
         -blockdev file,node-name=data-log,filename={directory}/data.log
         -blockdev blklogwrites,node-name=data,file=data-img,log=data-log
         -device virtio-blk-pci,drive=data,serial=dockdata
-        -device qemu-xhci,id=xhci,addr=10,p2=8,p3=8
+        -device qemu-xhci,id=xhci,addr=10,p2=9,p3=9
     """.split()
     return [*words, "-append", _KERNEL_LINE]
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.ptp.camera import SoftCamera, generated
 from tests.ptp.usb import UsbCamera
-from tests.ptp.usbredir import UsbRedir
 from tests.vm import cameras
 from tests.vm.bay_station import BayStation, bay_station
 from tests.vm.cameras import Card, FileSystem, Table, truth_on
 from tests.vm.conftest import CardBox
-from tests.vm.lab import SLOTS
+from tests.vm.usb_disk import UsbDisk
 
-FIRST_SIGHT_SECONDS = 3.0
+EIGHT = range(1, 9)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_a_ptp_camera_is_copied_and_its_battery_decides(station: BayStation) -> 
     folder = camera.folder("DCIM")
     handle = camera.add("GX010001.MP4", folder, size=700_001)
     mark = station.screen.mark()
-    station.lab.plug_camera(UsbRedir(UsbCamera(camera)), slot=6)
+    station.lab.plug_soft(UsbCamera(camera), slot=6)
     safe = station.screen.until("6", lambda bay: bay["state"] == "safe" and bay["verdict"], since=mark)
     assert safe["charge"]["percent"] == 83
     seal = next(one for one in station.events("segment.sealed.v1") if one["camera_id"] == safe["camera"])
@@ -115,33 +116,60 @@ def test_a_ptp_camera_is_copied_and_its_battery_decides(station: BayStation) -> 
     assert "charge_low" in station.events("camera.checked.v1")[-1]["reasons"]
 
 
-def test_pulled_at_random_moments_and_put_back_it_is_whole_in_the_end(station: BayStation, tmp_path: Path) -> None:
-    """CUSTODOCK_SLOW_VM=1: fifty times."""
+def test_pulled_at_random_offsets_and_put_back_it_is_whole_in_the_end(station: BayStation, tmp_path: Path) -> None:
+    """CUSTODOCK_SLOW_VM=1: fifty times. A card that came through is followed by the next."""
     times = 50 if os.environ.get("CUSTODOCK_SLOW_VM") else 3
-    chance = random.Random(times)
-    files = {f"DCIM/VID{n:05}.MP4": random.Random(n).randbytes(3 << 20) for n in range(8)}
-    card = cameras.make_card(tmp_path / "a.img", files, table="none")
-    for number in range(times):
-        mark = station.screen.mark()
-        plugged = station.lab.plug(card.image, slot=7, serial="PULLED01", wait=False)
-        station.lab.throttle(plugged, bytes_per_second=6 << 20)
-        station.screen.until("7", lambda bay: bay["state"] in ("listing", "copying", "safe"), since=mark)
-        time.sleep(chance.uniform(0, 5))
+    chance, pulls, cards = random.Random(times), 0, 0
+    while pulls < times:
+        cards += 1
+        files = {f"DCIM/PULL{cards}{n:04}.MP4": random.Random(1000 * cards + n).randbytes(2 << 20) for n in range(4)}
+        files[f"DCIM/PULL{cards}LONG.MP4"] = random.Random(1000 * cards - 1).randbytes(20 << 20)
+        card = cameras.make_card(tmp_path / f"{cards}.img", files, table="none")
+        disk, mark = UsbDisk(card.image, serial=f"PULLED{cards:02}"), station.screen.mark()
+        reach = 32 << 20  # of the next pull; little by little less is left to be read
+        for _ in range(min(6, times - pulls)):
+            if not pulled_at(station, disk, 1 + pulls % 9, chance.randrange(reach)):
+                break
+            pulls, reach = pulls + 1, reach * 3 // 4
+            assert_no_half_file(station, card, pulls)
+        disk.stay()
+        plugged = station.lab.plug_soft(disk, slot=9)
+        station.screen.until("9", lambda bay: bay["state"] == "safe", since=mark)
         station.lab.unplug(plugged)
-        station.screen.until("7", lambda bay: bay["state"] == "empty", since=station.screen.mark() - 1)
-        assert_no_half_file(station, card, number)
+        station.screen.until_now("9", lambda bay: bay["state"] == "empty")
+        assert sealed_once(station, card)
+        whole = sum(map(len, files.values()))
+        print(f"card {cards}: {pulls} pulls so far, {disk.read_bytes / whole:.2f} times its footage read")
+        disk.close()
+    half = f"{station.vault}/PULL{cards}LONG.MP4"
+    station.lab.run(f"head -c 1000000 /dev/urandom > {half}")
+    with pytest.raises(AssertionError):  # the control
+        assert_no_half_file(station, card, 0)
+    station.lab.run(f"rm {half}")
+
+
+def pulled_at(station: BayStation, disk: UsbDisk, slot: int, offset_bytes: int) -> bool:
+    """Plug it in and let it leave after so many bytes; False when all was safe before."""
+    disk.stay()
+    disk.leave_after(offset_bytes)
     mark = station.screen.mark()
-    station.lab.plug(card.image, slot=7, serial="PULLED01", wait=False)
-    station.screen.until("7", lambda bay: bay["state"] == "safe", since=mark)
-    seals = [one for one in station.events("segment.sealed.v1") if one["sha256"] in card.truth.values()]
-    assert sorted(one["sha256"] for one in seals) == sorted(card.truth.values())  # each exactly once
+    plugged = station.lab.plug_soft(disk, slot)
+    bay = str(slot)
+    deadline = time.monotonic() + 180
+    while not disk.left and not station.screen.saw(bay, lambda bay: bay["state"] == "safe", since=mark):
+        assert time.monotonic() < deadline, station.screen.now(bay)
+        time.sleep(0.05)
+    station.lab.unplug(plugged)
+    station.screen.until_now(bay, lambda bay: bay["state"] in ("empty", "storm"))
+    return disk.left
 
 
 def assert_no_half_file(station: BayStation, card: Card, number: int) -> None:
     """Whatever has a final name is whole."""
-    copied = truth_on(station.lab, station.vault)
-    clips = {path: digest for path, digest in copied.items() if path.endswith(".MP4") and "/VID" in path}
-    assert set(clips.values()) <= set(card.truth.values()), number
+    copied = truth_on(station.lab, station.vault, "PULL")
+    names = {Path(path).name: digest for path, digest in card.truth.items()}
+    ours = {path: digest for path, digest in copied.items() if Path(path).name in names}
+    assert all(names[Path(path).name] == digest for path, digest in ours.items()), number
 
 
 @pytest.mark.slow_vm
@@ -149,22 +177,34 @@ def test_a_card_that_hangs_holds_up_neither_others_nor_the_screen_nor_the_end(
     station: BayStation, cards: CardBox, tmp_path: Path
 ) -> None:
     files = {f"DCIM/VID{n:05}.MP4": random.Random(100 + n).randbytes(4 << 20) for n in range(8)}
-    hanging = cameras.make_card(tmp_path / "hangs.img", files, table="none")
-    mark = station.screen.mark()
-    plugged = station.lab.plug(hanging.image, slot=1, serial="HANGS001", wait=False)
-    station.screen.until("1", lambda bay: bay["state"] == "copying", since=mark)
-    station.lab.throttle(plugged, bytes_per_second=1)
-    try:
-        station.lab.plug(cards.card("vfat", "mbr").image, slot=2, serial="BESIDE01", wait=False)
-        station.screen.until("2", lambda bay: bay["state"] == "safe", since=mark)
-        said = station.screen.until("1", lambda bay: bay["state"] == "copying" and bay["remark"], since=mark)
-        assert "没有响应" in said["remark"][0]
-        began = time.monotonic()
-        station.lab.run("systemctl restart custodock-agent", timeout=120)
-        assert time.monotonic() - began < 60
-    finally:  # QEMU pulls nothing out whose reads it still owes
-        station.lab.throttle(plugged, bytes_per_second=0)
-    station.screen.until("1", lambda bay: bay["state"] == "safe", since=station.screen.mark())
+    card = cameras.make_card(tmp_path / "hangs.img", files, table="none")
+    hanging, screen = UsbDisk(card.image, serial="HANGS001"), station.screen
+    hanging.bytes_per_second = 4 << 20
+    mark = screen.mark()
+    plugged = station.lab.plug_soft(hanging, slot=1)
+    screen.until("1", lambda bay: bay["state"] == "copying", since=mark)
+    hanging.hangs = True
+    station.lab.plug(cards.card("vfat", "mbr").image, slot=2, serial="BESIDE01", wait=False)
+    screen.until("2", lambda bay: bay["state"] == "safe", since=mark)
+    said = screen.until("1", lambda bay: bay["state"] == "copying" and bay["remark"], since=mark)
+    assert "没有响应" in said["remark"][0]
+    began = time.monotonic()
+    station.lab.run("systemctl restart custodock-agent", timeout=150)
+    print(f"restart beside a hanging card: {time.monotonic() - began:.1f} s")
+    assert time.monotonic() - began < 30
+    mark = screen.mark()
+    hanging.hangs = False
+    station.lab.unplug(plugged)
+    screen.until("1", lambda bay: bay["state"] == "empty", since=mark)
+    station.lab.plug(card.image, slot=1, serial="HANGS001", wait=False)
+    screen.until("1", lambda bay: bay["state"] == "safe", since=mark)
+    assert sealed_once(station, card)
+
+
+def sealed_once(station: BayStation, card: Card) -> bool:
+    """Whether every file of the card has exactly one seal."""
+    seals = [one["sha256"] for one in station.events("segment.sealed.v1") if one["sha256"] in card.truth.values()]
+    return sorted(seals) == sorted(card.truth.values())
 
 
 @pytest.mark.slow_vm
@@ -172,46 +212,120 @@ def test_a_bad_sector_in_a_directory_is_never_called_complete(station: BayStatio
     files = {f"DCIM/100MEDIA/VID{n:05}.MP4": random.Random(200 + n).randbytes(50_000) for n in range(20)}
     files["OTHER/KEPT.MP4"] = random.Random(300).randbytes(50_000)
     card = cameras.make_card(tmp_path / "a.img", files, table="none")
-    raw = card.image.read_bytes()
-    directory = raw.index(b"VID00000MP4") // 512  # the first sector of 100MEDIA
-    mark = station.screen.mark()
-    plugged = station.lab.plug(card.image, slot=8, serial="BADDIR01", wait=False)
-    station.lab.bad_sectors(plugged, range(directory, directory + 8))
-    state = station.screen.until("8", lambda bay: bay["state"] in ("attention", "failed", "safe"), since=mark)
-    assert state["state"] == "attention"
-    assert state["title"][0] == "需要处理"
-    closed = station.events("docking.closed.v1")[-1]
+    directory = card.image.read_bytes().index(b"VID00000MP4") // 512  # the first sector of 100MEDIA
+    closed = docked_with_bad_sectors(station, card, [directory], "BADDIR01")
     assert (closed["complete"], closed["reason"]) == (False, "unreadable_parts")
+    manifest = station.lab.run(f"cat {station.vault}/*/*/*/*/{closed['docking_id']}/.custody/manifest.jsonl").out
+    found = [entry for entry in map(json.loads, manifest.splitlines()) if "offset_bytes" in entry]
+    print(f"bad sector {directory} of the card: {found}")
+    assert any(one["offset_bytes"] == directory * 512 and one["length_bytes"] == 512 for one in found)
     sealed = {one["path"] for one in station.events("segment.sealed.v1")}
     assert "OTHER/KEPT.MP4" in sealed
 
 
 @pytest.mark.slow_vm
-def test_eight_cameras_at_once(station: BayStation, tmp_path: Path) -> None:
-    """Their throughput beside what the bus gives to `cat` of the same eight cards at once."""
-    made = [
+def test_a_bad_sector_in_a_file_is_a_recorded_gap(station: BayStation, tmp_path: Path) -> None:
+    files = {f"DCIM/VID{n:05}.MP4": random.Random(400 + n).randbytes(3 << 20) for n in range(3)}
+    card = cameras.make_card(tmp_path / "a.img", files, table="none")
+    broken = files["DCIM/VID00001.MP4"]
+    at = 2 << 20  # within the file; its clusters lie one after the other
+    sector = card.image.read_bytes().index(broken[at : at + 512]) // 512
+    closed = docked_with_bad_sectors(station, card, [sector], "BADFILE1")
+    assert (closed["complete"], closed["reason"]) == (False, "gaps")
+    seals = {
+        one["path"]: one for one in station.events("segment.sealed.v1") if one["docking_id"] == closed["docking_id"]
+    }
+    whole = {path for path, seal in seals.items() if seal["sha256"] == card.truth[path]}
+    assert whole == {"DCIM/VID00000.MP4", "DCIM/VID00002.MP4"}
+    [gap] = seals["DCIM/VID00001.MP4"]["gaps"]
+    print(f"bad sector at byte {at} of the file: gap {gap}")
+
+
+def docked_with_bad_sectors(station: BayStation, card: Card, sectors: Sequence[int], serial: str) -> dict[str, Any]:
+    """How the docking of this card ended on screen and in the chain."""
+    mark = station.screen.mark()
+    disk = UsbDisk(card.image, serial=serial)
+    disk.bad = sectors
+    station.lab.plug_soft(disk, slot=8)
+    state = station.screen.until("8", lambda bay: bay["state"] in ("attention", "failed", "safe"), since=mark)
+    assert state["state"] == "attention"
+    assert state["title"][0] == "需要处理"
+    return station.events("docking.closed.v1")[-1]
+
+
+BUS_BYTES_PER_SECOND = 4 << 20  # below what the emulated processors can hash
+
+
+@pytest.mark.slow_vm
+def test_eight_cameras_at_once_have_the_bus_for_themselves(station: BayStation, tmp_path: Path) -> None:
+    """Their throughput beside what the same bus gives to `cat`, first alone, then beside a ninth that hangs."""
+    sets = [eight_cards(tmp_path, number) for number in (1, 2)]
+    cat = cat_bytes_per_second(station, sets[0])
+    alone = docked_bytes_per_second(station, sets[0], "A")
+    hanging = UsbDisk(sets[0][0].image, serial="NINTH001")
+    hanging.bytes_per_second = 1 << 20
+    mark = station.screen.mark()
+    station.lab.plug_soft(hanging, slot=9)
+    station.screen.until("9", lambda bay: bay["state"] == "copying", since=mark)
+    hanging.hangs = True
+    beside = docked_bytes_per_second(station, sets[1], "B")
+    assert hanging.read_bytes < 32 << 20
+    assert station.screen.now("9")["state"] in ("copying", "failed")  # type: ignore[index]
+    hanging.hangs = False
+    mib = 1 << 20
+    print(
+        f"eight at once: cat {cat / mib:.2f} MiB/s, docked {alone / mib:.2f} ({alone / cat:.2f}), "
+        f"beside a hanging ninth {beside / mib:.2f} ({beside / cat:.2f})"
+    )
+    assert alone >= 0.9 * cat
+    assert beside >= 0.9 * cat
+
+
+def eight_cards(folder: Path, number: int) -> list[Card]:
+    """With 32 MiB each, unlike those of any other number."""
+    return [
         cameras.make_card(
-            tmp_path / f"{slot}.img",
-            {f"DCIM/VID{n:05}.MP4": random.Random(slot * 100 + n).randbytes(8 << 20) for n in range(4)},
+            folder / f"{number}-{slot}.img",
+            {f"DCIM/E{number}{n:05}.MP4": random.Random(number * 10_000 + slot * 100 + n).randbytes(8 << 20)
+             for n in range(4)},
             table="none",
         )
-        for slot in SLOTS
+        for slot in EIGHT
+    ]  # fmt: skip
+
+
+def cat_bytes_per_second(station: BayStation, cards: list[Card]) -> float:
+    """All eight at once, nothing of ours beside them."""
+    lab, count = station.lab, 32 << 20
+    lab.run("systemctl stop custodock-agent", timeout=120)
+    lab.limit_bus(BUS_BYTES_PER_SECOND)
+    plugged = [
+        lab.plug(card.image, slot, serial=f"CAT{slot:03}", on_bus=True) for slot, card in zip(EIGHT, cards, strict=True)
     ]
-    station.lab.run("systemctl stop custodock-agent", timeout=120)
-    cards = list(zip(SLOTS, made, strict=True))
-    plugged = [station.lab.plug(card.image, slot, serial=f"EIGHT{slot:03}") for slot, card in cards]
-    cat = " & ".join(f"cat {one.disk} > /dev/null" for one in plugged)
+    reads = " & ".join(f"head -c {count} {one.disk} > /dev/null" for one in plugged)
+    lab.run("sleep 2; echo 3 > /proc/sys/vm/drop_caches")
     began = time.monotonic()
-    station.lab.run(f"echo 3 > /proc/sys/vm/drop_caches; ({cat} & wait)", timeout=600)
-    cat_seconds = time.monotonic() - began
-    station.lab.unplug_all()
-    station.lab.run("systemctl start custodock-agent; echo 3 > /proc/sys/vm/drop_caches", timeout=120)
-    mark = station.screen.mark()
-    for slot, card in cards:
-        station.lab.plug(card.image, slot, serial=f"EIGHT{slot:03}", wait=False)
-    began = time.monotonic()
-    for slot in SLOTS:
-        station.screen.until(str(slot), lambda bay: bay["state"] == "safe", since=mark, seconds=900)
-    print(f"eight cards of 32 MiB: cat {cat_seconds:.1f} s, docked {time.monotonic() - began:.1f} s")
-    sealed = {one["sha256"] for one in station.events("segment.sealed.v1")}
-    assert {digest for card in made for digest in card.truth.values()} <= sealed
+    lab.run(f"({reads} & wait)", timeout=600)
+    seconds = time.monotonic() - began
+    lab.unplug_all()
+    lab.run("systemctl start custodock-agent", timeout=120)
+    return len(EIGHT) * count / seconds
+
+
+def docked_bytes_per_second(station: BayStation, cards: list[Card], mark_of_set: str) -> float:
+    """From the first bay that copies to the last that is safe, by the dock's own clock."""
+    screen, lab = station.screen, station.lab
+    lab.limit_bus(BUS_BYTES_PER_SECOND)
+    lab.run("echo 3 > /proc/sys/vm/drop_caches")
+    mark = screen.mark()
+    plugged = [lab.plug(card.image, slot, serial=f"EIGHT{mark_of_set}{slot:02}", wait=False, on_bus=True)
+               for slot, card in zip(EIGHT, cards, strict=True)]  # fmt: skip
+    safe = [
+        screen.until(str(slot), lambda bay: bay["state"] == "safe", since=mark, seconds=900)["at"] for slot in EIGHT
+    ]
+    copying = [screen.until(str(slot), lambda bay: bay["state"] == "copying", since=mark)["at"] for slot in EIGHT]
+    for one in plugged:
+        lab.unplug(one)
+    assert all(sealed_once(station, card) for card in cards)
+    seconds = (datetime.fromisoformat(max(safe)) - datetime.fromisoformat(min(copying))).total_seconds()
+    return len(EIGHT) * (32 << 20) / seconds

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.ptp.camera import SoftCamera
+from tests.ptp.usb import UsbCamera
 from tests.vm.cameras import FileSystem, Table, truth_on
 from tests.vm.conftest import CardBox
 from tests.vm.dock import CHECKOUT, WHEELS
 from tests.vm.lab import Lab, Plugged
-from tests.vm.ptp_camera import PtpCamera
 
 AS_USER = "runuser -u custodock --"
 AGENT = "/opt/custodock/current/bin/dock-agent"
@@ -123,9 +124,9 @@ print(json.dumps({
 """
 
 
-def test_the_sandbox_hears_udev_and_opens_only_cards_and_cameras(dock: Lab, cards: CardBox, tmp_path: Path) -> None:
+def test_the_sandbox_hears_udev_and_opens_only_cards_and_cameras(dock: Lab, cards: CardBox) -> None:
     """What the agent will need for hot-plug, by its own Python and libraries in its own unit."""
-    dock.plug_camera(PtpCamera(tmp_path), slot=1)
+    dock.plug_soft(UsbCamera(SoftCamera()), slot=1)
     dock.run("for i in $(seq 100); do grep -q 2672 /sys/bus/usb/devices/*/idVendor && exit; sleep .1; done; exit 1")
     dock.run("cat > /usr/local/lib/probe.py; rm -f /var/lib/custodock/{listening,heard}", stdin=PROBE.encode())
     make_sandboxed(dock, "/opt/custodock/current/bin/python /usr/local/lib/probe.py")

@@ -1,5 +1,6 @@
 """The virtual dock itself: what the other tests rely on is so, each with a control that would show if it were not."""
 
+import hashlib
 import shutil
 import socket
 import time
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ptp.camera import SoftCamera, generated
+from tests.ptp.usb import UsbCamera
 from tests.vm.conftest import CardBox
 from tests.vm.lab import Lab
-from tests.vm.ptp_camera import PtpCamera
+from tests.vm.usb_disk import UsbDisk
 from tests.vm.writelog import drop_unflushed
 
 MARK = 1536 << 20
@@ -106,12 +109,9 @@ def test_a_write_protected_card_says_so(dock: Lab, cards: CardBox) -> None:
 
 
 def test_a_camera_speaks_ptp_to_the_agents_user_alone(dock: Lab, tmp_path: Path) -> None:
-    folder = tmp_path / "DCIM" / "100GOPRO"
-    folder.mkdir(parents=True)
-    clip = bytes(range(256)) * 2000
-    (folder / "GX010001.MP4").write_bytes(clip)
-    camera = PtpCamera(tmp_path, names=("GoPro", "HERO12", "C350132"), battery=83)
-    plugged = dock.plug_camera(camera, slot=4)
+    camera = SoftCamera(manufacturer="GoPro", model="HERO12", serial="C350132", battery=83)
+    clip = camera.add("GX010001.MP4", camera.folder("100GOPRO", camera.folder("DCIM")), size=512_000)
+    plugged = dock.plug_soft(UsbCamera(camera), slot=4)
     dock.run("for i in $(seq 100); do grep -q 2672 /sys/bus/usb/devices/*/idVendor && exit; sleep .1; done; exit 1")
     facts = dock.run(
         "udevadm settle; udevadm info --query=property $(dirname $(grep -l 2672 /sys/bus/usb/devices/*/idVendor))"
@@ -127,9 +127,9 @@ def test_a_camera_speaks_ptp_to_the_agents_user_alone(dock: Lab, tmp_path: Path)
     assert "Current: 83%" in level
     dock.run(gphoto.format(user="custodock") + "--get-all-files --force-overwrite", timeout=300)
     dock.get("/tmp/GX010001.MP4", tmp_path / "got")
-    assert (tmp_path / "got" / "GX010001.MP4").read_bytes() == clip
+    assert (tmp_path / "got" / "GX010001.MP4").read_bytes() == generated(0, 512_000, salt=clip)
     assert dock.run(gphoto.format(user="nobody") + "--get-config batterylevel", check=False).code != 0
-    camera.fail_after(100_000)
+    camera.stall_bad, camera.things[clip].bad = True, [(100_000, 1)]
     failed = dock.run(gphoto.format(user="custodock") + "--get-all-files --force-overwrite", check=False, timeout=300)
     assert "rror" in failed.out + failed.err
 
@@ -154,3 +154,27 @@ def test_ports_lead_in_and_the_uplink_can_be_pulled(dock: Lab) -> None:
     finally:
         dock.uplink(True)
     dock.run(carrier.format(1))
+
+
+def test_a_disk_in_software_hangs_fails_and_leaves_where_it_is_told(dock: Lab, cards: CardBox) -> None:
+    image = cards.card("vfat", "mbr").image
+    disk = UsbDisk(image, serial="SOFTDISK1")
+    plugged = dock.plug_soft(disk, slot=4)
+    dock.run(f"for i in $(seq 300); do [ -e {plugged.disk} ] && udevadm settle && exit; sleep .1; done; exit 1")
+    assert dock.run(f"sha256sum < {plugged.disk}").out.split()[0] == hashlib.sha256(image.read_bytes()).hexdigest()
+    read = f"dd if={plugged.disk} of=/dev/null bs=512 iflag=direct count=1 skip="
+    disk.bad = (40_002,)
+    assert dock.run(f"{read}40002", check=False).code != 0
+    assert dock.run(f"{read}40003").code == 0
+    disk.hangs = True
+    with dock.spawn(f"{read}50000") as waiting:
+        time.sleep(2)
+        assert waiting.poll() is None, "it does not hang: the control"
+        assert dock.run("true").code == 0
+        disk.hangs = False
+        assert waiting.wait(20) == 0
+    disk.leave_after(1 << 20)
+    before = disk.read_bytes
+    assert dock.run(f"dd if={plugged.disk} of=/dev/null bs=64K iflag=direct count=64", check=False).code != 0
+    assert before + (1 << 20) - (256 << 10) < disk.read_bytes <= before + (1 << 20)
+    dock.run(f"for i in $(seq 100); do [ -e {plugged.disk} ] || exit 0; sleep .1; done; exit 1")

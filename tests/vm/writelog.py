@@ -53,15 +53,16 @@ def read_log(log: BinaryIO) -> Iterator[Write]:
             at += count * sector_bytes
 
 
-def drop_unflushed(disk: Path, log: Path, keep: float, seed: int) -> Cut:
+def drop_unflushed(disk: Path, log: Path, keep: float, seed: int, *, lying: bool = False) -> Cut:
     """Replay the log onto `disk`, as it was at boot, up to the last flush.
 
     `keep`: the share of later writes that reach the medium all the same, each on its own (a card that reorders).
+    `lying`: no flush counts, as on a disk that answers them and does nothing.
     """
     dice = random.Random(seed)
     with log.open("rb") as recorded, disk.open("r+b") as medium:
         writes = list(read_log(recorded))
-        last = max((n for n, write in enumerate(writes) if write.flags & _FLUSH), default=-1)
+        last = max((n for n, write in enumerate(writes) if write.flags & _FLUSH and not lying), default=-1)
         lost = 0
         for number, write in enumerate(writes):
             if write.length == 0:
