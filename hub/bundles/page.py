@@ -22,7 +22,7 @@ color:#1a1a1a;background:#fff}
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem;border-top:1px solid #bbb;padding-top:1rem}
 table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{border:1px solid #bbb;padding:.3rem .5rem;text-align:left;
 vertical-align:top;overflow-wrap:anywhere}th{background:#f2f2f2;overflow-wrap:normal}code,pre{font-family:ui-monospace,monospace;overflow-wrap:anywhere}
-pre{background:#f2f2f2;padding:.8rem;white-space:pre-wrap}.wide{overflow-x:auto}
+pre{background:#f2f2f2;padding:.8rem;white-space:pre-wrap}.wide{overflow-x:auto}td:first-child,td:nth-child(4),td:nth-child(5){white-space:nowrap}
 """
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
 
