@@ -128,8 +128,8 @@ def _add_enrol(commands: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         "enrol",
         help="create this station's key and pin the hub's",
-        description="Create the station's key (if there is none) and pin the hub's two keys, as `dock-hub init` "
-        "printed them. Then give the printed key line to the hub: dock-hub station add KEYLINE.",
+        description="Create the station's key (if there is none) and pin the hub's two keys, as `dock-hub keys` "
+        "prints them. Then give the printed key line to the hub: dock-hub station add KEYLINE.",
     )
     _add_dir(command)
     command.add_argument("--station", help="name of this station (default: dock- and 8 digits of its key)")

@@ -96,8 +96,16 @@ def _init(arguments: argparse.Namespace) -> None:
         write_settings(settings)
     except FileExistsError as error:
         raise Invalid(f"{error.filename} exists: this directory holds a hub already; choose an empty one") from None
-    answer = {"hub_id": hub_id, "directory": str(directory)}
-    _print(arguments, answer | {f"{role.removesuffix('s')}_key": line for role, line in keys.lines.items()})
+    _print(arguments, {"hub_id": hub_id, "directory": str(directory)} | _key_lines(keys))
+
+
+def _keys(arguments: argparse.Namespace) -> None:
+    settings = _settings(arguments)
+    _print(arguments, _key_lines(load_keys(settings.keys_directory, settings.hub_id)))
+
+
+def _key_lines(keys: HubKeys) -> dict[str, str]:
+    return {f"{role.removesuffix('s')}_key": line for role, line in keys.lines.items()}
 
 
 def _station_add(arguments: argparse.Namespace) -> None:
@@ -267,6 +275,9 @@ def _parser() -> argparse.ArgumentParser:
     init = _command(commands, "init", _init, "Make a new hub: keys, database, settings.")
     init.add_argument("--database", help="postgresql://…; default: SQLite in DIR")
     init.add_argument("--id", help="name of this hub within its key names, for ever; default: from the time")
+
+    text = "Print the hub's public key lines: to enrol stations, and on paper for whoever verifies without trusting us."
+    _command(commands, "keys", _keys, text)
 
     stations = commands.add_parser("station", help="enrol and list stations").add_subparsers(required=True)
     add = _command(stations, "add", _station_add, "Enrol a station by the key line that `dock-agent enrol` printed.")
