@@ -40,7 +40,8 @@ async def main() -> None:
         bed.unplug("1-1.2")
         await asyncio.sleep(0.001)
     bed.plug("1-1.2", serial="CAM\x1b[31m0009", disks=(("sda", 2048),))
-    said["after_storm"] = await until(pictures, lambda p: len(p) == 3 and bool(p[0].disks))
+    # Not just any three with a disk: the newest picture may still be one of the storm's own.
+    said["after_storm"] = await until(pictures, lambda p: len(p) == 3 and "9" in p[0].serial and bool(p[0].disks))
     assert pictures[-1][0].stay != first_stay
     watch.cancel()
     print(json.dumps({name: [dataclasses.asdict(one) for one in found] for name, found in said.items()}))
