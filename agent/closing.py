@@ -21,7 +21,8 @@ from agent.vault import display_path
 from agent.wire import path_from_text
 from custody import manifest
 from custody.envelope import parse_envelope
-from custody.events import MAX_SEALED_GAPS, Counts, DockingClosed, Event, Gap, Sha256Hex
+from custody.event import Event, Sha256Hex
+from custody.stationevents import MAX_SEALED_GAPS, Counts, DockingClosed, Gap
 from custody.sums import checksum_line
 
 STAGING = ".staging"

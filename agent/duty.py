@@ -14,7 +14,8 @@ from agent.errors import AgentError, Exit, Reaction
 from agent.officers import Officer
 from agent.station import Station, sign_events
 from agent.store import Store
-from custody.events import CameraCheckedOut, CameraLeft, CameraOverdue, CameraReturned, Event
+from custody.event import Event
+from custody.stationevents import CameraCheckedOut, CameraLeft, CameraOverdue, CameraReturned
 
 # Art. 8, word for word.
 NOTICE = "为保护您的合法权益，监督我们的执法行为，本次执法实行全过程录音录像记录。"

@@ -12,7 +12,8 @@ from agent.source import TimeBasis
 from agent.store import Store
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError
-from custody.events import SegmentSealed, decode_event
+from custody.events import decode_event
+from custody.stationevents import SegmentSealed
 
 RATE_SEGMENTS = 60  # the newest of a camera that its recording rate is drawn from
 

@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from agent.errors import VaultUnwritable
-from custody.events import Media
+from custody.stationevents import Media
 
 TIMEOUT_SECONDS = 10.0
 ANSWER_BYTES_MAX = 64 * 1024

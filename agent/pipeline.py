@@ -33,7 +33,8 @@ from agent.store import DockingRow, EntryRow, FindingRow, Store, facts_json
 from agent.store_thread import StoreThread
 from agent.vault import docking_path
 from agent.worker_process import WorkerProcess, Workers
-from custody.events import DockingStarted, Event
+from custody.event import Event
+from custody.stationevents import DockingStarted
 
 log = logging.getLogger("agent.pipeline")
 

@@ -15,7 +15,7 @@ from statistics import quantiles
 from agent.battery import BatteryFinding
 from agent.charge import FUTURE_TOLERANCE, MAX_AGE, ChargeState, Reading
 from agent.source import FindingKind
-from custody.events import Clock
+from custody.event import Clock
 
 GA_T_BYTES_PER_SECOND = 2.6e9 / 3600  # GA/T 947.2: one hour of 1080p takes at most 2.6 GB
 FULL_CARD_BYTES = 64 << 20  # less than this is no room at all: one short segment

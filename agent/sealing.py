@@ -14,8 +14,9 @@ from agent.store import DockingRow, EntryRow, FinishedRow, Store
 from agent.vault import display_path
 from agent.wire import path_from_text
 from custody.digest import CHUNK_BYTES
-from custody.events import MAX_SEALED_GAPS, Event, Gap, Media, SegmentSealed, Sha256Hex
+from custody.event import Event, Sha256Hex
 from custody.manifest import raw_path
+from custody.stationevents import MAX_SEALED_GAPS, Gap, Media, SegmentSealed
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a camera's wall clock has no zone
 

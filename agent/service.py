@@ -34,7 +34,7 @@ from agent.store import Store
 from agent.uplink import Uplink
 from agent.usbbay import UsbBay
 from agent.usbports import Attached
-from custody.events import StationStarted
+from custody.stationevents import StationStarted
 
 log = logging.getLogger("agent.service")
 

@@ -21,7 +21,8 @@ from agent.errors import KeyUnreadable
 from agent.store import OutboxRow, Store
 from custody.checkpoint import SigningKey
 from custody.errors import FormatError
-from custody.events import Clock, Event, Sha256Hex, seal_event
+from custody.event import Clock, Event, Sha256Hex
+from custody.events import seal_event
 from custody.topics import check_station_id
 
 TIME_ERROR = 5  # adjtimex(2): clock not synchronised

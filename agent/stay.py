@@ -37,7 +37,8 @@ from agent.unlocking import RecorderSaid
 from agent.usbfs import port_for
 from agent.usbports import Attached, Kind, classify
 from agent.waiting import happened
-from custody.events import CameraChecked, CameraDocked, Charge, Event
+from custody.event import Event
+from custody.stationevents import CameraChecked, CameraDocked, Charge
 
 log = logging.getLogger("agent.stay")
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
-from custody.events import ChainHead, Sha256Hex
+from custody.event import Sha256Hex
+from custody.events import ChainHead
 
 MIGRATIONS = ("001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql")
 

@@ -20,7 +20,8 @@ from agent.store import Store
 from agent.unlocking import RecorderSaid, driver_profile, unlock
 from agent.usbports import REFUSED, Attached, Kind, ReplugLimit, classify
 from agent.waiting import happened
-from custody.events import DeviceRefused, Event
+from custody.event import Event
+from custody.stationevents import DeviceRefused
 
 log = logging.getLogger("agent.usbbay")
 

@@ -9,7 +9,7 @@ import re
 
 from custody.bag import BAG_INFO, BAGIT, DATA, PAYLOAD_MANIFEST, TAG_MANIFEST
 from custody.digest import CHUNK_BYTES
-from custody.events import SegmentSealed
+from custody.stationevents import SegmentSealed
 from custody.verify import PREFIX_PARTS
 
 SUMS = b"SHA256SUMS"

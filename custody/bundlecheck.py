@@ -49,19 +49,13 @@ from custody.checkpoint import Checkpoint, VerifyKey
 from custody.cosignature import WitnessKey
 from custody.digest import leaf_hash
 from custody.errors import CustodyError, FormatError
-from custody.events import (
-    BundleExported,
-    BundleFinished,
-    DockingClosed,
-    DockingStarted,
-    Event,
-    SegmentSealed,
-    StationEnrolled,
-)
+from custody.event import Event
 from custody.finding import Finding, Kind
 from custody.footage import Sealed
+from custody.hubevents import BundleExported, BundleFinished, StationEnrolled
 from custody.merkle import verify_inclusion
 from custody.signers import Statement
+from custody.stationevents import DockingClosed, DockingStarted, SegmentSealed
 from custody.sums import checksum_line
 from custody.tlogproof import parse_proof
 from custody.vaultcheck import VaultCheck

@@ -11,7 +11,8 @@ from custody.checkpoint import Checkpoint, VerifyKey, open_checkpoint, parse_che
 from custody.cosignature import WitnessKey, cosigned_at
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError, FormatError, KeyInvalid, SignatureInvalid
-from custody.events import Event, decode_event
+from custody.event import Event
+from custody.events import decode_event
 from custody.finding import Kind
 from custody.signers import Statement, read_key_file
 

@@ -15,11 +15,12 @@ from custody.digest import HASH_BYTES
 from custody.disk import Hasher, NotRegular, list_tree, open_regular, open_stream, read_small, reason
 from custody.envelope import MAX_ENVELOPE_BYTES, parse_envelope
 from custody.errors import CustodyError
-from custody.events import DockingClosed, decode_event
+from custody.events import decode_event
 from custody.finding import Exit, Finding, Kind, verdict
 from custody.footage import LeafComparison, Observed, Sealed, judge
 from custody.manifest import ManifestReader
 from custody.places import around, enclosing_docking, find_places, vault_root
+from custody.stationevents import DockingClosed
 from custody.vaultcheck import VaultCheck
 from custody.verify import CLOSING, KEY_FILE, LEAVES, MANIFEST, SUMS, DockingCheck
 

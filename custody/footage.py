@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from custody.digest import CHUNK_BYTES, HASH_BYTES, CompactRange
-from custody.events import SegmentSealed
 from custody.finding import ChunkRange, Finding, Kind
+from custody.stationevents import SegmentSealed
 
 MAX_RANGES = 1000  # named of one file; more of them say no more
 

@@ -17,8 +17,8 @@ from typing import BinaryIO, ClassVar, Literal
 
 from custody.envelope import MAX_ENVELOPE_BYTES
 from custody.errors import FormatError
-from custody.events import Counts, Gap
 from custody.fields import Sha256Hex, dump_json, load_object, read_fields, write_fields
+from custody.stationevents import Counts, Gap
 
 MAX_LINE_BYTES = 1 << 20  # holds the longest envelope, path and list of gaps, and bounds what a reader needs
 GAPS_PER_LINE = 1000

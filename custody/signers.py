@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from custody.checkpoint import VerifyKey, parse_key_line
 from custody.envelope import Envelope, parse_envelope
 from custody.errors import KeyInvalid, SignatureInvalid
-from custody.events import Event, decode_event
+from custody.event import Event
+from custody.events import decode_event
 from custody.finding import Kind
 
 

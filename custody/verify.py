@@ -24,11 +24,11 @@ from hashlib import blake2b
 from custody.checkpoint import VerifyKey
 from custody.digest import CHUNK_BYTES
 from custody.errors import CustodyError, FormatError, KeyInvalid
-from custody.events import Counts, DockingClosed, SegmentSealed
 from custody.finding import Finding, Kind
 from custody.footage import Sealed
 from custody.manifest import AlreadySaved, Copied, Header, Item, Met, MoreGaps, Tally, parse_line
 from custody.signers import Signers, Statement
+from custody.stationevents import Counts, DockingClosed, SegmentSealed
 from custody.sums import checksum_line, checksum_path
 
 CLOSING = b".custody/completed.dsse.json"

@@ -15,8 +15,8 @@ from typing import Any, assert_never, cast, get_args
 
 from sqlalchemy import Connection, Table, select
 
-from custody.events import (
-    NO_PREVIOUS,
+from custody.event import NO_PREVIOUS
+from custody.hubevents import (
     AccountCreated,
     BundleExported,
     BundleFinished,

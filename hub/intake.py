@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
 
 from custody.checkpoint import SigningKey, VerifyKey
-from custody.events import StationFrozen
+from custody.hubevents import StationFrozen
 from custody.receipt import ReceiptEntry
 from hub import log
 from hub.answers import Answer, Answers, Taken

@@ -23,7 +23,8 @@ from sqlalchemy.types import NullType
 from custody.checkpoint import Checkpoint, SigningKey, open_checkpoint, parse_checkpoint, sign_checkpoint
 from custody.digest import HASH_BYTES, CompactRange, leaf_hash
 from custody.errors import CustodyError, FormatError
-from custody.events import NO_PREVIOUS, Event, Sha256Hex, seal_event
+from custody.event import NO_PREVIOUS, Event, Sha256Hex
+from custody.events import seal_event
 from custody.merkle import Subtree, inclusion_proof
 from custody.tiles import MAX_ENTRY_BYTES, Tile, grow, subtrees
 from hub.db import insert_rows, upsert_rows

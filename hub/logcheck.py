@@ -20,7 +20,7 @@ from sqlalchemy import Connection, desc, func, select
 from custody.checkpoint import VerifyKey, open_checkpoint
 from custody.digest import HASH_BYTES, CompactRange
 from custody.errors import CustodyError
-from custody.events import NO_PREVIOUS
+from custody.event import NO_PREVIOUS
 from custody.tiles import ENTRIES, TILE_WIDTH, range_of, right_edge
 from hub import log
 from hub.indexcheck import IndexCheck

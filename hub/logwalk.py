@@ -23,7 +23,9 @@ from custody.checkpoint import VerifyKey, open_checkpoint
 from custody.digest import HASH_BYTES, CompactRange, leaf_hash
 from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError, FormatError, UnknownType
-from custody.events import NO_PREVIOUS, Event, StationEnrolled, decode_chain, decode_event
+from custody.event import NO_PREVIOUS, Event
+from custody.events import decode_chain, decode_event
+from custody.hubevents import StationEnrolled
 from custody.tiles import TILE_BITS, TILE_WIDTH, Tile, range_of, split_hashes, tile_hash
 from hub import log
 from hub.errors import LogUntrusted

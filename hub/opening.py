@@ -16,7 +16,8 @@ from typing import Literal
 from custody.checkpoint import VerifyKey
 from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, Envelope, parse_envelope
 from custody.errors import FormatError, SignatureInvalid, UnknownType
-from custody.events import Event, decode_chain, decode_event
+from custody.event import Event
+from custody.events import decode_chain, decode_event
 from custody.fields import load_object
 from custody.topics import parse_station_topic
 from hub.projections import NOT_FOR_STATIONS, Draft, project

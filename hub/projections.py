@@ -12,10 +12,18 @@ from typing import Any, assert_never, cast, get_args
 
 from sqlalchemy import Connection, bindparam, update
 
-from custody.events import (
+from custody.event import Event
+from custody.hubevents import (
     AccountCreated,
     BundleExported,
     BundleFinished,
+    EnvelopeRefused,
+    LogReaderAdded,
+    LogReaderRevoked,
+    StationEnrolled,
+    StationFrozen,
+)
+from custody.stationevents import (
     CameraChecked,
     CameraCheckedOut,
     CameraDocked,
@@ -25,13 +33,7 @@ from custody.events import (
     DeviceRefused,
     DockingClosed,
     DockingStarted,
-    EnvelopeRefused,
-    Event,
-    LogReaderAdded,
-    LogReaderRevoked,
     SegmentSealed,
-    StationEnrolled,
-    StationFrozen,
     StationStarted,
 )
 from hub.db import Row, insert_rows, upsert_rows

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from custody.events import EnvelopeRefused
+from custody.hubevents import EnvelopeRefused
 from hub.log import Appender
 from hub.opening import Refused
 from hub.tables import refused

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Connection, delete, insert, select, update
 
-from custody.events import AccountCreated
+from custody.hubevents import AccountCreated
 from hub import log
 from hub.access import Actor, Role
 from hub.accounts import policy

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
 
-from custody.events import LogReaderAdded, LogReaderRevoked
+from custody.hubevents import LogReaderAdded, LogReaderRevoked
 from hub import log
 from hub.db import Database
 from hub.errors import Conflict, Invalid, NotFound

@@ -9,7 +9,7 @@ from pathlib import Path
 from custody.bundle import footage_path
 from custody.digest import RollingHash, read_chunks
 from custody.disk import Hasher, NotRegular, open_regular, reason
-from custody.events import SegmentSealed
+from custody.stationevents import SegmentSealed
 from hub.errors import DomainError
 
 SPARE_BYTES = 64 << 20  # besides the footage: leaves, statements, proofs, pages

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from custody.bundle import footage_path
-from custody.events import BundleExported, SegmentSealed
+from custody.hubevents import BundleExported
+from custody.stationevents import SegmentSealed
 from hub.wording import BEIJING, visible
 
 MAX_SHOWN = 2000  # rows of the page; the payload manifest lists all

@@ -10,8 +10,11 @@ from sqlalchemy import Connection, func, select
 from custody.checkpoint import Checkpoint, parse_checkpoint
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError
-from custody.events import BundleExported, DockingClosed, Event, SegmentSealed, StationEnrolled, decode_event
+from custody.event import Event
+from custody.events import decode_event
+from custody.hubevents import BundleExported, StationEnrolled
 from custody.merkle import inclusion_proof
+from custody.stationevents import DockingClosed, SegmentSealed
 from custody.tlogproof import LogProof
 from hub import log
 from hub.db import Database

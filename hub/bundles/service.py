@@ -15,7 +15,9 @@ from pathlib import Path
 
 from custody.bundle import footage_path
 from custody.disk import Hasher, reason
-from custody.events import MAX_LISTED_RECORDINGS, BundleExported, BundleFinished, SegmentSealed, Sha256Hex
+from custody.event import Sha256Hex
+from custody.hubevents import MAX_LISTED_RECORDINGS, BundleExported, BundleFinished
+from custody.stationevents import SegmentSealed
 from hub import log
 from hub.bundles.disc import check_program, is_image, make_image
 from hub.bundles.footage import TargetFailed, bring, check_room, find_footage

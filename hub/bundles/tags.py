@@ -14,7 +14,8 @@ from sqlalchemy import Connection, select
 from custody import bundle
 from custody.bag import BAG_INFO, BAGIT, DECLARATION, PAYLOAD_MANIFEST, TAG_MANIFEST, info_lines, manifest_bytes
 from custody.bundle import docking_folder, envelope_path, footage_path, leaves_path, manifest_path, proof_path
-from custody.events import BundleExported, DockingClosed, SegmentSealed
+from custody.hubevents import BundleExported
+from custody.stationevents import DockingClosed, SegmentSealed
 from custody.sums import checksum_line
 from custody.zipped import verifier_zipapp
 from hub.bundles.page import render_page, render_register

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from custody.events import SegmentSealed
+from custody.stationevents import SegmentSealed
 from hub.access import Action
 from hub.accounts.gate import allowed
 from hub.recordings.asked import AskedFilter

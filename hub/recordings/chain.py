@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError
-from custody.events import SegmentSealed, decode_event
+from custody.events import decode_event
+from custody.stationevents import SegmentSealed
 from custody.sums import checksum_line
 from hub.audit.queries import EntryProof, prove_entry
 from hub.db import Database

@@ -6,7 +6,8 @@ from sqlalchemy import insert, select
 
 from custody.checkpoint import parse_key_line
 from custody.errors import FormatError, KeyInvalid
-from custody.events import NO_PREVIOUS, StationEnrolled
+from custody.event import NO_PREVIOUS
+from custody.hubevents import StationEnrolled
 from custody.topics import check_station_id
 from hub import log
 from hub.db import Database

@@ -23,7 +23,8 @@ from pathlib import Path
 from custody import manifest
 from custody.digest import CHUNK_BYTES
 from custody.disk import Hasher
-from custody.events import Event, Media, SegmentSealed, Sha256Hex
+from custody.event import Event, Sha256Hex
+from custody.stationevents import Media, SegmentSealed
 from hub.bundles.selection import find_recordings
 from hub.bundles.service import export_bundle
 from hub.bundles.work import Order

@@ -22,7 +22,8 @@ from typing import Any
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
-from custody.events import Counts, DockingClosed, DockingStarted, Event, Media, SegmentSealed, Sha256Hex
+from custody.event import Event, Sha256Hex
+from custody.stationevents import Counts, DockingClosed, DockingStarted, Media, SegmentSealed
 from hub import log
 from hub.projections import Projection, project
 from hub.tables import segment

@@ -10,18 +10,9 @@ from typing import Any
 
 from custody.checkpoint import SigningKey
 from custody.envelope import seal
-from custody.events import (
-    NO_PREVIOUS,
-    Counts,
-    DockingClosed,
-    DockingStarted,
-    Event,
-    Media,
-    SegmentSealed,
-    Sha256Hex,
-    StationStarted,
-    seal_event,
-)
+from custody.event import NO_PREVIOUS, Event, Sha256Hex
+from custody.events import seal_event
+from custody.stationevents import Counts, DockingClosed, DockingStarted, Media, SegmentSealed, StationStarted
 
 START = datetime(2026, 2, 14, 1, 0, tzinfo=UTC)
 

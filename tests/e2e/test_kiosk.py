@@ -18,7 +18,8 @@ from agent.board import Board
 from agent.duty import NOTICE, open_checkouts
 from agent.opening import Opened, open_dock
 from custody.envelope import parse_envelope
-from custody.events import CameraCheckedOut, CameraReturned, decode_event
+from custody.events import decode_event
+from custody.stationevents import CameraCheckedOut, CameraReturned
 from tests.e2e.kiosk_scene import kiosk, scene
 from tests.e2e.test_browser import ARGUMENTS, AXE, CHROMIUM, playwright
 

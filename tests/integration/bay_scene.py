@@ -24,7 +24,8 @@ from agent.store import Store
 from agent.usbbay import UsbBay
 from agent.usbports import Attached, Disk
 from custody.envelope import parse_envelope
-from custody.events import Event, decode_event
+from custody.event import Event
+from custody.events import decode_event
 
 PORT = "0000:00:04.0-usb2-1.{}"
 _numbers = itertools.count(10)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from custody.checkpoint import VerifyKey
 from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, open_envelope, parse_envelope
-from custody.events import SegmentSealed, decode_chain, decode_event
+from custody.events import decode_chain, decode_event
+from custody.stationevents import SegmentSealed
 from custody.sums import checksum_path
 
 MIB = 1 << 20

@@ -11,18 +11,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from custody.events import (
-    Counts,
-    DockingClosed,
-    DockingStarted,
-    Event,
-    Gap,
-    Media,
-    SegmentSealed,
-    Sha256Hex,
-    StationStarted,
-    seal_event,
-)
+from custody.event import Event, Sha256Hex
+from custody.events import seal_event
+from custody.stationevents import Counts, DockingClosed, DockingStarted, Gap, Media, SegmentSealed, StationStarted
 from custody.topics import station_topic
 from hub import log
 from hub.accounts.service import create_account

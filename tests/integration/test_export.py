@@ -18,10 +18,11 @@ import pytest
 from custody.bundleexamine import examine_bundle
 from custody.digest import CHUNK_BYTES
 from custody.disk import Hasher
-from custody.events import DockingStarted, Event
+from custody.event import Event
 from custody.examine import Report
 from custody.finding import Exit, Kind
 from custody.manifest import Copied, ManifestReader
+from custody.stationevents import DockingStarted
 from hub import log
 from hub.bundles.disc import make_image
 from hub.bundles.selection import exports_in_log, find_recordings

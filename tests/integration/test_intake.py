@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from custody.envelope import EVENT_TYPE
-from custody.events import StationEnrolled
+from custody.hubevents import StationEnrolled
 from custody.receipt import Receipt, ResendRequest
 from hub.opening import HTTP_TOPIC, Message
 from hub.refusals import MAX_ROWS_PER_MINUTE

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from custody.checkpoint import open_checkpoint
 from custody.digest import leaf_hash
-from custody.events import AccountCreated
+from custody.hubevents import AccountCreated
 from custody.merkle import verify_inclusion
 from hub import log
 from hub.accounts.service import create_account

@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from custody.envelope import parse_envelope
-from custody.events import CameraDocked, CameraLeft, CameraOverdue, decode_event
+from custody.events import decode_event
+from custody.stationevents import CameraDocked, CameraLeft, CameraOverdue
 from custody.tiles import Tile
 from hub.audit.readers import add_reader, revoke_reader
 from hub.errors import LogUntrusted

@@ -12,7 +12,7 @@ import pytest
 
 from agent.errors import VaultUnwritable
 from agent.media import UNREADABLE, MediaProbe
-from custody.events import Media
+from custody.stationevents import Media
 from tests.integration.cards import needs
 
 

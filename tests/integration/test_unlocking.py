@@ -18,7 +18,7 @@ from agent.profiles.loading import load_profiles
 from agent.profiles.recognition import DeviceFacts, may_drive
 from agent.unlocking import driver_profile
 from agent.usbports import Attached
-from custody.events import CameraChecked, CameraDocked, DeviceRefused, SegmentSealed
+from custody.stationevents import CameraChecked, CameraDocked, DeviceRefused, SegmentSealed
 from tests.integration.bay_scene import device, scene
 from tests.integration.recorders import ASCII, HEAD, PtyRecorder, Recorder
 from tests.integration.test_usbbay import card

@@ -18,7 +18,7 @@ from agent.readiness import Level
 from agent.recognise import accept
 from agent.store import Store
 from custody.cli import main as custody
-from custody.events import (
+from custody.stationevents import (
     CameraChecked,
     CameraCheckedOut,
     CameraDocked,

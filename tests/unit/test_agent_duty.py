@@ -14,7 +14,8 @@ from agent.officers import Officer, set_officer
 from agent.station import Station, load_or_create_station
 from agent.store import Store
 from custody.envelope import parse_envelope
-from custody.events import CameraCheckedOut, CameraLeft, CameraOverdue, CameraReturned, decode_event
+from custody.events import decode_event
+from custody.stationevents import CameraCheckedOut, CameraLeft, CameraOverdue, CameraReturned
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 WANG = Officer("1001", "王芳", disabled=False)

@@ -10,7 +10,8 @@ from agent.errors import KeyUnreadable, StoreUntrusted
 from agent.station import Station, load_or_create_station, sign_events
 from agent.store import Store
 from custody.envelope import parse_envelope
-from custody.events import StationStarted, decode_event
+from custody.events import decode_event
+from custody.stationevents import StationStarted
 
 
 @pytest.fixture

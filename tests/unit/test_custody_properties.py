@@ -28,7 +28,8 @@ from custody.checkpoint import (
 from custody.digest import CHUNK_BYTES, CompactRange, RollingHash, digest_stream, leaf_hash, node_hash, tree_root
 from custody.envelope import EVENT_TYPE, RECEIPT_TYPE, STATEMENT_TYPE, open_envelope, parse_envelope, seal
 from custody.errors import CustodyError, FormatError, ProofInvalid
-from custody.events import EVENTS, Event, decode_chain, decode_event, encode_event, seal_event
+from custody.event import Event
+from custody.events import EVENTS, decode_chain, decode_event, encode_event, seal_event
 from custody.fields import Sha256Hex
 from custody.manifest import Counts, Gap, ManifestReader, MoreGaps, counts_line, gap_lines, parse_line
 from custody.merkle import (

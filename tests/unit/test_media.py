@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.media import _media, begins_as_named, is_media
-from custody.events import Media
+from custody.stationevents import Media
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from agent.errors import SourceUnreadable
 from agent.ptpdata import Malformed, Operation
 from agent.source import SourceKind
 from agent.usbfs import Interface, device_node, find_interface, port_for
-from custody.events import DockingStarted
 from custody.manifest import Header
+from custody.stationevents import DockingStarted
 from tests.ptp.camera import SoftCamera
 from tests.ptp.responder import Responder, text
 from tests.ptp.usb import UsbCamera, UsbQuirks

@@ -15,19 +15,12 @@ from pathlib import Path
 from custody.checkpoint import Checkpoint, SigningKey, sign_checkpoint
 from custody.digest import leaf_hash, tree_root
 from custody.envelope import parse_envelope
-from custody.events import (
-    AccountCreated,
-    BundleExported,
-    BundleFinished,
-    DockingStarted,
-    Event,
-    SegmentSealed,
-    Sha256Hex,
-    StationEnrolled,
-    decode_event,
-)
+from custody.event import Event, Sha256Hex
+from custody.events import decode_event
+from custody.hubevents import AccountCreated, BundleExported, BundleFinished, StationEnrolled
 from custody.manifest import Copied, ManifestReader
 from custody.merkle import inclusion_proof
+from custody.stationevents import DockingStarted, SegmentSealed
 from custody.tlogproof import LogProof
 from tests.vectors.dockings import STATION_KEY, Docking, Station, build, digest, pattern
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from custody import manifest
 from custody.checkpoint import SigningKey
 from custody.digest import CHUNK_BYTES, FileDigest, RollingHash, read_chunks
-from custody.events import ChainHead, DockingClosed, Event, Gap, Media, SegmentSealed, Sha256Hex, seal_event
+from custody.event import Event, Sha256Hex
+from custody.events import ChainHead, seal_event
+from custody.stationevents import DockingClosed, Gap, Media, SegmentSealed
 from custody.sums import checksum_line
 
 STATION_KEY = SigningKey.from_seed("dock-test", bytes(range(32)))  # public test keys: anybody may sign with them

@@ -19,9 +19,10 @@ from custody import manifest
 from custody.checkpoint import Checkpoint, SigningKey, sign_checkpoint, sign_note
 from custody.digest import CHUNK_BYTES, CompactRange, leaf_hash, tree_root
 from custody.envelope import EVENT_TYPE, pae, seal
-from custody.events import Counts, Gap, StationStarted, encode_event, seal_event
+from custody.events import encode_event, seal_event
 from custody.merkle import consistency_proof, inclusion_proof, range_root
 from custody.receipt import Receipt, ReceiptEntry, ResendRequest, seal_receipt
+from custody.stationevents import Counts, Gap, StationStarted
 from custody.tiles import encode_bundle, tiles_of
 from tests.vectors.bundlecases import bundles
 from tests.vectors.dockings import AT, OTHER_KEY, STATION_KEY, Docking, Station, bent, build, pattern

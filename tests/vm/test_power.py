@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from custody.envelope import parse_envelope
-from custody.events import SegmentSealed, decode_event
+from custody.events import decode_event
+from custody.stationevents import SegmentSealed
 from tests.vm import cameras
 from tests.vm.bay_station import STATE, BayStation, bay_station
 from tests.vm.cameras import Card

@@ -1,0 +1,110 @@
+"""Events that the hub states. Published versions are never edited: a change adds ``.v2``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from custody.event import Event, Sha256Hex
+
+MAX_LISTED_RECORDINGS = 1000  # in one bundle.exported event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationEnrolled(Event):
+    """The hub accepted a station's key."""
+
+    TYPE = "station.enrolled.v1"
+    station: str  # its id
+    key_line: str  # its public key, see checkpoint.md
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationFrozen(Event):
+    """The hub takes nothing more from a station whose history forked, until people have looked."""
+
+    TYPE = "station.frozen.v1"
+    station: str  # its id
+    reason: str  # a code
+    station_seq: int  # where its history forked
+    envelope_sha256: Sha256Hex  # the envelope that does not fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvelopeRefused(Event):
+    """Messages that the hub did not take in; equal ones within a minute are one event with a count."""
+
+    TYPE = "envelope.refused.v1"
+    topic: str  # where it arrived
+    reason: str  # code of the error
+    count: int  # how many equal ones
+    sample_sha256: Sha256Hex  # of the first message
+    sample_bytes: int  # its length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountCreated(Event):
+    """A person can sign in at the hub."""
+
+    TYPE = "account.created.v1"
+    account: str  # sign-in name
+    role: str  # see the access matrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleExported(Event):
+    """Footage is about to be copied into a bundle (Art. 17). Stated before the first byte is copied.
+
+    A bundle of more than `MAX_LISTED_RECORDINGS` recordings has several such events, one after another in the log.
+    """
+
+    TYPE = "bundle.exported.v1"
+    bundle_id: str  # UUIDv7, names the bundle
+    part: int  # number of this event within its bundle, from 1
+    parts: int  # how many such events the bundle has
+    recordings: tuple[int, ...]  # log indexes of the seals of what is exported, rising; this part's share
+    recordings_in_all: int  # over all parts
+    bytes_in_all: int  # of footage, as sealed
+    selection: str  # what was asked for, in words
+    recipient: str  # who gets the bundle
+    reason: str  # why, as given by whoever exports
+    operator: str  # account on the hub's computer that ran the export
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleFinished(Event):
+    """What became of an export. `tag_manifest_sha256` binds every byte of a complete bundle but this event itself."""
+
+    TYPE = "bundle.finished.v1"
+    bundle_id: str  # see bundle.exported.v1
+    complete: bool  # all of it was copied, found as sealed, and is durable
+    reason: str  # "complete", or the code of what ended it
+    tag_manifest_sha256: Sha256Hex | None  # of the bundle's tagmanifest-sha256.txt; null unless complete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReaderAdded(Event):
+    """A program may read log entries with a token, for instance a monitor."""
+
+    TYPE = "log_reader.added.v1"
+    reader: str  # its name
+    token_sha256: Sha256Hex  # of the token's text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReaderRevoked(Event):
+    """A log reader's token is good for nothing any more."""
+
+    TYPE = "log_reader.revoked.v1"
+    reader: str  # its name
+
+
+HUB_EVENTS: tuple[type[Event], ...] = (
+    StationEnrolled,
+    StationFrozen,
+    EnvelopeRefused,
+    AccountCreated,
+    BundleExported,
+    BundleFinished,
+    LogReaderAdded,
+    LogReaderRevoked,
+)

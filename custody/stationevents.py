@@ -1,0 +1,237 @@
+"""Events that stations state. Published versions are never edited: a change adds ``.v2``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from custody.event import Event, Sha256Hex
+
+MAX_SEALED_GAPS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Bytes that the source could not give; the copy holds zeros there."""
+
+    offset_bytes: int  # within the file
+    length_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """What the container says of itself; None where it says nothing."""
+
+    container: str | None = None  # format name, such as MPEG-4
+    duration_ms: int | None = None  # playing time
+    started_at: str | None = None  # as the container writes it; a camera's claim
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    width: int | None = None  # pixels
+    height: int | None = None  # pixels
+    truncated: bool | None = None  # the container announces more than the file holds
+    playable: bool | None = None  # a player would find its index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What became of every entry of a card; `listed` is the sum of copied, already_saved and failed."""
+
+    listed: int  # files that the source lists
+    copied: int  # new in the vault, each with a seal
+    already_saved: int  # in the vault since an earlier docking
+    failed: int  # nothing could be saved
+    skipped: int  # links, special files, directory loops
+    deleted_seen: int  # deleted entries and orphans
+    unreadable: int  # directories or entries that could not be read
+    bytes_copied: int  # sum over the copied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationStarted(Event):
+    """The agent came up."""
+
+    TYPE = "station.started.v1"
+    software: str  # name and version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockingStarted(Event):
+    """A camera, card or folder in a bay is about to be offloaded."""
+
+    TYPE = "docking.started.v1"
+    docking_id: str  # names this stay of the camera in the bay
+    camera_id: str  # as the dock identified the camera
+    bay: str  # port of the dock, or `cli`
+    source_kind: Literal["folder", "image", "block_device", "ptp"]  # how the bytes are reached
+    file_systems: tuple[str, ...]  # one per volume
+    labels: tuple[str, ...]  # volume labels, in the same order
+    volume_ids: tuple[str, ...]  # serial numbers or UUIDs, in the same order
+    source_bytes: int | None  # size of the medium; null for a folder
+    new_files: int  # planned to be copied
+    new_bytes: int  # of those files, as listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSealed(Event):
+    """A segment was copied, fsynced, read back from the disk, and its digests fixed.
+
+    Travels as an in-toto Statement v1: `vault_path` and `sha256` are its subject, the rest its predicate.
+    """
+
+    TYPE = "segment.sealed.v1"
+    docking_id: str  # see docking.started.v1
+    camera_id: str  # see docking.started.v1
+    bay: str  # see docking.started.v1
+    entry: int  # number of the file within its docking, from 1
+    path: str  # for people; never to be opened
+    path_raw: tuple[str, ...]  # base64 of each component as the source lists it
+    version: int  # 1, or more when this path was seen before with other content
+    vault_path: str  # relative to the vault's root
+    size_bytes: int  # of the copy
+    sha256: Sha256Hex  # of the whole copy
+    tree_root: Sha256Hex  # RFC 6962 root over its chunk leaves, see rolling-hash.md
+    chunk_bytes: int  # 1048576
+    chunk_count: int  # number of leaves; 0 for an empty file
+    modified_at: str | None  # as the source says, ISO 8601 without zone when `time_basis` is camera_local
+    time_basis: Literal["utc", "camera_local"]  # what `modified_at` means
+    gaps: tuple[Gap, ...]  # the first `MAX_SEALED_GAPS`; the manifest has all
+    gap_count: int  # all of them
+    gap_bytes: int  # zero-filled bytes in all
+    changed_while_copied: bool  # the source changed the file meanwhile
+    media: Media | None  # null when the file was not examined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockingClosed(Event):
+    """The offload ended; the manifest with this digest lists everything that was met."""
+
+    TYPE = "docking.closed.v1"
+    docking_id: str  # see docking.started.v1
+    camera_id: str  # see docking.started.v1
+    bay: str  # see docking.started.v1
+    complete: bool  # every listed entry is saved, without gap, change or unreadable part
+    reason: str  # "complete", or the code of what stopped or marred it
+    counts: Counts  # as in the last line of the manifest
+    manifest_sha256: Sha256Hex  # over the whole manifest file
+    manifest_bytes: int  # its length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """A camera's battery as the dock knows it (Art. 7). Unknown is never ready."""
+
+    percent: int | None  # 0 to 100; null where the source tells only a state
+    state: Literal["charging", "tapering", "full", "discharging", "absent", "fault", "unknown"]
+    origin: Literal["reported", "measured", "inferred", "unknown"]  # by the camera, by a sensor of the dock, concluded
+    method: str  # how it was read: ptp, power_supply, ina226, status_file … or `none`
+    read_at: datetime  # when
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraDocked(Event):
+    """A camera was put into a bay and recognised, before anything of it is copied."""
+
+    TYPE = "camera.docked.v1"
+    camera_id: str  # as the dock identified it
+    bay: str  # port of the dock
+    usb_id: str  # vendor:product in hex
+    usb_serial: str  # as the device says; cheap cameras share one
+    volume_ids: tuple[str, ...]  # of its volumes, where it has any
+    profile: str  # camera profile that recognised it
+    disputed: bool  # another device has shown the same serial: both are copied, people decide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraChecked(Event):
+    """The verdict on a camera before duty (Art. 7), stated again whenever it changes."""
+
+    TYPE = "camera.checked.v1"
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    verdict: Literal["ready", "attention", "not_ready"]  # may it go on duty
+    reasons: tuple[str, ...]  # codes, the gravest first; empty when ready
+    charge: Charge  # the best reading there is
+    free_bytes: int | None  # on its card; null when unknown
+    total_bytes: int | None  # of its card; null when unknown
+    free_minutes: int | None  # of recording, at the camera's own bitrate
+    clock_error_seconds: int | None  # how far the camera's clock is off, either way; null when unknown
+    unsafe_files: int  # footage on the card that is not yet sealed in the vault
+    policy_from: str  # day from which the policy that judged is in force, YYYY-MM-DD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraCheckedOut(Event):
+    """An officer takes a camera for duty and was shown what to say first (Art. 7, 8)."""
+
+    TYPE = "camera.checked_out.v1"
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    officer: str  # number of the officer, never a name
+    verdict: Literal["ready", "attention", "not_ready"]  # as last checked
+    reasons: tuple[str, ...]  # of that verdict
+    notice: str  # the sentence of Art. 8 as it was shown
+    due_at: datetime  # when the camera is expected back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraLeft(Event):
+    """A camera was taken out of its bay."""
+
+    TYPE = "camera.left.v1"
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    offload: Literal["safe", "copying", "incomplete"]  # safe: everything listed was saved
+    verdict: Literal["ready", "attention", "not_ready", "unchecked"]  # as last checked in this stay
+    officer: str | None  # who had checked it out; null: nobody had
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraReturned(Event):
+    """A camera that was checked out is back in a bay, or its check-out was taken back before it left (Art. 6)."""
+
+    TYPE = "camera.returned.v1"
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    officer: str  # who had checked it out
+    was_out: bool  # false: it never left, the check-out was taken back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraOverdue(Event):
+    """A camera that was checked out did not come back in time (Art. 6)."""
+
+    TYPE = "camera.overdue.v1"
+    camera_id: str  # see camera.docked.v1
+    officer: str  # who had checked it out
+    due_at: datetime  # when it was expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRefused(Event):
+    """Something was plugged into the dock that is no camera, or behaves like none. Nothing was read from it."""
+
+    TYPE = "device.refused.v1"
+    bay: str  # port of the dock
+    port: str  # path of the USB port
+    usb_id: str  # vendor:product in hex
+    usb_serial: str  # as the device says
+    product: str  # name that the device gives itself
+    reason: Literal["keyboard", "network", "unknown_device", "replug_storm"]  # why
+    count: int  # how often within a minute; equal ones are one event
+
+
+STATION_EVENTS: tuple[type[Event], ...] = (
+    StationStarted,
+    DockingStarted,
+    SegmentSealed,
+    DockingClosed,
+    CameraDocked,
+    CameraChecked,
+    CameraCheckedOut,
+    CameraLeft,
+    CameraReturned,
+    CameraOverdue,
+    DeviceRefused,
+)
