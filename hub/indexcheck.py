@@ -1,6 +1,6 @@
 """Rows that follow from the log, derived again beside a `LogWalk` and compared with those that are stored.
 
-Index rows (recordings, dockings, cameras, camera events, entries set aside, full text) can be rebuilt: the first
+Index rows (recordings, dockings, cameras, camera events, subjects of our own events, entries set aside, full text) can be rebuilt: the first
 wrong one is kept in `fault` while the walk goes on, for a fault of the log itself matters more. Stations, accounts,
 readers and stated refusals cannot be rebuilt: LogUntrusted. Not derived, because the log does not hold them:
 passwords, sessions, retained states, refused messages whose minute is not over.
@@ -38,6 +38,7 @@ from hub.tables import (
     account,
     camera_event,
     docking,
+    hub_subject,
     log_reader,
     refused,
     segment,
@@ -65,6 +66,7 @@ class IndexCheck:
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
         self._scratch = Scratch(connection) if whole else None
+        self._subjects: set[Row] = set()  # of the page that is looked at
 
     def close(self) -> None:
         """Drop the scratch database."""
@@ -86,6 +88,7 @@ class IndexCheck:
             _BY_LOG_INDEX, (projection.segments, projection.camera_events, projection.unprojected), strict=True
         ):
             self._compare(table, rows, start, end)
+        self._compare_subjects(start, end)
         if self._scratch is not None:
             for difference in self._scratch.add(projection):
                 self._differs(*difference)
@@ -107,7 +110,7 @@ class IndexCheck:
 
     def find_more(self, size: int) -> None:
         """Look for rows of entries that a log of `size` has not."""
-        for table in _BY_LOG_INDEX:
+        for table in (*_BY_LOG_INDEX, hub_subject):
             extra = first_outside(self._connection, table.c.log_index, size)
             if extra is not None:
                 self._wrong("index_extra", f"{table.name}/{extra}")
@@ -152,12 +155,23 @@ class IndexCheck:
             if stored.get(at) != derived.get(at):
                 self._differs(f"{table.name}/{at}", stored.get(at), derived.get(at))
 
+    def _compare_subjects(self, start: int, end: int) -> None:
+        index = hub_subject.c.log_index
+        found = self._connection.execute(select(*plain(hub_subject)).where(index >= start, index < end))
+        stored, derived = {tuple(row) for row in found}, self._subjects
+        self._subjects = set()
+        for row in sorted(derived - stored, key=str):
+            self._wrong("index_missing", f"hub_subject/{row[2]}")
+        for row in sorted(stored - derived, key=str):
+            self._wrong("index_extra", f"hub_subject/{row[2]}")
+
     # --- the hub's own events ---
 
     def _hub_event(self, entry: Logged) -> None:
         if not isinstance(entry.event, get_args(HubEvent)):
             return  # of a later version
         known = cast(HubEvent, entry.event)
+        self._subjects |= set(log.subject_rows(known, entry.index))
         match known:
             case StationEnrolled(station=name, key_line=line):
                 self._stations[name] = {"id": name, "key_line": line, "enrolled_at": entry.received_at} | {

@@ -31,7 +31,8 @@ from hub.db import insert_rows, upsert_rows
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.logfaults import untrusted
-from hub.tables import checkpoint, log_entry, log_state, log_tile
+from hub.subjects import subjects_of
+from hub.tables import checkpoint, hub_subject, log_entry, log_state, log_tile
 from hub.times import to_text
 
 HUB_SOURCE = "hub"
@@ -47,6 +48,7 @@ _TILE = select(type_coerce(log_tile.c.hashes, NullType())).where(
 # checkpoints that this process signed or has verified, by label of the key: only saves checking a signature again
 _KNOWN: deque[tuple[str, str]] = deque(maxlen=16)
 _SHA256 = re.compile("[0-9a-f]{64}")
+SUBJECT_COLUMNS = ("kind", "name", "log_index", "event_type")
 _ENTRY_COLUMNS = ("idx", "source", "seq", "envelope", "envelope_sha256", "event_type", "received_at")
 
 
@@ -74,6 +76,7 @@ class Appender:
         self._own_seq, self._own_hash = head.own_seq, head.own_hash
         self._rows: list[tuple[Any, ...]] = []
         self._leaves: list[bytes] = []
+        self._subjects: list[tuple[str, str, int, str]] = []
 
     @property
     def size(self) -> int:
@@ -102,7 +105,9 @@ class Appender:
         )
         raw = seal_event(event, self._keys.events)
         self._own_seq, self._own_hash = event.seq, hashlib.sha256(raw).hexdigest()
-        return self.add(HUB_SOURCE, event.seq, raw, self._own_hash, kind.TYPE)
+        index = self.add(HUB_SOURCE, event.seq, raw, self._own_hash, kind.TYPE)
+        self._subjects += subject_rows(event, index)
+        return index
 
     def flush(self, tx: Connection) -> None:
         """Write entries, tiles, state and checkpoint. Raises LogUntrusted when what is there is not what we signed."""
@@ -115,6 +120,7 @@ class Appender:
         for leaf in self._leaves:
             tree.append(leaf)
         insert_rows(tx, log_entry.name, _ENTRY_COLUMNS, self._rows)
+        insert_rows(tx, hub_subject.name, SUBJECT_COLUMNS, self._subjects)
         _extend_tiles(tx, self._head.size, self._leaves)
         state = {"size": tree.size, "roots": b"".join(tree.roots), "own_seq": self._own_seq, "own_hash": self._own_hash}
         swapped = tx.execute(_MOVE_HEAD, state | {"old_size": self._head.size})
@@ -143,6 +149,11 @@ def appending(tx: Connection, keys: HubKeys, at: datetime) -> Iterator[Appender]
     appender = Appender(keys, head, at)
     yield appender
     appender.flush(tx)
+
+
+def subject_rows(event: Event, index: int) -> list[tuple[str, str, int, str]]:
+    """Rows of `hub_subject` for the hub's event at `index`, in the order of `SUBJECT_COLUMNS`."""
+    return [(kind, name, index, event.TYPE) for kind, name in subjects_of(event)]
 
 
 def create(tx: Connection, keys: HubKeys, at: datetime) -> None:

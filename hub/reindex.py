@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sqlalchemy import Connection, delete, select
 
 from custody.envelope import parse_envelope
-from custody.errors import CustodyError
+from custody.errors import CustodyError, UnknownType
 from custody.events import decode_event
 from hub import log
-from hub.db import Database
+from hub.db import Database, insert_rows
 from hub.projections import NOT_FOR_STATIONS, Projection, project
-from hub.tables import camera, camera_event, docking, log_entry, segment, segment_bigrams, unprojected
+from hub.tables import camera, camera_event, docking, hub_subject, log_entry, segment, segment_bigrams, unprojected
 
 _PAGE = 500
 
@@ -22,11 +24,12 @@ def reindex(db: Database, utc_offset_minutes: int) -> int:
         _clear(tx)
         for start in range(0, size, _PAGE):
             _project(tx, start, min(size, start + _PAGE), utc_offset_minutes)
+        _find_subjects(tx)
     return size
 
 
 def _clear(tx: Connection) -> None:
-    for table in (segment, docking, camera, camera_event, unprojected):
+    for table in (segment, docking, camera, camera_event, unprojected, hub_subject):
         tx.execute(delete(table))
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("INSERT INTO segment_text (segment_text) VALUES ('delete-all')")
@@ -53,3 +56,21 @@ def _project(tx: Connection, start: int, end: int, utc_offset_minutes: int) -> N
         else:
             projection.set_aside(row.idx, row.source, row.event_type, NOT_FOR_STATIONS, row.received_at)
     projection.write(tx)
+
+
+def _find_subjects(tx: Connection) -> None:
+    """What the hub's own events are about, along its own chain."""
+    after = 0
+    while rows := tx.execute(
+        select(log_entry.c.idx, log_entry.c.seq, log_entry.c.envelope)
+        .where(log_entry.c.source == log.HUB_SOURCE, log_entry.c.seq > after)
+        .order_by(log_entry.c.seq)
+        .limit(_PAGE)
+    ).all():
+        found = []
+        for row in rows:
+            envelope = parse_envelope(bytes(row.envelope))
+            with suppress(UnknownType):  # stated by a later version
+                found += log.subject_rows(decode_event(envelope.payload_type, envelope.payload), row.idx)
+        insert_rows(tx, hub_subject.name, log.SUBJECT_COLUMNS, found)
+        after = rows[-1].seq

@@ -77,6 +77,38 @@ checkpoint = Table(
     Column("previous_size", BigInteger),  # of the checkpoint before: its entries are those from there on; null: first
 )
 
+checkpoint_timestamp = Table(
+    "checkpoint_timestamp",
+    metadata,
+    # RFC 3161 time-stamps of checkpoints, see hub/timestamps.py; triggers refuse update and delete
+    Column("size", BigId, primary_key=True, autoincrement=False),  # of the checkpoint
+    Column("token", LargeBinary, nullable=False),  # DER, as the authority gave it and as it was verified
+    Column("stamped_at", Text, nullable=False),  # the authority's time
+    Column("authority", Text, nullable=False),  # subject of the certificate that signed
+    Column("obtained_at", Text, nullable=False),  # by the hub's clock
+)
+
+timestamp_attempt = Table(
+    "timestamp_attempt",
+    metadata,
+    # how the last request ended: shown to people, never evidence
+    Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),
+    Column("fault", Text, nullable=False),  # "" when it succeeded
+)
+
+log_check = Table(
+    "log_check",
+    metadata,
+    # how full checks of the log ended; shown to people, never evidence: whoever alters the log can alter this too
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("started_at", Text, nullable=False),
+    Column("finished_at", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),  # entries of the newest checkpoint when it began
+    Column("fault", Text, nullable=False),  # a code of hub/logfaults.py; "": sound
+    Column("item", Text, nullable=False),  # the first wrong thing; "": none
+)
+
 log_reader = Table(
     "log_reader",
     metadata,
@@ -186,6 +218,17 @@ unprojected = Table(
     Column("event_type", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("received_at", Text, nullable=False),
+)
+
+hub_subject = Table(
+    "hub_subject",
+    metadata,
+    # whom and what the hub's own events are about (hub/subjects.py); what the log's filters find them by
+    Column("kind", Text, primary_key=True),  # account, recording, camera
+    Column("name", Text, primary_key=True),  # of a recording: the log index of its seal
+    Column("log_index", BigId, primary_key=True, autoincrement=False),
+    Column("event_type", Text, nullable=False),
+    Index("ix_hub_subject_log_index", "log_index"),
 )
 
 camera = Table(
