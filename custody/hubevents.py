@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from custody.event import Event, Sha256Hex
 
@@ -98,6 +99,35 @@ class LogReaderRevoked(Event):
     reader: str  # its name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogExported(Event):
+    """Entries of the log are about to be handed out as a file. Stated before the first byte of it.
+
+    What it holds follows from this: the entries below `log_size` from `first_index` on that fit `selection`.
+    """
+
+    TYPE = "log.exported.v1"
+    export_id: str  # UUIDv7, names the export
+    account: str  # who exports: an account of the hub, or of its computer with the command line
+    format: Literal["csv", "jsonl", "pdf", "tiles"]  # of the file
+    selection: str  # the filter as `name=value …`; empty: all
+    first_index: int  # entries before it are left out
+    log_size: int  # entries from this index on are left out: the index of this very event
+    entries: int  # how many fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogExportFinished(Event):
+    """What became of an export of log entries. Missing where the hub died meanwhile."""
+
+    TYPE = "log.export_finished.v1"
+    export_id: str  # see log.exported.v1
+    complete: bool  # every byte was handed over
+    reason: str  # "complete", or the code of what ended it
+    size_bytes: int  # handed over
+    sha256: Sha256Hex | None  # of the whole file; null unless complete, and for tiles, which prove themselves
+
+
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
     StationFrozen,
@@ -107,4 +137,6 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     BundleFinished,
     LogReaderAdded,
     LogReaderRevoked,
+    LogExported,
+    LogExportFinished,
 )

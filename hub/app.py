@@ -15,7 +15,7 @@ from hub import log
 from hub.db import Database, open_database
 from hub.errors import HubError, Invalid, LogUntrusted, NotFound
 from hub.keys import HubKeys, create_keys, load_keys
-from hub.logcheck import check_log, check_start
+from hub.logcheck import check_and_keep, check_start
 from hub.logfaults import FAULTS, INDEX_FAULTS, IndexWrong
 from hub.migrations import check_schema, migrate
 from hub.settings import Settings, load_settings, make_settings, write_settings
@@ -45,6 +45,18 @@ the audit log shows it. Interrupted, the same command goes on; nothing is ever o
   dock-hub export --dir /var/lib/custodock-hub 1042 1043 --footage /mnt/dock-1/vault --to /media/disc/case-17 \\
       --recipient "区法院" --reason "(2026) 17 号案件调取"
   dock-hub export --dir … --period 2026-03-01 2026-03-07 --camera cam-7 --footage … --to … --recipient … --reason …"""
+
+
+LOG_EXPORT_HELP = """\
+Hand out log entries as a file, or the whole log as a folder that anybody can check.
+
+jsonl: one object a line: index, received_at, envelope (base64, the exact bytes), event. csv: for people and their
+spreadsheets. --tiles: a static C2SP tlog-tiles tree (checkpoint, tile/…, tile/entries/…), see custody/spec/tiles.md;
+the same command again adds what is new. Every export is stated in the log before its first byte, with this account.
+
+  dock-hub log export --dir /var/lib/custodock-hub --to march.csv --format csv --period 2026-03-01 2026-03-31
+  dock-hub log export --dir /var/lib/custodock-hub --to - --from 120000 | gzip > tail.jsonl.gz
+  dock-hub log export --dir /var/lib/custodock-hub --tiles /srv/mirror/log"""
 
 
 CHECK_HELP = (
@@ -149,9 +161,11 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _log_check(arguments: argparse.Namespace) -> None:
     settings, keys, database = _opened(arguments)
-    check = check_start if arguments.quick else check_log
-    with database.read() as connection:
-        report = check(connection, keys, settings.utc_offset_minutes)
+    if arguments.quick:
+        with database.read() as connection:
+            report = check_start(connection, keys, settings.utc_offset_minutes)
+    else:
+        report = check_and_keep(database, keys, settings.utc_offset_minutes)
     _print(arguments, {"size": report.size, "root": report.root.hex(), "envelopes_checked": report.checked})
 
 
@@ -182,6 +196,15 @@ def _export(arguments: argparse.Namespace) -> None:
 
     _, keys, database = _opened(arguments)
     _print(arguments, dataclasses.asdict(export(database, keys, arguments)))
+
+
+def _log_export(arguments: argparse.Namespace) -> None:
+    from hub.audit.command import export as export_log  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    done = export_log(database, keys, arguments)
+    if done is not None:
+        _print(arguments, done)
 
 
 def _reader_add(arguments: argparse.Namespace) -> None:
@@ -317,12 +340,26 @@ def _add_log(commands: Any) -> None:
     entries.add_argument("--limit", type=int, default=50, metavar="N")
     proof = _command(logs, "proof", _log_proof, "Print a C2SP tlog-proof of one entry, to hand out.")
     proof.add_argument("index", type=int, metavar="INDEX")
+    _add_log_export(logs)
     readers = logs.add_parser("reader", help="programs that may read entries").add_subparsers(required=True)
     text = "Admit a program that reads log entries, and print its token: it is shown this once."
     _command(readers, "add", _reader_add, text).add_argument("name", metavar="NAME")
     _command(readers, "list", _reader_list, "List the programs that may read log entries.")
     text = "End a program's token, at once and for good."
     _command(readers, "revoke", _reader_revoke, text).add_argument("name", metavar="NAME")
+
+
+def _add_log_export(logs: Any) -> None:
+    export = _command(logs, "export", _log_export, LOG_EXPORT_HELP)
+    export.add_argument("--to", type=Path, metavar="FILE|-", help="file to make, which must not exist; -: stdout")
+    export.add_argument("--tiles", type=Path, metavar="FOLDER", help="make or continue a mirror in this folder")
+    export.add_argument("--format", choices=["jsonl", "csv"], default="jsonl", help="of --to (default jsonl)")
+    export.add_argument("--lang", choices=["zh", "en"], default="zh", help="of csv (default zh)")
+    export.add_argument("--from", type=int, default=0, dest="start", metavar="INDEX", help="entries from this index on")
+    export.add_argument("--type", default="", help="only this kind, such as docking.closed.v1")
+    for name in ("source", "camera", "recording", "account"):
+        export.add_argument(f"--{name}", default="", help=f"only of this {name}")
+    export.add_argument("--period", nargs=2, metavar=("FROM", "TO"), help="only received on these days, YYYY-MM-DD")
 
 
 def _add_export(commands: Any) -> None:

@@ -1,9 +1,9 @@
 """Rows that follow from the log, derived again beside a `LogWalk` and compared with those that are stored.
 
-Index rows (recordings, dockings, cameras, camera events, subjects of our own events, entries set aside, full text) can be rebuilt: the first
-wrong one is kept in `fault` while the walk goes on, for a fault of the log itself matters more. Stations, accounts,
-readers and stated refusals cannot be rebuilt: LogUntrusted. Not derived, because the log does not hold them:
-passwords, sessions, retained states, refused messages whose minute is not over.
+Index rows (recordings, dockings, cameras, camera events, subjects of our own events, entries set aside, full text) can
+be rebuilt: the first wrong one is kept in `fault` while the walk goes on, for a fault of the log matters more.
+Stations, accounts, readers and stated refusals cannot be rebuilt: LogUntrusted. Not derived, because the log does not
+hold them: passwords, sessions, retained states, refused messages whose minute is not over.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from custody.hubevents import (
     BundleExported,
     BundleFinished,
     EnvelopeRefused,
+    LogExported,
+    LogExportFinished,
     LogReaderAdded,
     LogReaderRevoked,
     StationEnrolled,
@@ -189,8 +191,8 @@ class IndexCheck:
                     self._readers[name][3] = entry.received_at
             case EnvelopeRefused():
                 self._check_refused(entry.index, known)
-            case BundleExported() | BundleFinished():
-                pass  # they have no rows
+            case BundleExported() | BundleFinished() | LogExported() | LogExportFinished():
+                pass  # they have no rows but those that every event's subjects have
             case _:
                 assert_never(known)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -251,6 +251,12 @@ def find_tile(connection: Connection, level: int, index: int) -> bytes | None:
     """The stored hashes of a tile, full or partial; None when there is none."""
     found = connection.execute(_TILE, {"level": level, "idx": index}).scalar_one_or_none()
     return None if found is None else stored_bytes(found)
+
+
+def times_of(connection: Connection, indexes: Iterable[int]) -> dict[int, datetime]:
+    """When the hub received each of these entries."""
+    query = select(log_entry.c.idx, log_entry.c.received_at).where(log_entry.c.idx.in_(tuple(indexes)))
+    return {row.idx: datetime.fromisoformat(row.received_at) for row in connection.execute(query)}
 
 
 def stored_bytes(value: Any) -> bytes:

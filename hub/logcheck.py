@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, desc, func, select
+from sqlalchemy import Connection, desc, func, insert, select
 
 from custody.checkpoint import VerifyKey, open_checkpoint
 from custody.digest import HASH_BYTES, CompactRange
@@ -23,12 +23,15 @@ from custody.errors import CustodyError
 from custody.event import NO_PREVIOUS
 from custody.tiles import ENTRIES, TILE_WIDTH, range_of, right_edge
 from hub import log
+from hub.db import Database
+from hub.errors import LogUntrusted
 from hub.indexcheck import IndexCheck
 from hub.keys import HubKeys
-from hub.logfaults import untrusted
+from hub.logfaults import IndexWrong, untrusted
 from hub.logwalk import LogWalk, plain
 from hub.stationkeys import station_key
-from hub.tables import checkpoint, log_entry, log_tile, station
+from hub.tables import checkpoint, log_check, log_entry, log_tile, station
+from hub.times import now_utc, to_text
 
 START_CHECK_ENTRIES = 1000
 
@@ -58,6 +61,27 @@ def check_log(connection: Connection, keys: HubKeys, utc_offset_minutes: int) ->
     if index.fault is not None:
         raise index.fault
     return LogReport(size, walk.tree.root(), size)
+
+
+def check_and_keep(db: Database, keys: HubKeys, utc_offset_minutes: int) -> LogReport:
+    """`check_log`, and keep how it ended for the people who look at the log page. Raises as `check_log`."""
+    started = now_utc()
+    with db.read() as connection:
+        size = int(connection.execute(select(func.max(checkpoint.c.size))).scalar_one() or 0)
+        try:
+            report = check_log(connection, keys, utc_offset_minutes)
+        except (LogUntrusted, IndexWrong) as found:
+            fault: LogUntrusted | IndexWrong | None = found
+        else:
+            fault = None
+    kept = {"fault": fault.fault, "item": fault.item[:500]} if fault else {"fault": "", "item": ""}
+    with db.begin() as tx:
+        tx.execute(
+            insert(log_check).values(started_at=to_text(started), finished_at=to_text(now_utc()), size=size, **kept)
+        )
+    if fault is not None:
+        raise fault
+    return report
 
 
 def check_start(connection: Connection, keys: HubKeys, utc_offset_minutes: int) -> LogReport:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
 from custody.checkpoint import parse_checkpoint
+from custody.tlogproof import LogProof
 from hub import log
 from hub.tables import log_entry
 
@@ -25,21 +25,6 @@ class Entry:
     envelope: str
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """That entry `index` is under a signed checkpoint."""
-
-    index: int
-    hashes: tuple[bytes, ...]
-    note: str
-
-    @property
-    def text(self) -> str:
-        """C2SP tlog-proof."""
-        lines = ["c2sp.org/tlog-proof@v1", f"index {self.index}", *(base64.b64encode(h).decode() for h in self.hashes)]
-        return "\n".join(lines) + "\n\n" + self.note
-
-
 def show_entries(connection: Connection, start: int, limit: int) -> list[Entry]:
     """Up to `limit` entries from index `start` on."""
     rows = connection.execute(select(log_entry).where(log_entry.c.idx >= start).order_by(log_entry.c.idx).limit(limit))
@@ -49,8 +34,8 @@ def show_entries(connection: Connection, start: int, limit: int) -> list[Entry]:
     ]
 
 
-def make_proof(connection: Connection, index: int) -> Proof:
+def make_proof(connection: Connection, index: int) -> LogProof:
     """Proof under the newest checkpoint. Raises ValueError when there is no such entry."""
     note = log.newest_note(connection)
     size = parse_checkpoint(note.partition("\n\n")[0] + "\n").size
-    return Proof(index, tuple(log.prove_inclusion(connection, index, size)), note)
+    return LogProof(index, tuple(log.prove_inclusion(connection, index, size)), note)

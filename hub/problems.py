@@ -111,6 +111,15 @@ class EntryDamaged(Problem):
     advice = mark("Its bytes are no longer what was received. Change nothing; tell the administrator and the auditor.")
 
 
+class ReadOnly(Problem):
+    """This process has no keys: it can show, not do."""
+
+    code = "read_only"
+    http_status = 503
+    title = mark("This server only shows")
+    advice = mark("Nothing was done: this process has no keys to state it in the log. Use the hub itself.")
+
+
 class InternalFault(Problem):
     """A fault of ours. The operational log has the details; the answer has none."""
 

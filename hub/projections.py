@@ -18,6 +18,8 @@ from custody.hubevents import (
     BundleExported,
     BundleFinished,
     EnvelopeRefused,
+    LogExported,
+    LogExportFinished,
     LogReaderAdded,
     LogReaderRevoked,
     StationEnrolled,
@@ -54,6 +56,8 @@ HubEvent = (
     | BundleFinished
     | LogReaderAdded
     | LogReaderRevoked
+    | LogExported
+    | LogExportFinished
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -114,6 +118,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | BundleFinished()
             | LogReaderAdded()
             | LogReaderRevoked()
+            | LogExported()
+            | LogExportFinished()
         ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:

@@ -17,6 +17,7 @@ from hub.logcheck import check_start
 from hub.migrations import migrate
 from hub.mqtt import HubLine
 from hub.settings import Settings
+from hub.timestamps import Stamper, load_authority
 from hub.web import create_app
 
 logger = logging.getLogger("hub.service")
@@ -34,7 +35,9 @@ def run(settings: Settings) -> None:
         report = check_start(connection, keys, settings.utc_offset_minutes)
     logger.info("log_checked size=%d root=%s", report.size, report.root.hex())
     intake = Intake(db, keys, settings.utc_offset_minutes)
-    app = create_app(db, keys.lines, intake)
+    authority = load_authority(settings.timestamp_url, settings.timestamp_ca)
+    app = create_app(db, keys.lines, intake, timestamps_wanted=authority is not None)
+    stamper = Stamper(db, authority) if authority else None
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -53,6 +56,8 @@ def run(settings: Settings) -> None:
     gc.freeze()  # what is loaded now stays: full collections need not walk it again while a batch waits
     gc.set_threshold(20_000, 20, 50)  # envelopes hold no cycles; the default would look for some 14 times a batch
     failure = _serve(settings, db, intake, server)
+    if stamper:
+        stamper.close()
     intake.close()
     db.close()
     if failure:

@@ -45,6 +45,11 @@ class Settings:
     utc_offset_minutes: int = DEFAULT_UTC_OFFSET_MINUTES
     """Local time of the stations, for sorting recordings into days when a source gives its times in UTC."""
 
+    timestamp_url: str = ""
+    """``https://…`` of an RFC 3161 authority that confirms the log's checkpoints hourly; empty: none is asked."""
+    timestamp_ca: str = ""
+    """PEM file: the certificates that its time-stamps must lead to."""
+
     @property
     def database_url(self) -> str:
         """The database to open."""
@@ -87,6 +92,10 @@ def make_settings(directory: Path, values: dict[str, Any]) -> Settings:
     settings = Settings(directory=directory, **values)
     if settings.mqtt:
         broker_address(settings.mqtt)
+    if settings.timestamp_url:
+        parts = urlsplit(settings.timestamp_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or not settings.timestamp_ca:
+            raise SettingsInvalid(f"{FILE_NAME}: timestamp_url is an http or https address and needs timestamp_ca")
     return settings
 
 

@@ -18,6 +18,7 @@ from hub import wording
 from hub.access import Action, Actor, may
 from hub.accounts.service import form_token, new_cookie
 from hub.db import Database
+from hub.keys import HubKeys
 from hub.language import COOKIE as LANGUAGE_COOKIE
 from hub.language import Language, choose_language, load_translations, mark
 from hub.times import now_utc
@@ -43,6 +44,8 @@ class Site:
     db: Database
     software: str
     key_lines: Mapping[str, str]  # by role: log, receipts, events
+    keys: HubKeys | None = None  # to state what the hub itself does; None: pages that only read
+    timestamps_wanted: bool = False  # an authority is asked to confirm checkpoints
 
     @cached_property
     def wordings(self) -> Mapping[Language, Wording]:
@@ -151,6 +154,7 @@ def _environment(words: Wording) -> Environment:
         "size": wording.size,
         "whole": wording.whole,
         "digest_groups": wording.digest_groups,
+        "log_fault": words.log_fault,
         "moment": words.moment,
         "local_moment": words.local_moment,
         "day": words.day,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from custody.event import Event
 
-Kind = Literal["account", "recording", "camera"]
+Kind = Literal["account", "recording", "camera", "export"]
 FIELDS: dict[str, Kind] = {
     "account": "account",  # the person concerned, or who did it
     "operator": "account",  # an account on the hub's computer
@@ -20,6 +20,8 @@ FIELDS: dict[str, Kind] = {
     "recordings": "recording",
     "camera": "camera",
     "camera_id": "camera",
+    "bundle_id": "export",
+    "export_id": "export",
 }
 
 

@@ -77,6 +77,8 @@ REASONS = {
     "unknown_type": mark("An event of a newer version"),
     "station_frozen": mark("The station is frozen"),
     "not_for_stations": mark("A statement that is not for stations to make"),
+    "reader_gone": mark("Whoever received it broke the connection"),
+    "target_failed": mark("It could not be written"),
     "fork": mark("Two different histories of one station"),
 }
 
@@ -98,8 +100,16 @@ ENTRY_TYPES = {
     "account.created.v1": mark("Account created"),
     "bundle.exported.v1": mark("Footage exported"),
     "bundle.finished.v1": mark("Export ended"),
+    "log.exported.v1": mark("Log entries exported"),
+    "log.export_finished.v1": mark("Export of log entries ended"),
     "log_reader.added.v1": mark("Log reader admitted"),
     "log_reader.revoked.v1": mark("Log reader revoked"),
+}
+
+OFFLOADS = {  # of a camera that was taken out
+    "safe": mark("everything was saved"),
+    "copying": mark("it was still being copied"),
+    "incomplete": mark("it was not complete"),
 }
 
 VERDICTS = {

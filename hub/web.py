@@ -22,6 +22,7 @@ from hub.access import Actor
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.audit import api as log_api
+from hub.audit import download as log_export
 from hub.audit import pages as log_pages
 from hub.audit import tiles as log_tiles
 from hub.audit.queries import count_entries
@@ -42,6 +43,7 @@ from hub.problems import (
     Problem,
 )
 from hub.recordings import api as recording_api
+from hub.recordings import custody as custody_pages
 from hub.recordings import pages as recording_pages
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
 from hub.stations import api as delivery_api
@@ -63,11 +65,13 @@ _FOR_PROGRAMS = ("/api/", "/log/tile/")  # answered with problem+json
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None = None) -> FastAPI:
+def create_app(
+    db: Database, key_lines: Mapping[str, str], intake: Intake | None = None, *, timestamps_wanted: bool = False
+) -> FastAPI:
     """The application over an opened database.
 
     `key_lines` are the hub's public keys by role (log, receipts, events). With `intake`, stations may also deliver
-    their envelopes by HTTP.
+    their envelopes by HTTP, and people can do what the log has to state. `timestamps_wanted`: an authority is asked.
     """
     app = FastAPI(
         title="Custodock",
@@ -77,7 +81,7 @@ def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None
         redoc_url=None,
         max_body_size=MAX_BODY_BYTES,
     )
-    app.state.site = Site(db, version("custodock"), dict(key_lines))
+    app.state.site = Site(db, version("custodock"), dict(key_lines), intake.keys if intake else None, timestamps_wanted)
     _ = app.state.site.environments  # a broken template or translation stops the start, not the first visitor
     for router in (
         _operations,
@@ -90,6 +94,8 @@ def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None
         log_tiles.router,  # before the open tiles: the first route that fits an address is taken
         log_tiles.open_router,
         log_pages.router,
+        log_export.router,
+        custody_pages.router,
         station_api.router,
         recording_api.router,
         log_api.router,

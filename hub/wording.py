@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
 from hub.language import Language, mark
+from hub.logfaults import FAULTS, INDEX_FAULTS
 from hub.vocabulary import BAY_STATES, CLOCKS, ENTRY_TYPES, LABEL_EXPLANATIONS, LABELS, REASONS, ROLES, VERDICTS
 
 BEIJING = timezone(timedelta(hours=8), "UTC+8")  # one zone and no summer time since 1992, so no zone database is needed
@@ -73,6 +74,10 @@ class Wording:
             return "—"
         local = at.astimezone(BEIJING)
         return f"{self.day(local.date())} {local:%H:%M:%S}"
+
+    def at_second(self, text: str) -> str:
+        """A time column in the one form that spreadsheets sort: 2025-03-05 14:00:00, Beijing time."""
+        return f"{datetime.fromisoformat(text).astimezone(BEIJING):%Y-%m-%d %H:%M:%S}"
 
     def day(self, day: date | None) -> str:
         """A calendar day: 2025年3月5日, or 2025-03-05 in English; — when unknown."""
@@ -141,6 +146,11 @@ class Wording:
     def label_explanation(self, code: str) -> str:
         """What a label means, in a sentence; empty for an unknown one."""
         return self.say(LABEL_EXPLANATIONS[code]) if code in LABEL_EXPLANATIONS else ""
+
+    def log_fault(self, code: str) -> str:
+        """What a check of the log found; an unknown code is shown as it came, made visible."""
+        zh, en = {**FAULTS, **INDEX_FAULTS}.get(code, (visible(code[:80]),) * 2)
+        return zh if self.language is Language.ZH else en
 
     def clock(self, code: str | None) -> str:
         """The quality of a station's clock."""

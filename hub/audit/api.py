@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from hub.access import Action
 from hub.accounts.gate import allowed
+from hub.audit.asked import AskedEntries
 from hub.audit.queries import (
     MAX_PAGE_ROWS,
     PAGE_ROWS,
@@ -32,13 +33,12 @@ def get_checkpoint(request: Request) -> CheckpointNow:
 @router.get("/entries")
 def list_entries(
     request: Request,
-    source: str = "",
-    event_type: Annotated[str, Query(alias="type")] = "",
+    asked: AskedEntries,
     cursor: Annotated[int | None, Query(ge=0, lt=1 << 62)] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ROWS)] = PAGE_ROWS,
 ) -> EntryPage:
     """Entries of the log, newest first; follow `next_cursor` with the same filter."""
-    return load_entries(site_of(request).db, source, event_type, cursor, limit)
+    return load_entries(site_of(request).db, asked, cursor, limit)
 
 
 @router.get("/entries/{index}/envelope", responses={200: {"content": {"application/json": {}}}})

@@ -1,49 +1,73 @@
-"""The audit log: checkpoint, keys to pin, entries, and the bytes behind them."""
+"""The audit log: how it stands, keys to pin, entries, one entry in words, and the bytes behind it."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError
 from custody.tiles import right_edge
 from hub.access import Action
 from hub.accounts.gate import allowed
+from hub.audit.asked import AskedEntries
 from hub.audit.queries import (
+    PAGE_ROWS,
     CheckpointNow,
-    EntryPage,
     EntryProof,
+    EntryRow,
+    LastCheck,
     load_checkpoint,
-    load_entries,
+    load_note,
     load_proof,
-    load_sources,
+    load_token,
+    newest_checkpoint,
+    read_entries,
+    read_event,
+    read_events,
+    read_last_check,
+    read_sources,
 )
+from hub.audit.saying import say_event
+from hub.audit.selection import EntryFilter
 from hub.problems import EntryDamaged
-from hub.site import attachment, render, site_of
+from hub.site import attachment, render, site_of, words_of
+from hub.times import now_utc
+from hub.timestamps import StampState, read_stamps
 from hub.vocabulary import ENTRY_TYPES
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(allowed(Action.SEE_LOG))])
 open_router = APIRouter(include_in_schema=False)
 
 Index = Annotated[int, Path(ge=0, lt=1 << 62)]
+CHECK_DUE = timedelta(hours=36)  # a check is meant for every night
 _MAX_SHOWN_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class LogView:
-    """The log page."""
+class LogState:
+    """How the log stands: what is signed, when it was last checked, who outside confirmed it."""
 
     checkpoint: CheckpointNow
+    last_check: LastCheck | None
+    check_due: bool  # none for longer than `CHECK_DUE`
+    stamps: StampState
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """The log page. `rows` are entries with what each says."""
+
+    state: LogState
     keys: tuple[tuple[str, str], ...]  # (role, key line)
-    page: EntryPage
-    source: str
-    event_type: str
+    rows: tuple[tuple[EntryRow, str], ...]
+    asked: EntryFilter
     sources: tuple[str, ...]
     event_types: tuple[str, ...]
     first_page: bool
@@ -51,13 +75,31 @@ class LogView:
     newest_href: str
     resources: tuple[str, ...]  # checkpoint, last tile of each level, last entry bundle
 
+    @property
+    def limited(self) -> bool:
+        """Whether anything is filtered."""
+        return bool(self.asked.parameters)
+
 
 @dataclass(frozen=True, slots=True)
 class EntryView:
-    """One entry: its proof, and its statement line by line as indented JSON."""
+    """One entry: what it says, its fields, its proof, and its statement line by line as indented JSON."""
 
     proof: EntryProof
+    said: str
+    fields: tuple[tuple[str, str], ...]
+    recording: int | None  # log index of the seal, when this is one or is about exactly one
     statement: tuple[str, ...]
+
+    @property
+    def older(self) -> int | None:
+        """Index of the entry before."""
+        return self.proof.entry.index - 1 if self.proof.entry.index else None
+
+    @property
+    def newer(self) -> int | None:
+        """Index of the entry behind."""
+        return self.proof.entry.index + 1 if self.proof.entry.index + 1 < self.proof.checkpoint.size else None
 
 
 @open_router.get("/log/checkpoint")
@@ -69,40 +111,81 @@ def get_checkpoint(request: Request) -> Response:
 @router.get("/log")
 def show_log(
     request: Request,
-    source: str = "",
-    event_type: Annotated[str, Query(alias="type")] = "",
+    asked: AskedEntries,
     cursor: Annotated[int | None, Query(ge=0, lt=1 << 62)] = None,
 ) -> Response:
-    site = site_of(request)
-    page = load_entries(site.db, source, event_type, cursor)
-    kept = [(name, value) for name, value in (("source", source), ("type", event_type)) if value]
-    newest = load_checkpoint(site.db)
+    site, words = site_of(request), words_of(request)
+    with site.db.read() as connection:
+        page = read_entries(connection, asked, cursor, PAGE_ROWS)
+        events = read_events(connection, [row.index for row in page.rows])
+        newest, check = newest_checkpoint(connection), read_last_check(connection)
+        sources, stamps = read_sources(connection), read_stamps(connection, site.timestamps_wanted)
+    due = check is None or now_utc() - check.finished_at > CHECK_DUE
     view = LogView(
-        checkpoint=newest,
+        state=LogState(newest, check, due, stamps),
         keys=tuple(site.key_lines.items()),
-        page=page,
-        source=source,
-        event_type=event_type,
-        sources=load_sources(site.db),
+        rows=tuple((row, say_event(words, events.get(row.index))) for row in page.rows),
+        asked=asked,
+        sources=sources,
         event_types=tuple(ENTRY_TYPES),
         first_page=cursor is None,
-        next_href="?" + urlencode([*kept, ("cursor", page.next_cursor)]) if page.next_cursor is not None else None,
-        newest_href="?" + urlencode(kept),
+        next_href="?" + urlencode([*asked.parameters, ("cursor", page.next_cursor)])
+        if page.next_cursor is not None
+        else None,
+        newest_href="?" + urlencode(asked.parameters),
         resources=tuple(f"/log/{path}" for path in ("checkpoint", *(t.path for t in right_edge(newest.size)))),
     )
     return render(request, "log.html", view)
 
 
+@router.get("/log/entry")
+def go_to_entry(index: Annotated[int, Query(ge=0, lt=1 << 62)]) -> Response:
+    """Where the form for an index leads."""
+    return RedirectResponse(f"/log/entries/{index}", 303)
+
+
 @router.get("/log/entries/{index}")
 def show_entry(request: Request, index: Index) -> Response:
-    site = site_of(request)
+    site, words = site_of(request), words_of(request)
     proof = load_proof(site.db, index, site.key_lines["events"])
     try:
         statement = json.loads(parse_envelope(proof.envelope).payload)
     except (CustodyError, ValueError):
         raise EntryDamaged from None
     text = json.dumps(statement, ensure_ascii=False, indent=2)
-    return render(request, "entry.html", EntryView(proof, tuple(text[:_MAX_SHOWN_CHARACTERS].split("\n"))))
+    view = EntryView(
+        proof,
+        say_event(words, read_event(proof.envelope)),
+        tuple(_fields(statement)),
+        _recording(proof, statement),
+        tuple(text[:_MAX_SHOWN_CHARACTERS].split("\n")),
+    )
+    return render(request, "entry.html", view)
+
+
+def _fields(statement: object) -> list[tuple[str, str]]:
+    """Every field of a statement with its value, nested names with dots; long ones are cut."""
+    found: list[tuple[str, str]] = []
+
+    def walk(name: str, value: object) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{name}.{key}" if name else str(key), inner)
+        else:
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            found.append((name[:200], shown if len(shown) <= 500 else shown[:500] + " …"))
+
+    walk("", statement)
+    return found[:200]
+
+
+def _recording(proof: EntryProof, statement: object) -> int | None:
+    if proof.entry.event_type == "segment.sealed.v1":
+        return proof.entry.index
+    if proof.entry.source != "hub" or not isinstance(statement, dict):
+        return None
+    named = statement.get("recordings") or [statement.get("recording")]
+    return named[0] if len(named) == 1 and isinstance(named[0], int) else None
 
 
 @router.get("/log/entries/{index}/envelope")
@@ -117,3 +200,15 @@ def download_proof(request: Request, index: Index) -> Response:
     site = site_of(request)
     proof = load_proof(site.db, index, site.key_lines["events"])
     return attachment(proof.proof_text.encode(), f"entry-{index}.tlog-proof", "text/plain; charset=utf-8")
+
+
+@router.get("/log/checkpoints/{size}")
+def download_checkpoint(request: Request, size: Index) -> Response:
+    """A checkpoint as it was signed, newest or not."""
+    return attachment(load_note(site_of(request).db, size).encode(), f"checkpoint-{size}", "text/plain; charset=utf-8")
+
+
+@router.get("/log/timestamps/{size}")
+def download_timestamp(request: Request, size: Index) -> Response:
+    """The RFC 3161 token over the checkpoint of this size."""
+    return attachment(load_token(site_of(request).db, size), f"checkpoint-{size}.tst", "application/timestamp-reply")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,15 +12,19 @@ from custody.checkpoint import parse_checkpoint, parse_key_line
 from custody.digest import leaf_hash
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError
+from custody.event import Event
+from custody.events import decode_event
 from custody.merkle import verify_inclusion
+from custody.tlogproof import LogProof
 from hub import log
+from hub.audit.selection import EntryFilter, newest_indexes
 from hub.db import Database
-from hub.logqueries import Proof
-from hub.problems import BadQuery, NotFound
-from hub.tables import checkpoint, log_entry, station
+from hub.problems import NotFound
+from hub.tables import checkpoint, checkpoint_timestamp, log_check, log_entry, station
 
 PAGE_ROWS = 50
 MAX_PAGE_ROWS = 200
+NO_FILTER = EntryFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,17 @@ class CheckpointNow:
 
 
 @dataclass(frozen=True, slots=True)
+class LastCheck:
+    """How a full check of the log ended. `fault` is a code of hub/logfaults.py, "" when all was sound."""
+
+    finished_at: datetime
+    seconds: float
+    size: int  # entries when it began
+    fault: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
 class EntryProof:
     """One entry and the proof that it is in the log; `holds` was computed from the stored bytes just now."""
 
@@ -73,7 +89,7 @@ class EntryProof:
     @property
     def proof_text(self) -> str:
         """The proof as C2SP tlog-proof: to hand out with the envelope."""
-        return Proof(self.entry.index, tuple(bytes.fromhex(h) for h in self.path), self.checkpoint.note).text
+        return LogProof(self.entry.index, tuple(bytes.fromhex(h) for h in self.path), self.checkpoint.note).text
 
 
 def load_checkpoint(db: Database) -> CheckpointNow:
@@ -83,31 +99,69 @@ def load_checkpoint(db: Database) -> CheckpointNow:
 
 
 def load_entries(
-    db: Database,
-    source: str | None = None,
-    event_type: str | None = None,
-    before: int | None = None,
-    rows: int = PAGE_ROWS,
+    db: Database, asked: EntryFilter = NO_FILTER, before: int | None = None, rows: int = PAGE_ROWS
 ) -> EntryPage:
-    """Entries below index `before`, newest first. Raises BadQuery for a filter that no entry could have."""
-    if "\x00" in f"{source}{event_type}":  # PostgreSQL refuses even to be asked
-        raise BadQuery
-    query = select(*(log_entry.c[name] for name in _COLUMNS)).order_by(log_entry.c.idx.desc()).limit(rows + 1)
-    if source:
-        query = query.where(log_entry.c.source == source)
-    if event_type:
-        query = query.where(log_entry.c.event_type == event_type)
-    if before is not None:
-        query = query.where(log_entry.c.idx < before)
+    """Entries below index `before` that fit, newest first."""
     with db.read() as connection:
-        found = [_entry(row) for row in connection.execute(query).mappings()]
-    return EntryPage(tuple(found[:rows]), found[rows - 1].index if len(found) > rows else None)
+        return read_entries(connection, asked, before, rows)
 
 
-def load_sources(db: Database) -> tuple[str, ...]:
+def read_entries(connection: Connection, asked: EntryFilter, before: int | None, rows: int) -> EntryPage:
+    """As `load_entries`, within a view of the database."""
+    found = newest_indexes(connection, asked, count_entries(connection), before, rows + 1)
+    query = select(*(log_entry.c[name] for name in _COLUMNS)).where(log_entry.c.idx.in_(found[:rows]))
+    held = {row["idx"]: _entry(row) for row in connection.execute(query).mappings()}
+    shown = tuple(held[index] for index in found[:rows] if index in held)
+    return EntryPage(shown, found[rows - 1] if len(found) > rows else None)
+
+
+def read_events(connection: Connection, indexes: Iterable[int]) -> dict[int, Event | None]:
+    """What each of these entries states, by index; None where this version cannot read it."""
+    query = select(log_entry.c.idx, log_entry.c.envelope).where(log_entry.c.idx.in_(tuple(indexes)))
+    return {row.idx: read_event(bytes(row.envelope)) for row in connection.execute(query)}
+
+
+def read_event(raw: bytes) -> Event | None:
+    """The event of a logged envelope; None where this version cannot read it."""
+    try:
+        envelope = parse_envelope(raw)
+        return decode_event(envelope.payload_type, envelope.payload)
+    except CustodyError:
+        return None
+
+
+def read_sources(connection: Connection) -> tuple[str, ...]:
     """Whose entries the log can hold: the hub and every enrolled station."""
+    return (log.HUB_SOURCE, *connection.execute(select(station.c.id).order_by(station.c.id)).scalars())
+
+
+def read_last_check(connection: Connection) -> LastCheck | None:
+    """How the last full check of the log ended; None when there was none yet."""
+    row = connection.execute(select(log_check).order_by(log_check.c.id.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    finished = datetime.fromisoformat(row.finished_at)
+    seconds = (finished - datetime.fromisoformat(row.started_at)).total_seconds()
+    return LastCheck(finished, seconds, row.size, row.fault, row.item)
+
+
+def load_note(db: Database, size: int) -> str:
+    """The checkpoint over the first `size` entries. Raises NotFound when none was signed there."""
     with db.read() as connection:
-        return (log.HUB_SOURCE, *connection.execute(select(station.c.id).order_by(station.c.id)).scalars())
+        note = connection.execute(select(checkpoint.c.note).where(checkpoint.c.size == size)).scalar_one_or_none()
+    if note is None:
+        raise NotFound
+    return str(note)
+
+
+def load_token(db: Database, size: int) -> bytes:
+    """The time-stamp of the checkpoint over the first `size` entries. Raises NotFound."""
+    c = checkpoint_timestamp.c
+    with db.read() as connection:
+        token = connection.execute(select(c.token).where(c.size == size)).scalar_one_or_none()
+    if token is None:
+        raise NotFound
+    return bytes(token)
 
 
 def load_proof(db: Database, index: int, hub_key_line: str) -> EntryProof:

@@ -12,10 +12,11 @@ from starlette.responses import Response
 from hub.access import Action
 from hub.accounts.gate import allowed
 from hub.recordings.asked import AskedFilter
-from hub.recordings.chain import load_recording
+from hub.recordings.chain import Recording, load_recording
 from hub.recordings.queries import Choices, RecordingFilter, RecordingPage, load_choices, load_recordings
+from hub.recordings.story import Story, load_facts, tell
 from hub.search import ANY_LABEL
-from hub.site import attachment, render, site_of
+from hub.site import attachment, render, site_of, words_of
 from hub.vocabulary import LABELS
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(allowed(Action.SEE_RECORDINGS))])
@@ -41,6 +42,14 @@ class RecordingsView:
         return self.asked != RecordingFilter()
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingView:
+    """One recording with its story."""
+
+    recording: Recording
+    story: Story
+
+
 @router.get("/recordings")
 def list_recordings(request: Request, asked: AskedFilter, cursor: str = "") -> Response:
     db = site_of(request).db
@@ -60,8 +69,7 @@ def list_recordings(request: Request, asked: AskedFilter, cursor: str = "") -> R
 
 @router.get("/recordings/{log_index}")
 def show_recording(request: Request, log_index: LogIndex) -> Response:
-    site = site_of(request)
-    return render(request, "recording.html", load_recording(site.db, log_index, site.key_lines["events"]))
+    return render(request, "recording.html", load_view(request, log_index))
 
 
 @router.get("/recordings/{log_index}/sha256sums")
@@ -69,6 +77,15 @@ def download_sums(request: Request, log_index: LogIndex) -> Response:
     site = site_of(request)
     found = load_recording(site.db, log_index, site.key_lines["events"])
     return attachment(found.sums_line.encode(), f"recording-{log_index}.sha256", "text/plain; charset=utf-8")
+
+
+def load_view(request: Request, log_index: int) -> RecordingView:
+    """One recording with its story. Raises NotFound, EntryDamaged."""
+    site = site_of(request)
+    recording = load_recording(site.db, log_index, site.key_lines["events"])
+    with site.db.read() as connection:
+        facts = load_facts(connection, recording)
+    return RecordingView(recording, tell(words_of(request), facts))
 
 
 def _query(asked: RecordingFilter) -> list[tuple[str, str | None]]:

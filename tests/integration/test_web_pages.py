@@ -179,7 +179,7 @@ def test_one_recording_shows_facts_and_gaps(browser: TestClient) -> None:
         "共 2 处",
         "采集站已签名，并已证明记入日志",
         "保管链",
-        "未完整",
+        "本次导出未能圆满结束",
     ):
         assert text in page, text
 

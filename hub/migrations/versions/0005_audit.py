@@ -74,7 +74,7 @@ def _refuse_change() -> None:
 
 
 def _find_subjects() -> None:
-    """The events of versions before this one name accounts and recordings in three fields."""
+    """The events of versions before this one name accounts, recordings and exports in four fields."""
     bind, after = op.get_bind(), 0
     while rows := bind.execute(
         sa.text(
@@ -103,4 +103,5 @@ def _subjects(envelope: bytes) -> list[tuple[str, str]]:
     said = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
     names = [said[name].replace("\x00", "\ufffd") for name in ("account", "operator") if name in said]
     recordings = dict.fromkeys(str(index) for index in said.get("recordings", ()))
-    return [("account", name) for name in dict.fromkeys(names)] + [("recording", index) for index in recordings]
+    found = [("account", name) for name in dict.fromkeys(names)] + [("recording", index) for index in recordings]
+    return found + [("export", said[name]) for name in ("bundle_id",) if name in said]

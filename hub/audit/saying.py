@@ -1,0 +1,161 @@
+"""What an entry of the log says, as a person would say it in one sentence. Pure.
+
+Names out of the entry stand in it as they came; whoever shows the sentence makes them inert, as any value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from custody.event import Event
+from custody.hubevents import (
+    AccountCreated,
+    BundleExported,
+    BundleFinished,
+    EnvelopeRefused,
+    LogExported,
+    LogExportFinished,
+    LogReaderAdded,
+    LogReaderRevoked,
+    StationEnrolled,
+    StationFrozen,
+)
+from custody.stationevents import (
+    CameraChecked,
+    CameraCheckedOut,
+    CameraDocked,
+    CameraLeft,
+    CameraOverdue,
+    CameraReturned,
+    DeviceRefused,
+    DockingClosed,
+    DockingStarted,
+    SegmentSealed,
+    StationStarted,
+)
+from hub.language import mark
+from hub.vocabulary import OFFLOADS
+from hub.wording import Wording, size, whole
+
+LOG_WHOLE = mark("the whole log")
+# message, and its values out of the event
+_Said = tuple[str, Callable[[Wording, Any], dict[str, object]]]
+
+
+def _of(*names: str) -> Callable[[Wording, Any], dict[str, object]]:
+    return lambda _, e: {name: getattr(e, name) for name in names}
+
+
+def _check(words: Wording, e: CameraChecked) -> dict[str, object]:
+    charge = "?" if e.charge.percent is None else f"{e.charge.percent} %"
+    return {"camera_id": e.camera_id, "bay": e.bay, "verdict": words.verdict(e.verdict), "charge": charge}
+
+
+SENTENCES: dict[type[Event], _Said] = {
+    StationStarted: (mark("The station's program came up: %(software)s."), _of("software")),
+    DockingStarted: (
+        mark("Began to offload camera %(camera)s in bay %(bay)s: %(files)s new files, %(bytes)s."),
+        lambda _, e: {"camera": e.camera_id, "bay": e.bay, "files": whole(e.new_files), "bytes": size(e.new_bytes)},
+    ),
+    SegmentSealed: (
+        mark("Copied %(path)s of camera %(camera)s (%(bytes)s), read it back and fixed its digests."),
+        lambda _, e: {"path": e.path, "camera": e.camera_id, "bytes": size(e.size_bytes)},
+    ),
+    DockingClosed: (
+        mark(
+            "Ended the offload of camera %(camera)s in bay %(bay)s: %(copied)s of %(listed)s files copied; %(reason)s."
+        ),
+        lambda words, e: {
+            "camera": e.camera_id,
+            "bay": e.bay,
+            "copied": whole(e.counts.copied),
+            "listed": whole(e.counts.listed),
+            "reason": words.reason(e.reason),
+        },
+    ),
+    CameraDocked: (mark("Camera %(camera_id)s was put into bay %(bay)s."), _of("camera_id", "bay")),
+    CameraChecked: (mark("Camera %(camera_id)s in bay %(bay)s was checked: %(verdict)s, charge %(charge)s."), _check),
+    CameraCheckedOut: (
+        mark("Officer %(officer)s takes camera %(camera)s from bay %(bay)s for duty, due back %(due)s."),
+        lambda words, e: {
+            "officer": e.officer,
+            "camera": e.camera_id,
+            "bay": e.bay,
+            "due": words.moment(e.due_at),
+        },
+    ),
+    CameraLeft: (
+        mark("Camera %(camera)s was taken out of bay %(bay)s; its offload: %(offload)s."),
+        lambda words, e: {
+            "camera": e.camera_id,
+            "bay": e.bay,
+            "offload": words.say(OFFLOADS.get(e.offload, e.offload)),
+        },
+    ),
+    CameraReturned: (
+        mark("Camera %(camera_id)s, checked out by officer %(officer)s, is back in bay %(bay)s."),
+        _of("camera_id", "officer", "bay"),
+    ),
+    CameraOverdue: (
+        mark("Camera %(camera)s, checked out by officer %(officer)s, did not come back; it was due %(due)s."),
+        lambda words, e: {"camera": e.camera_id, "officer": e.officer, "due": words.moment(e.due_at)},
+    ),
+    DeviceRefused: (
+        mark("Bay %(bay)s refused a device (%(product)s): %(reason)s. Nothing was read from it."),
+        lambda words, e: {"bay": e.bay, "product": e.product or e.usb_id, "reason": words.reason(e.reason)},
+    ),
+    StationEnrolled: (mark("Station %(station)s was enrolled with its key."), _of("station")),
+    StationFrozen: (
+        mark("Nothing more is taken from station %(station)s: %(reason)s."),
+        lambda words, e: {"station": e.station, "reason": words.reason(e.reason)},
+    ),
+    EnvelopeRefused: (
+        mark("%(count)s messages under %(topic)s were not taken in: %(reason)s."),
+        lambda words, e: {"count": whole(e.count), "topic": e.topic, "reason": words.reason(e.reason)},
+    ),
+    AccountCreated: (
+        mark("Account %(account)s was created with the role: %(role)s."),
+        lambda words, e: {"account": e.account, "role": words.role(e.role)},
+    ),
+    BundleExported: (
+        mark("%(operator)s exports %(count)s recordings (%(bytes)s) for %(recipient)s, because: %(why)s."),
+        lambda _, e: {
+            "operator": e.operator,
+            "count": whole(e.recordings_in_all),
+            "bytes": size(e.bytes_in_all),
+            "recipient": e.recipient,
+            "why": e.reason,
+        },
+    ),
+    BundleFinished: (
+        mark("The export ended: %(reason)s."),
+        lambda words, e: {"reason": words.reason(e.reason)},
+    ),
+    LogExported: (
+        mark("%(account)s exports %(count)s log entries as %(format)s: %(what)s."),
+        lambda words, e: {
+            "account": e.account,
+            "count": whole(e.entries),
+            "format": e.format,
+            "what": e.selection or words.say(LOG_WHOLE),
+        },
+    ),
+    LogExportFinished: (
+        mark("The export of log entries ended: %(reason)s, %(bytes)s."),
+        lambda words, e: {"reason": words.reason(e.reason), "bytes": size(e.size_bytes)},
+    ),
+    LogReaderAdded: (mark("Program %(reader)s may read log entries."), _of("reader")),
+    LogReaderRevoked: (mark("Program %(reader)s may read log entries no more."), _of("reader")),
+}
+UNREADABLE = mark("An entry of a kind that this version cannot read. Its bytes are kept and proved like any other.")
+
+
+def say_event(words: Wording, event: Event | None) -> str:
+    """The sentence; None is an entry that this version cannot read."""
+    if event is None:
+        return words.say(UNREADABLE)
+    if type(event) not in SENTENCES:
+        return words.entry_type(event.TYPE)
+    message, values = SENTENCES[type(event)]
+    return words.say(message, **values(words, event))
