@@ -14,7 +14,7 @@ import hashlib
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,12 @@ DOCKINGS_PER_COMMIT = 400
 DIGEST = Sha256Hex("ab" * 32)
 
 
-def fill(hub: Hub, rows: int) -> None:
+def without_signature(event: Event) -> bytes:
+    """Stands for an envelope where no page reads one."""
+    return f"{event.source} {event.seq}".encode()
+
+
+def fill(hub: Hub, rows: int, envelope: Callable[[Event], bytes] = without_signature) -> None:
     """Dockings of `PER_DOCKING` segments each, in the order in which stations would deliver them."""
     chance = random.Random(7)
     names = [f"dock-{n:02d}" for n in range(STATIONS)]
@@ -53,7 +58,7 @@ def fill(hub: Hub, rows: int) -> None:
             with log.appending(tx, hub.keys, now) as entries:
                 for docking in range(start, min(start + DOCKINGS_PER_COMMIT, rows // PER_DOCKING)):
                     for event in docking_events(chance, docking, names[docking % STATIONS], seqs):
-                        raw = f"{event.source} {event.seq}".encode()
+                        raw = envelope(event)
                         digest = hashlib.sha256(raw).hexdigest()
                         index = entries.add(event.source, event.seq, raw, digest, event.TYPE)
                         draft = project(event, 480)
