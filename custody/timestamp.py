@@ -132,25 +132,35 @@ def _signed(token: bytes) -> _Signed:
         [octets] = inner.parts(der.context(0))
         [signer] = rest[-1].parts(der.SET)
         _, sid, digest, attributes, algorithm, signature, *_ = signer.parts()
-        certificates = tuple(
-            x509.load_der_x509_certificate(value.raw)
-            for group in rest[:-1]
-            if group.tag == der.context(0)
-            for value in group.parts(der.context(0))
-        )
+        groups = [group for group in rest[:-1] if group.tag == der.context(0)]
+        found = [_certificate(value.raw) for group in groups for value in group.parts(der.context(0))]
         if (kind.raw, inner_kind.raw, version.number) != (_SIGNED_DATA, _TST_INFO, 3):
             raise FormatError("not a time-stamp token")
         return _Signed(
             octets.of(der.OCTETS).content,
-            certificates,
+            tuple(certificate for certificate in found if certificate is not None),
             sid,
             digest.parts()[0].raw,
             attributes.of(der.context(0)),
             algorithm.parts()[0].raw,
             signature.of(der.OCTETS).content,
         )
-    except (ValueError, IndexError, UnsupportedAlgorithm) as error:
+    except (ValueError, IndexError) as error:
         raise FormatError(f"not a time-stamp token: {error}") from None
+
+
+def _certificate(raw: bytes) -> x509.Certificate | None:
+    """A certificate that came along, every part of it read: the library reads them late. None when one does not read.
+
+    It is left out then: nothing is believed for its sake.
+    """
+    try:
+        made = x509.load_der_x509_certificate(raw)
+        _ = (made.version, made.issuer, made.subject, made.extensions, made.public_key())
+        _ = (made.not_valid_before_utc, made.not_valid_after_utc, made.signature_hash_algorithm)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension):
+        return None
+    return made
 
 
 @dataclass(frozen=True, slots=True)
