@@ -14,17 +14,20 @@ from pathlib import Path
 from deploy.system import InstallError, run
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK = ROOT / "deploy" / "agent.lock"
+LOCKS = {"agent": ROOT / "deploy" / "agent.lock", "hub": ROOT / "deploy" / "runtime.lock"}
 HOME = Path("/opt/custodock")
 PYTHON = Path("/usr/bin/python3")
 
 
-def build_program(wheels: Path | None) -> Path:
-    """A finished environment for exactly this checkout and lock, built beside the one in use. Raises InstallError."""
+def build_program(wheels: Path | None, what: str = "agent") -> Path:
+    """A finished environment for exactly this checkout and the lock of `what`, built beside the one in use.
+
+    Raises InstallError.
+    """
     version = json.loads(run(str(PYTHON), "-c", "import json, sys; print(json.dumps([*sys.version_info[:3]]))"))
     if version < [3, 11]:
         raise InstallError(f"{PYTHON} is too old; 3.11 is needed.", f"{PYTHON} 版本过低，需要 3.11。")
-    target = HOME / f"agent-{source_digest(version)[:16]}"
+    target = HOME / f"{what}-{source_digest(version, LOCKS[what])[:16]}"
     done = target / "complete"
     if done.exists():
         return target
@@ -35,7 +38,9 @@ def build_program(wheels: Path | None) -> Path:
         run(str(PYTHON), "-m", "venv", str(target))
         offline = ["--no-index", "--find-links", str(wheels.absolute())] if wheels else []
         pip = [f"{target}/bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "install"]
-        run(*pip, *offline, "--require-hashes", "--only-binary", ":all:", "--no-deps", "--requirement", str(LOCK))
+        run(
+            *pip, *offline, "--require-hashes", "--only-binary", ":all:", "--no-deps", "--requirement", str(LOCKS[what])
+        )
         with tempfile.TemporaryDirectory() as copy:  # pip leaves traces in what it builds from
             for name in ("agent", "custody", "hub"):
                 shutil.copytree(ROOT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -50,18 +55,18 @@ def build_program(wheels: Path | None) -> Path:
     return target
 
 
-def source_digest(version: Sequence[int]) -> str:
+def source_digest(version: Sequence[int], lock: Path = LOCKS["agent"]) -> str:
     """SHA-256 over all that the program's environment depends on."""
     total = hashlib.sha256(repr([*version]).encode())
     files = [path for name in ("agent", "custody", "hub") for path in (ROOT / name).rglob("*") if path.is_file()]
-    for path in sorted([*files, LOCK, ROOT / "pyproject.toml", Path(__file__)]):
+    for path in sorted([*files, lock, ROOT / "pyproject.toml", Path(__file__)]):
         if "__pycache__" not in path.parts:
             total.update(repr((str(path.relative_to(ROOT)), hashlib.sha256(path.read_bytes()).hexdigest())).encode())
     return total.hexdigest()
 
 
 def forget_old(program: Path) -> None:
-    """Remove earlier versions of the program."""
-    for old in HOME.glob("agent-*"):
+    """Remove earlier versions of the program, and no other program."""
+    for old in HOME.glob(f"{program.name.partition('-')[0]}-*"):
         if old != program:
             shutil.rmtree(old)

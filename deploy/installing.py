@@ -1,4 +1,4 @@
-"""Install or remove the docking station's agent as a systemd service on this machine.
+"""Install or remove the docking station's agent, or the hub (`hubinstalling`), as a systemd service on this machine.
 
 Program: /opt/custodock, root's, read-only for the service. Settings, key, database, vault: --dir, the service's user's.
 Run it again after an update of this checkout, or after moving the vault in agent.toml: it changes what differs.
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy import hubinstalling
 from deploy.environment import HOME, ROOT, build_program, forget_old
 from deploy.places import OWN_DISKS, checked_place, make_places, own_disks, place_text, smart_place_text
 from deploy.recorders import RECORDERS, checked_recorder, opens_recorders, recorder_rules
@@ -67,7 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o022)
     try:
         check_machine()
-        if args.uninstall:
+        if args.what == "hub":
+            refuse_options(args)
+            if args.uninstall:
+                hubinstalling.uninstall()
+            else:
+                hubinstalling.install(args.dir, args.wheels, start=not args.no_start)
+        elif args.uninstall:
             uninstall()
         else:
             install(args.dir, args.vault, args.wheels, args.own_disk, args.recorder, start=not args.no_start)
@@ -85,14 +92,26 @@ def check_machine() -> None:
         raise InstallError("systemd does not run this machine. Nothing was changed.", "本机未运行 systemd。未作改动。")
 
 
+def refuse_options(args: argparse.Namespace) -> None:
+    """Raises InstallError for options that only a station has."""
+    given = [
+        name
+        for name, value in (("--vault", args.vault), ("--own-disk", args.own_disk), ("--recorder", args.recorder))
+        if value
+    ]
+    if given:
+        raise InstallError(f"{given[0]} is for a station. Nothing was changed.", f"{given[0]} 仅用于采集站。未作改动。")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy/install",
-        description="Install the docking station's agent as a systemd service. 将采集站程序安装为系统服务。"
+        description="Install a docking station's agent, or the hub, as a systemd service. "
+        "将采集站或中心安装为系统服务。"
         "Safe to repeat: it changes what differs, restarts the service only then, and never touches footage.",
     )
     option = parser.add_argument
-    option("what", choices=["agent"], help="安装内容 / what to install")
+    option("what", choices=["agent", "hub"], help="采集站或中心 / a station or the hub")
     option(
         "--dir", type=checked_place, metavar="DIR", help=f"设置、密钥与数据库 / settings, key, database ({DIRECTORY})"
     )
@@ -187,9 +206,13 @@ def uninstall() -> None:
             place.parent.rmdir()
     for name in ("dock-agent", "custody"):
         link = COMMANDS / name
-        if link.is_symlink() and link.readlink().is_relative_to(HOME):
+        if link.is_symlink() and link.readlink().is_relative_to(CURRENT):
             link.unlink()
-    shutil.rmtree(HOME, ignore_errors=True)
+    CURRENT.unlink(missing_ok=True)
+    for program in HOME.glob("agent-*"):
+        shutil.rmtree(program, ignore_errors=True)
+    if HOME.is_dir() and not any(HOME.iterdir()):  # the hub may be here too
+        HOME.rmdir()
     run("systemctl", "daemon-reload")
     run("udevadm", "control", "--reload")
     sys.stdout.write(REMOVED.format(directory=directory))

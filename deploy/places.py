@@ -70,9 +70,9 @@ def make_places(directory: Path, vault: Path | None) -> Path:
     return said
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path, user: str = USER) -> None:
     """The directory, given to the service's user. Raises InstallError for one with content of another user."""
-    owner = pwd.getpwnam(USER)
+    owner = pwd.getpwnam(user)
     try:
         path.mkdir(parents=True, exist_ok=True)
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -87,8 +87,8 @@ def make_directory(path: Path) -> None:
         if {*os.listdir(folder)} - {"lost+found"}:
             raise InstallError(
                 f"{path} belongs to another user and is not empty. It was left as it is. Choose another directory, or "
-                f"give it to the user {USER} if it is this station's.",
-                f"{path} 属于其他用户且非空，未作改动。请另选目录；如确属本站，请将其归属改为用户 {USER}。",
+                f"give it to the user {user} if it is this installation's.",
+                f"{path} 属于其他用户且非空，未作改动。请另选目录；如确属本次安装，请将其归属改为用户 {user}。",
             )
         os.fchown(folder, owner.pw_uid, owner.pw_gid)
         os.fchmod(folder, 0o750)

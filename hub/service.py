@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import threading
 
@@ -16,6 +17,7 @@ from hub.keys import load_keys
 from hub.logcheck import check_start
 from hub.migrations import migrate
 from hub.mqtt import HubLine
+from hub.notify import SpeakingServer
 from hub.settings import Settings
 from hub.timestamps import Stamper, load_authority
 from hub.web import create_app
@@ -38,7 +40,7 @@ def run(settings: Settings) -> None:
     authority = load_authority(settings.timestamp_url, settings.timestamp_ca)
     app = create_app(db, keys.lines, intake, timestamps_wanted=authority is not None)
     stamper = Stamper(db, authority) if authority else None
-    server = uvicorn.Server(
+    server = SpeakingServer(
         uvicorn.Config(
             app,
             settings.host,
@@ -47,7 +49,8 @@ def run(settings: Settings) -> None:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=5,
-        )
+        ),
+        os.environ,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has stopped; by default that would end us before the line is closed
