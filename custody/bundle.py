@@ -14,6 +14,7 @@ from custody.verify import PREFIX_PARTS
 
 SUMS = b"SHA256SUMS"
 CHECKPOINT = b"checkpoint"
+TIMESTAMP = b"checkpoint.tst"  # where the hub has an authority that gave one
 REGISTER = b"register.csv"
 PAGE = "说明.html".encode()
 VERIFIER = b"custody.pyz"

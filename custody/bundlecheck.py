@@ -3,7 +3,7 @@
 `bundleexamine.py` reads the disk and feeds a `BundleCheck` in this order; the numbers stand in the code again.
 
  1. Keys: those the caller trusts come before those that lie in the bundle.
- 2. Checkpoint: signed by the log's key; cosigned by which of the given witnesses.
+ 2. Checkpoint: signed by the log's key; cosigned by which of the given witnesses; time-stamped by a given authority.
  3. Finish: the hub states, in the log, that the bundle is whole and what its tag manifest digests to.
  4. Bag: `bagit.txt` is one; every file that the tag manifest lists is there with that digest.
  5. Envelopes: of the one form, signed in their source's own name, and in the log under the checkpoint, in the order
@@ -18,7 +18,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+
+from cryptography.x509 import Certificate
 
 from custody.bag import BAGIT, DATA, DECLARATION, PAYLOAD_MANIFEST, TAG_MANIFEST
 from custody.bundle import (
@@ -36,6 +39,7 @@ from custody.bundle import (
     PROOFS,
     STATION_KEY,
     SUMS,
+    TIMESTAMP,
     docking_folder,
     envelope_path,
     footage_path,
@@ -48,7 +52,7 @@ from custody.bundlekeys import BundleKeys, signed_once
 from custody.checkpoint import Checkpoint, VerifyKey
 from custody.cosignature import WitnessKey
 from custody.digest import leaf_hash
-from custody.errors import CustodyError, FormatError
+from custody.errors import CustodyError, FormatError, SignatureInvalid
 from custody.event import Event
 from custody.finding import Finding, Kind
 from custody.footage import Sealed
@@ -57,6 +61,7 @@ from custody.merkle import verify_inclusion
 from custody.signers import Statement
 from custody.stationevents import DockingClosed, DockingStarted, SegmentSealed
 from custody.sums import checksum_line
+from custody.timestamp import Timestamp, imprint_of, stamped_text, verify_token
 from custody.tlogproof import parse_proof
 from custody.vaultcheck import VaultCheck
 
@@ -79,6 +84,8 @@ class BundleCheck:
         self.findings: list[Finding] = []
         self.keys = BundleKeys(trusted, witnesses, self.find)
         self.checkpoint: Checkpoint | None = None
+        self.timestamp: Timestamp | None = None  # once it is verified
+        self.has_timestamp = False
         self.exports: list[BundleExported] = []
         self.finished: BundleFinished | None = None
         self.seals: dict[int, SegmentSealed] = {}  # by log index
@@ -97,7 +104,7 @@ class BundleCheck:
         self._tags: dict[bytes, str] = {}  # digests by path as the tag manifest gives them
         self._payload: dict[bytes, str] = {}
         self._sealed_lines: dict[bytes, str] = {}
-        for path in sorted(FIXED):
+        for path in (*sorted(FIXED), TIMESTAMP):  # that one may be missing: the tag manifest knows
             self._take_out(path)
 
     def find(self, kind: Kind, path: bytes | None = None, **facts: object) -> None:
@@ -138,6 +145,20 @@ class BundleCheck:
         self.checkpoint, self.keys.log_key_given = self.keys.open_note(self._note, CHECKPOINT)
         if self.checkpoint is not None:
             self.keys.look_for_witnesses(self._note, CHECKPOINT)
+
+    def read_timestamp(self, raw: bytes | None, authorities: Sequence[Certificate]) -> None:
+        """2. The time-stamp of the checkpoint, None when there is none. Without `authorities` it proves nothing."""
+        self.has_timestamp = raw is not None
+        if raw is None or not self._note:
+            return
+        try:
+            message = stamped_text(self._note)
+            if imprint_of(raw) != hashlib.sha256(message).digest():
+                raise SignatureInvalid("it is of another checkpoint")
+            if authorities:
+                self.timestamp = verify_token(raw, message, authorities)
+        except CustodyError as error:
+            self.find(Kind.TIMESTAMP_ALTERED, TIMESTAMP, detail=str(error))
 
     def read_finish(self, raw: bytes | None, proof: bytes | None, tag_manifest_sha256: str | None) -> None:
         """3. The statement that the bundle is whole, its proof under a checkpoint of its own, and what it must name."""

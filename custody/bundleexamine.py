@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
+from cryptography.x509 import Certificate
+
 from custody.bag import BAGIT, MAX_BAG_LINE_BYTES, PAYLOAD_MANIFEST, TAG_MANIFEST, read_manifest
 from custody.bundle import (
     CHECKPOINT,
@@ -18,6 +20,7 @@ from custody.bundle import (
     FINISHED_PROOF,
     KEYS,
     SUMS,
+    TIMESTAMP,
     envelope_index,
     envelope_path,
     leaves_path,
@@ -36,6 +39,7 @@ from custody.finding import Kind, verdict
 from custody.footage import judge
 from custody.manifest import MAX_LINE_BYTES as MAX_MANIFEST_LINE_BYTES
 from custody.manifest import Copied, parse_line
+from custody.timestamp import MAX_TOKEN_BYTES
 from custody.tlogproof import MAX_PROOF_BYTES
 
 MAX_TAG_BYTES = 1 << 20  # read at once; longer tag files are digested in pieces of this length
@@ -52,6 +56,7 @@ def examine_bundle(
     witnesses: Sequence[WitnessKey],
     on_start: Callable[[int], None],
     hasher: Hasher,
+    authorities: Sequence[Certificate] = (),
 ) -> Report:
     """Verify the bundle in folder `path`; `on_start` hears how many bytes of footage there are.
 
@@ -68,6 +73,7 @@ def examine_bundle(
         if name.startswith(KEYS + b"/") and (raw := read.small(name, MAX_KEY_FILE_BYTES)) is not None:
             check.read_key(name, raw)
     check.read_checkpoint(read.small(CHECKPOINT, MAX_NOTE_BYTES))  # 2
+    check.read_timestamp(read.small(TIMESTAMP, MAX_TOKEN_BYTES), authorities)
     check.read_finish(read.small(FINISHED, MAX_ENVELOPE_BYTES), read.small(FINISHED_PROOF, MAX_PROOF_BYTES),
                       read.sha256(TAG_MANIFEST))  # 3  # fmt: skip
     _read_bag(check, read)  # 4
@@ -84,7 +90,7 @@ def examine_bundle(
     for key in sorted(check.folders):  # 9
         _read_docking(check, read, key)
     check.finish()  # 10, 11
-    return _report(path, check)
+    return _report(path, check, asked_for_time=bool(authorities))
 
 
 class _Reader:
@@ -212,19 +218,25 @@ def _read_docking(check: BundleCheck, read: _Reader, key: DockingKey) -> None:
 # --- The report ------------------------------------------------------------------------------------------------------
 
 
-def _report(path: bytes, check: BundleCheck) -> Report:
+def _report(path: bytes, check: BundleCheck, *, asked_for_time: bool) -> Report:
     stations = tuple(sorted(check.keys.vouches.items()))
     proved = check.keys.log_key_given and bool(stations) and all(vouch != "bundle" for _, vouch in stations)
     looked_at = max(1, len(check.seals))  # a bundle without one seal has its findings
     return Report(
-        path, verdict(check.findings, looked_at), tuple(check.findings), _dockings(check), proved, _facts(check)
+        path,
+        verdict(check.findings, looked_at),
+        tuple(check.findings),
+        _dockings(check),
+        proved,
+        _facts(check, asked_for_time),
     )
 
 
-def _facts(check: BundleCheck) -> BundleFacts:
+def _facts(check: BundleCheck, asked_for_time: bool) -> BundleFacts:
     export = check.exports[0] if check.exports else None
     at = None if export is None else export.at.isoformat().replace("+00:00", "Z")
-    log = check.checkpoint
+    log, stamp = check.checkpoint, check.timestamp
+    untimed = "" if stamp else "no_authority" if check.has_timestamp else "no_timestamp" if asked_for_time else ""
     return BundleFacts(
         bundle_id=export.bundle_id if export else None,
         exported_at=at,
@@ -239,6 +251,8 @@ def _facts(check: BundleCheck) -> BundleFacts:
         stations_by=tuple(sorted(check.keys.vouches.items())),
         cosigned=tuple(check.keys.cosigned),
         not_cosigned=tuple(check.keys.not_cosigned),
+        timed=(stamp.authority, stamp.at.isoformat().replace("+00:00", "Z")) if stamp else None,
+        untimed=untimed,
         dockings=len(check.folders),
         whole_dockings=len(check.whole_dockings),
     )

@@ -25,6 +25,8 @@ class BundleFacts:
     stations_by: tuple[tuple[str, str], ...]  # label of a key that signed, and how it is known: given, log, bundle
     cosigned: tuple[tuple[str, str], ...]  # label of a given witness, time it states
     not_cosigned: tuple[str, ...]
+    timed: tuple[str, str] | None  # a given authority, and the time it states for the checkpoint
+    untimed: str  # why not, where that was asked for or a time-stamp is here: no_authority, no_timestamp
     dockings: int
     whole_dockings: int
 
@@ -65,6 +67,8 @@ def claims(facts: BundleFacts, findings: Iterable[Finding]) -> tuple[Claim, ...]
                failed=not logged or not facts.log_key_given),
         *(_claim("cosigned", "", (label, at), failed=False) for label, at in facts.cosigned),
         *(_claim("cosigned", "not_cosigned", (label,), failed=True) for label in facts.not_cosigned),
+        *((_claim("timed", "", facts.timed, failed=False),) if facts.timed else ()),
+        *((Claim("timed", False, facts.untimed),) if facts.untimed else ()),
         *(() if facts.cosigned else (Claim("one_face", False, "no_witness"),)),
         *((Claim("station_itself", False, "enrolled_by_hub", tuple(by_log)),) if by_log else ()),
         _claim("dockings", "part_of_docking", (str(facts.whole_dockings), str(facts.dockings)),

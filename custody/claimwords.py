@@ -29,6 +29,10 @@ PROVED: dict[str, tuple[str, str]] = {
         "每项声明都在审计日志 {0} 之中，位于其签名检查点（共 {1} 条）之下。",
     ),
     "cosigned": ("Witness {0} has cosigned the checkpoint, as of {1}.", "见证方 {0} 已会签该检查点，时间 {1}。"),
+    "timed": (
+        "The log stood like this no later than {1}: so says {0}, a time-stamping authority that you trust.",
+        "日志最迟在 {1} 已是如此：您所信任的时间戳机构 {0} 予以证明。",
+    ),
     "dockings": (
         "The dockings are here as a whole: nothing that their closings count as copied is left out.",
         "所涉接入是完整的：结束声明所记的导出文件无一遗漏。",
@@ -54,6 +58,15 @@ NOT_PROVED: dict[str, tuple[str, str]] = {
     "not_cosigned": (
         "That witness {0} has seen this checkpoint: it has not cosigned it.",
         "见证方 {0} 见过该检查点：其未会签。",
+    ),
+    "no_authority": (
+        "When the log stood like this: the bundle has a time-stamp, but no certificate was given to verify it by "
+        "(--tsa), or it does not hold.",
+        "日志何时已是如此：证据包内有时间戳，但未给出用于核验的证书（--tsa），或该时间戳不成立。",
+    ),
+    "no_timestamp": (
+        "When the log stood like this: the bundle has no time-stamp of an authority.",
+        "日志何时已是如此：证据包内没有机构的时间戳。",
     ),
     "no_witness": (
         "That the hub shows everybody the same log: no witness's signature was checked.",

@@ -11,16 +11,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from custody.bundleexamine import examine_bundle, is_bundle
 from custody.checkpoint import VerifyKey, parse_key_line
 from custody.cosignature import WitnessKey, parse_witness_line
 from custody.digest import CHUNK_BYTES
 from custody.disk import Hasher, NotRegular, open_regular, reason
-from custody.errors import KeyInvalid
+from custody.errors import CustodyError, KeyInvalid
 from custody.examine import examine
 from custody.finding import Exit
 from custody.report import Lang, as_json, inert, render
 from custody.show import show
+from custody.timestamp import load_certificates
 
 _VERIFY_HELP = """\
 Verifies a vault, one docking in it, anything that holds dockings, or a bundle that a hub has exported: that every file
@@ -43,9 +46,11 @@ exit codes
 examples
   custody verify /srv/vault --key station.vkey
   custody verify /media/disc/bundle --key log.vkey --lang zh
+  custody verify /media/disc/bundle --key log.vkey --tsa authority.pem
   custody verify /media/disc/cam-7/2026/03/01/0195f0 --key 'dock-1+c506c070+AQOhB7…' --lang zh
   custody verify /srv/vault --json | jq '.findings[] | .kind, .path'
 """
+_TSA_HELP = "PEM file: certificates of a time-stamping authority that you trust, to verify when the log stood so"
 _SHOW_HELP = """\
 Prints an envelope, receipt, signed note, checkpoint, key line, manifest or leaves file in readable form. With --key it
 says whether that key signed it; without, nothing shown is proved.
@@ -98,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("show", help="print an evidence file", description=_SHOW_HELP, formatter_class=raw)
     shown.add_argument("path", metavar="FILE")
     shown.set_defaults(run=_show)
+    verify.add_argument("--tsa", metavar="FILE", action="append", type=_certificates, default=[], help=_TSA_HELP)
     for command in (verify, shown):
         key_help = "a trusted key line, or a file with key lines; may be given several times"
         command.add_argument("--key", metavar="FILE|KEYLINE", action="append", type=_keys, default=[], help=key_help)
@@ -105,6 +111,15 @@ def _parser() -> argparse.ArgumentParser:
     for command in (verify, digest):
         command.add_argument("--json", action="store_true", help="print one JSON object instead")
     return parser
+
+
+def _certificates(value: str) -> list[Certificate]:
+    if not hasattr(Certificate, "not_valid_before_utc"):
+        raise argparse.ArgumentTypeError("time-stamps need the Python library cryptography in version 42 or newer")
+    try:
+        return load_certificates(Path(value).read_bytes())
+    except (CustodyError, OSError) as error:
+        raise argparse.ArgumentTypeError(f"{inert(value)} is no PEM file of certificates: {error}") from None
 
 
 def _keys(value: str) -> list[VerifyKey | WitnessKey]:
@@ -146,7 +161,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     progress = Progress(sys.stderr.isatty())
     with Hasher(progress.add) as hasher:
         if is_bundle(path):
-            report = examine_bundle(path, keys, witnesses, progress.start, hasher)
+            authorities = [certificate for group in arguments.tsa for certificate in group]
+            report = examine_bundle(path, keys, witnesses, progress.start, hasher, authorities)
         else:
             report = examine(path, keys, progress.start, hasher)
     progress.end()

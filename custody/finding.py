@@ -66,6 +66,7 @@ class Kind(StrEnum):
     BAG_FILE_UNKNOWN = "bag_file_unknown"  # belongs to nothing that the bundle states
     CHECKPOINT_ALTERED = "checkpoint_altered"
     COSIGNATURE_ALTERED = "cosignature_altered"
+    TIMESTAMP_ALTERED = "timestamp_altered"
     ENVELOPE_ALTERED = "envelope_altered"
     ENVELOPE_MISSING = "envelope_missing"  # the statement of the export lists it
     ENVELOPE_WRONG = "envelope_wrong"  # authentic, but does not belong here

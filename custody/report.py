@@ -100,6 +100,7 @@ TEXT: dict[Kind, Text] = {
         "多出：此 {actual} 不属于证据包声明的任何内容",
     ),
     Kind.CHECKPOINT_ALTERED: ("CHECKPOINT OF THE LOG ALTERED: {detail}", "日志检查点被改动：{detail}"),
+    Kind.TIMESTAMP_ALTERED: ("TIME-STAMP DOES NOT HOLD: {detail}", "时间戳不成立：{detail}"),
     Kind.COSIGNATURE_ALTERED: ("WITNESS'S SIGNATURE ALTERED: {detail}", "见证签名被改动：{detail}"),
     Kind.ENVELOPE_ALTERED: ("SIGNED STATEMENT ALTERED: {detail}", "签名声明被改动：{detail}"),
     Kind.ENVELOPE_MISSING: (

@@ -60,6 +60,19 @@ class Timestamp:
     serial: int
 
 
+def stamped_text(note: str) -> bytes:
+    """What a time-stamp of a checkpoint is over: its text and the log's own signature, without those of witnesses.
+
+    A checkpoint that gains cosignatures later keeps its time-stamp. Raises FormatError.
+    """
+    text, blank, signatures = note.rpartition("\n\n")
+    origin = text.partition("\n")[0]
+    own = [line for line in signatures.splitlines() if line.startswith(f"\u2014 {origin} ")]
+    if not blank or not own:
+        raise FormatError("not a checkpoint signed by its own log")
+    return f"{text}\n\n{own[0]}\n".encode()
+
+
 def load_certificates(pem: bytes) -> list[x509.Certificate]:
     """The certificates to pin. Raises FormatError."""
     try:
@@ -101,11 +114,12 @@ def verify_token(
     info = _tst_info(signed.content)
     if info.imprint != _digest(message) or (nonce is not None and info.nonce != nonce):  # 2
         raise SignatureInvalid("the time-stamp is of something else, or answers another request")
-    signer = _signer(signed, trusted)  # 3
+    beside = [made for raw in signed.certificates if (made := _certificate(raw)) is not None]
+    signer = _signer(signed, (*beside, *trusted))  # 3
     _check_attributes(signed, signer)  # 4
     _check_signature(signed, signer)  # 5
     _check_purpose(signer)  # 6
-    _check_chain(signer, signed.certificates, trusted, info.at)  # 7
+    _check_chain(signer, beside, trusted, info.at)  # 7
     return Timestamp(info.at, signer.subject.rfc4514_string(), info.serial)
 
 
@@ -115,7 +129,7 @@ def verify_token(
 @dataclass(frozen=True, slots=True)
 class _Signed:
     content: bytes  # DER of the TSTInfo
-    certificates: tuple[x509.Certificate, ...]
+    certificates: tuple[bytes, ...]  # DER, as they came along
     sid: Value
     digest: bytes  # OID of the digest algorithm
     attributes: Value
@@ -133,12 +147,11 @@ def _signed(token: bytes) -> _Signed:
         [signer] = rest[-1].parts(der.SET)
         _, sid, digest, attributes, algorithm, signature, *_ = signer.parts()
         groups = [group for group in rest[:-1] if group.tag == der.context(0)]
-        found = [_certificate(value.raw) for group in groups for value in group.parts(der.context(0))]
         if (kind.raw, inner_kind.raw, version.number) != (_SIGNED_DATA, _TST_INFO, 3):
             raise FormatError("not a time-stamp token")
         return _Signed(
             octets.of(der.OCTETS).content,
-            tuple(certificate for certificate in found if certificate is not None),
+            tuple(value.raw for group in groups for value in group.parts(der.context(0))),
             sid,
             digest.parts()[0].raw,
             attributes.of(der.context(0)),
@@ -196,8 +209,8 @@ def _time(value: Value) -> datetime:
 # --- 3, 4, 5: who signed ---
 
 
-def _signer(signed: _Signed, trusted: Sequence[x509.Certificate]) -> x509.Certificate:
-    for certificate in (*signed.certificates, *trusted):
+def _signer(signed: _Signed, known: Sequence[x509.Certificate]) -> x509.Certificate:
+    for certificate in known:
         if signed.sid.tag == der.SEQUENCE:
             issuer, serial = signed.sid.parts()
             if (issuer.raw, serial.number) == (certificate.issuer.public_bytes(), certificate.serial_number):

@@ -193,9 +193,11 @@ def _log_proof(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from hub.bundles.command import export  # noqa: PLC0415
+    from hub.timestamps import load_authority  # noqa: PLC0415
 
-    _, keys, database = _opened(arguments)
-    _print(arguments, dataclasses.asdict(export(database, keys, arguments)))
+    settings, keys, database = _opened(arguments)
+    authority = load_authority(settings.timestamp_url, settings.timestamp_ca)
+    _print(arguments, dataclasses.asdict(export(database, keys, arguments, authority)))
 
 
 def _log_export(arguments: argparse.Namespace) -> None:

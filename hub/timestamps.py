@@ -21,6 +21,7 @@ from cryptography import x509
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from custody.checkpoint import parse_checkpoint
 from custody.errors import CustodyError
 from custody.timestamp import (
     MAX_TOKEN_BYTES,
@@ -30,6 +31,7 @@ from custody.timestamp import (
     load_certificates,
     make_request,
     open_response,
+    stamped_text,
 )
 from hub.db import Database, upsert_rows
 from hub.errors import SettingsInvalid
@@ -109,7 +111,7 @@ def stamp_if_due(db: Database, authority: Authority, now: datetime) -> Stamped |
     if not is_due(now, row.size, state, from_text(obtained)):
         return None
     try:
-        token, stamp = ask(authority, row.note.encode())
+        token, stamp = ask(authority, stamped_text(row.note))
     except (OSError, HTTPException, CustodyError, ValueError) as error:
         log.warning("timestamp_failed", extra={"size": row.size, "error": str(error)[:200]})
         _keep_attempt(db, now, str(error)[:200] or type(error).__name__)
@@ -133,6 +135,26 @@ def ask(authority: Authority, message: bytes) -> tuple[bytes, Timestamp]:
     if len(raw) > MAX_TOKEN_BYTES:
         raise OSError("the authority's answer is too long")
     return open_response(raw, message, nonce, authority.trusted)
+
+
+def token_for(db: Database, authority: Authority | None, note: str, now: datetime) -> bytes | None:
+    """The time-stamp of just this checkpoint: a stored one, else one asked for now; None where there is none to have.
+
+    For bundles. A failure of the authority costs the time-stamp, never the bundle.
+    """
+    size = parse_checkpoint(note.partition("\n\n")[0] + "\n").size
+    with db.read() as connection:
+        query = select(checkpoint_timestamp.c.token).where(checkpoint_timestamp.c.size == size)
+        stored = connection.execute(query).scalar_one_or_none()
+    if stored is not None or authority is None:
+        return bytes(stored) if stored is not None else None
+    try:
+        token, stamp = ask(authority, stamped_text(note))
+    except (OSError, HTTPException, CustodyError, ValueError) as error:
+        log.warning("timestamp_failed", extra={"size": size, "error": str(error)[:200]})
+        return None
+    store_token(db, size, token, stamp, now)
+    return token
 
 
 def store_token(db: Database, size: int, token: bytes, stamp: Timestamp, now: datetime) -> Stamped:

@@ -204,7 +204,7 @@ def download_proof(request: Request, index: Index) -> Response:
 
 @router.get("/log/checkpoints/{size}")
 def download_checkpoint(request: Request, size: Index) -> Response:
-    """A checkpoint as it was signed, newest or not."""
+    """A checkpoint as it was signed, newest or not: just what its time-stamp is over."""
     return attachment(load_note(site_of(request).db, size).encode(), f"checkpoint-{size}", "text/plain; charset=utf-8")
 
 

@@ -15,11 +15,13 @@ from hub.errors import Invalid
 from hub.keys import HubKeys
 from hub.problems import BadQuery
 from hub.recordings.queries import parse_filter
+from hub.times import now_utc
+from hub.timestamps import Authority, token_for
 
 _NOBODY = 0xFFFFFFFF  # login id of a process that no one has signed in for
 
 
-def export(db: Database, keys: HubKeys, arguments: argparse.Namespace) -> Exported:
+def export(db: Database, keys: HubKeys, arguments: argparse.Namespace, authority: Authority | None = None) -> Exported:
     """Make the bundle that the command line asks for. Raises DomainError."""
     if bool(arguments.recordings) == bool(arguments.period):
         raise Invalid("请给出录像序号或 --period，二者取一。 / Name recordings or a --period, one of them.")
@@ -36,7 +38,9 @@ def export(db: Database, keys: HubKeys, arguments: argparse.Namespace) -> Export
     if not arguments.to.absolute().parent.is_dir():
         parent = arguments.to.absolute().parent
         raise Invalid(f"{parent} 不存在，请先建立。 / {parent} does not exist; make it first.")
-    return export_bundle(db, keys, order, vaults, arguments.to.absolute())
+    return export_bundle(
+        db, keys, order, vaults, arguments.to.absolute(), lambda note: token_for(db, authority, note, now_utc())
+    )
 
 
 def _period(db: Database, arguments: argparse.Namespace) -> tuple[list[int], str]:

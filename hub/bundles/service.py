@@ -22,7 +22,7 @@ from hub import log
 from hub.bundles.disc import check_program, is_image, make_image
 from hub.bundles.footage import TargetFailed, bring, check_room, find_footage
 from hub.bundles.selection import exports_in_log, load_seals
-from hub.bundles.tags import write_closing, write_tags
+from hub.bundles.tags import Stamp, no_stamp, write_closing, write_tags
 from hub.bundles.work import Order, part_folder, publish, publish_image, working_folder
 from hub.db import Database
 from hub.errors import DomainError, Invalid, NotFound
@@ -45,7 +45,9 @@ class Exported:
     tag_manifest_sha256: str
 
 
-def export_bundle(db: Database, keys: HubKeys, order: Order, vaults: Sequence[Path], target: Path) -> Exported:
+def export_bundle(
+    db: Database, keys: HubKeys, order: Order, vaults: Sequence[Path], target: Path, stamp: Stamp = no_stamp
+) -> Exported:
     """Make the bundle `target`, an image where it ends in .iso, and return what it is.
 
     It is durable then, and its use is in the log.
@@ -65,7 +67,7 @@ def export_bundle(db: Database, keys: HubKeys, order: Order, vaults: Sequence[Pa
         stated = _state_export(db, keys, order, bundle_id, total)  # 2
         try:
             leaves = _bring_all(part, seals, sources)  # 3
-            digest = _write_tags(db, keys, part, bundle_id, seals, leaves, vaults)  # 4
+            digest = _write_tags(db, keys, part, bundle_id, seals, leaves, vaults, stamp)  # 4
         except DomainError as error:
             _state_end(db, keys, bundle_id, error.code, None)
             raise
@@ -146,10 +148,11 @@ def _write_tags(
     seals: dict[int, SegmentSealed],
     leaves: dict[int, bytes],
     vaults: Sequence[Path],
+    stamp: Stamp,
 ) -> str:
     """4. Everything beside the footage. Raises TargetFailed when the disk refuses it."""
     try:
-        return write_tags(db, keys, part, bundle_id, seals, leaves, vaults)
+        return write_tags(db, keys, part, bundle_id, seals, leaves, vaults, stamp)
     except OSError as error:
         raise TargetFailed(
             f"写入证明文件时出错：{reason(error)}。录像原件未受影响；排除故障后可用同一命令继续。 / writing the "

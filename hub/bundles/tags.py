@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,12 @@ from hub.keys import HubKeys
 from hub.tables import station
 
 _MANIFEST = ".custody/manifest.jsonl"
+Stamp = Callable[[str], bytes | None]  # the time-stamp of a checkpoint, where there is one to have
+
+
+def no_stamp(_note: str) -> bytes | None:
+    """A hub without an authority."""
+    return None
 
 
 def write_tags(
@@ -43,6 +49,7 @@ def write_tags(
     seals: Mapping[int, SegmentSealed],
     leaves: Mapping[int, bytes],
     vaults: Sequence[Path],
+    stamp: Stamp = no_stamp,
 ) -> str:
     """Write all tag files of the bundle in `part` and return the SHA-256 of its tag manifest.
 
@@ -53,9 +60,12 @@ def write_tags(
         exports = exports_in_log(connection)
         own = [(index, export) for index, export in exports if export.bundle_id == bundle_id]
         wanted = {*seals, *statements_around(connection, seals.values()), *(index for index, _ in own)}
-        entries = _write_statements(connection, write, wanted)
+        entries, note = _write_statements(connection, write, wanted)
         _write_keys(connection, write, keys, {seal.source for seal in seals.values()})
         whole = _whole_dockings(connection, seals.values(), closing_of(entries))
+    token = stamp(note)
+    if token is not None:
+        write(bundle.TIMESTAMP, token)
     for index, seal in seals.items():
         if seal.chunk_count > 1:
             write(leaves_path(seal), leaves[index])
@@ -111,8 +121,8 @@ class _Writer:
         return hashlib.sha256(content).hexdigest()
 
 
-def _write_statements(connection: Connection, write: _Writer, wanted: set[int]) -> list[DockingClosed]:
-    """Envelopes and proofs under one checkpoint; the closings among them."""
+def _write_statements(connection: Connection, write: _Writer, wanted: set[int]) -> tuple[list[DockingClosed], str]:
+    """Envelopes and proofs under one checkpoint; the closings among them, and that checkpoint."""
     prover = Prover(connection)
     write(bundle.CHECKPOINT, prover.note.encode())
     closings = []
@@ -120,7 +130,7 @@ def _write_statements(connection: Connection, write: _Writer, wanted: set[int]) 
         _write_statement(write, prover, entry)
         if isinstance(entry.event, DockingClosed):
             closings.append(entry.event)
-    return closings
+    return closings, prover.note
 
 
 def _write_statement(write: _Writer, prover: Prover, entry: Entry) -> None:

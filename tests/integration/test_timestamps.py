@@ -15,7 +15,15 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from custody.errors import CustodyError, FormatError, SignatureInvalid
-from custody.timestamp import _check_purpose, imprint_of, load_certificates, make_request, open_response, verify_token
+from custody.timestamp import (
+    _check_purpose,
+    imprint_of,
+    load_certificates,
+    make_request,
+    open_response,
+    stamped_text,
+    verify_token,
+)
 from hub import log
 from hub.app import main
 from hub.audit.readers import add_reader
@@ -264,3 +272,11 @@ def test_settings_that_cannot_be(tmp_path: Path, lines: str, capsys: pytest.Capt
 def test_a_file_that_is_no_certificate() -> None:
     with pytest.raises(FormatError):
         load_certificates(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+
+def test_a_time_stamp_stays_good_when_witnesses_sign_later() -> None:
+    note = "log.example\n3\nAAAA\n\n\u2014 log.example abc=\n"
+    assert stamped_text(note + "\u2014 witness def=\n") == stamped_text(note) == note.encode()
+    for bad in ("", "log.example\n3\n", "log.example\n3\nAAAA\n\n\u2014 other abc=\n"):
+        with pytest.raises(FormatError):
+            stamped_text(bad)
