@@ -129,7 +129,7 @@ SENTENCES: dict[type[Event], _Said] = {
         },
     ),
     BundleFinished: (
-        mark("The export ended: %(reason)s."),
+        mark("The export of a bundle ended: %(reason)s."),
         lambda words, e: {"reason": words.reason(e.reason)},
     ),
     LogExported: (

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Literal
 
 from sqlalchemy import Connection, select
@@ -70,7 +71,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All of it, in the order of the log, and what is not known."""
+    """All of it, in order, and what is not known."""
 
     steps: tuple[Step, ...]
     unknown: tuple[str, ...]
@@ -136,13 +137,14 @@ def _stamp(connection: Connection, seal: int) -> Stamp | None:
 
 
 def tell(words: Wording, facts: Facts) -> Story:
-    """The story in the words of a language."""
-    steps: list[Step] = []
-    for index in sorted(facts.events):
-        steps.append(_step(words, facts, index))
-        if index == facts.recording.row.log_index:
-            steps += _received(words, facts)
-    return Story(tuple(steps), tuple(_unknown(words, facts)))
+    """The story in the words of a language.
+
+    In the order in which the hub learnt of it, which nobody can change afterwards: clocks of stations may be wrong.
+    """
+    steps = [(facts.received_at[index], _step(words, facts, index)) for index in sorted(facts.events)]
+    steps += [(step.at, step) for step in _received(words, facts) if step.at is not None]
+    steps.sort(key=itemgetter(0))  # what came at one time stays as it is: entries first, by their indexes
+    return Story(tuple(step for _, step in steps), tuple(_unknown(words, facts)))
 
 
 def _step(words: Wording, facts: Facts, index: int) -> Step:

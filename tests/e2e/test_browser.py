@@ -41,6 +41,8 @@ PAGES = (
     "/recordings?label=any",
     "/log",
     "/log/entries/3",
+    "/log?type=docking.closed.v1&from=2026-01-01",
+    "/recordings/8/custody",
     "/password",
     "/verify",
     "/nothing",
