@@ -78,6 +78,8 @@ REASONS = {
     "station_frozen": mark("The station is frozen"),
     "not_for_stations": mark("A statement that is not for stations to make"),
     "reader_gone": mark("Whoever received it broke the connection"),
+    "font_missing": mark("This computer has no font for Chinese"),
+    "typesetting_failed": mark("The PDF could not be made"),
     "target_failed": mark("It could not be written"),
     "fork": mark("Two different histories of one station"),
 }

@@ -15,9 +15,9 @@ from hub.access import Action, Actor
 from hub.accounts.gate import allowed, checked_form
 from hub.audit.asked import OrderedEntries
 from hub.audit.document import log_document
-from hub.audit.export import MEDIA_TYPES, csv_parts, hand_over, jsonl_parts, state_export
+from hub.audit.export import MEDIA_TYPES, csv_parts, hand_over, jsonl_parts, state_end, state_export
 from hub.audit.typeset import MAX_ENTRIES
-from hub.problems import ReadOnly
+from hub.problems import Problem, ReadOnly
 from hub.site import site_of, words_of
 
 router = APIRouter(include_in_schema=False)
@@ -42,7 +42,12 @@ def export_log(
     elif form == "jsonl":
         parts = jsonl_parts(site.db, stated.indexes)
     else:
-        parts = iter([log_document(site.db, stated, asked, words)])
+        try:
+            made = log_document(site.db, stated, asked, words)
+        except Problem as problem:  # answered as a page; the statement of the export gets its end
+            state_end(site.db, site.keys, stated, problem.code, 0, None)
+            raise
+        parts = iter([made])
     handed = hand_over(site.db, site.keys, stated, parts)
     return _Download(handed, name, MEDIA_TYPES.get(form, "application/pdf"))
 

@@ -9,11 +9,14 @@ import html
 import io
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
+import typst
 from sqlalchemy import insert, select, update
 from starlette.testclient import TestClient
 
@@ -25,6 +28,7 @@ from hub.audit.export import inert
 from hub.audit.queries import count_entries, read_event
 from hub.audit.saying import SENTENCES
 from hub.audit.selection import EntryFilter, all_indexes, newest_indexes
+from hub.audit.typeset import FONTS, TypesettingFailed, typeset
 from hub.identifiers import new_id
 from hub.logcheck import check_log
 from hub.projections import HubEvent, StationEvent
@@ -38,6 +42,10 @@ from tests.integration.postgres import new_database
 from tests.integration.site_data import HOSTILE, Hub, Story, tell_story
 from tests.integration.web_peer import client, form_token, signed_in
 
+NEEDS_FONT = pytest.mark.skipif(
+    not set(FONTS) & set(typst.Fonts().families()),
+    reason="needs a font with Chinese letters (Debian: fonts-wqy-microhei); deploy/check installs it",
+)
 CAMERA = "DSJ-900001"
 STAY = "019c5a10-9999-7000-8000-000000000001"
 FORMULA = "=HYPERLINK(\"http://x\")&@SUM(1+1)*cmd|' /C calc'!A0.MP4"
@@ -302,6 +310,7 @@ def test_gaps_in_the_chain_are_said(hub: Hub, browser: TestClient) -> None:
     browser.get("/?lang=zh-CN")
 
 
+@NEEDS_FONT
 def test_custody_as_a_document(hub: Hub, browser: TestClient) -> None:
     answer = browser.get(f"/recordings/{seal_of(hub, HOSTILE)}/custody.pdf")
     assert answer.status_code == 200, answer.text
@@ -381,10 +390,29 @@ def test_json_lines_hold_the_exact_bytes(hub: Hub, browser: TestClient) -> None:
     assert (stated.log_size, stated.selection, finished.complete) == (len(before), "", True)
 
 
+@NEEDS_FONT
 def test_pdf_of_entries(hub: Hub, browser: TestClient) -> None:
     answer = take(browser, "pdf", type="docking.closed.v1")
     assert answer.content.startswith(b"%PDF-")
     assert last_two(hub)[1].complete
+
+
+def test_without_a_font_for_chinese_nothing_is_made() -> None:
+    """No page of empty boxes; the exit code is what the hub says so by."""
+    program = "import sys, hub.audit.typeset as t; t.FONTS = (); sys.exit(t._child('log'))"
+    done = subprocess.run([sys.executable, "-c", program], input=b"{}", capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (7, b"")
+
+
+@NEEDS_FONT
+def test_a_text_that_breaks_the_page_ends_only_its_own_process() -> None:
+    with pytest.raises(TypesettingFailed):
+        typeset("log", {"title": "no rows, no columns"})
+    words = dict.fromkeys(("title", "footer"), '#eval("1") *a* $x$ \\u{202e} \U0010ffff')
+    made = typeset(
+        "log", {**words, "lang": "zh", "intro": [], "checkpoint": [], "columns": ["a"] * 5, "rows": [["#x"] * 5]}
+    )
+    assert made.startswith(b"%PDF-")
 
 
 def test_a_bad_order_states_nothing(hub: Hub, browser: TestClient) -> None:

@@ -104,6 +104,7 @@ def _deploy_files() -> list[str]:
     names = [
         "install",
         "installing.py",
+        "hubinstalling.py",
         "environment.py",
         "ownership.py",
         "places.py",
