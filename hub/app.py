@@ -221,7 +221,10 @@ def _reindex(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     names = ("database", "host", "port", "mqtt", "mqtt_ca", "mqtt_cert", "mqtt_key")
-    return load_settings(arguments.dir, **{name: getattr(arguments, name, None) for name in names})
+    given = {name: getattr(arguments, name, None) for name in names}
+    if replica := getattr(arguments, "replica", None):
+        given |= {"replica": True, "mqtt_client_id": replica}
+    return load_settings(arguments.dir, **given)
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[Settings, HubKeys, Database]:
@@ -300,6 +303,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--ca", dest="mqtt_ca", help="PEM: the authority of the broker's certificate (mqtts)")
     run.add_argument("--cert", dest="mqtt_cert", help="PEM: the hub's client certificate (mqtts)")
     run.add_argument("--key", dest="mqtt_key", help="PEM: its private key (mqtts)")
+    run.add_argument("--replica", metavar="NAME", help="one of several hub processes on one PostgreSQL, by this name")
 
     _add_log(commands)
     _add_export(commands)

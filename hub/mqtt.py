@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from custody.errors import FormatError
@@ -34,7 +35,9 @@ from hub.intake import MAX_BATCH, Intake
 from hub.mqttclient import Client, Delivery
 from hub.opener import Opening
 from hub.opening import Message, Opened
+from hub.replicas import Replicas
 from hub.settings import Settings, broker_address
+from hub.tables import station
 from hub.times import now_utc
 
 logger = logging.getLogger("hub.mqtt")
@@ -64,6 +67,9 @@ class HubLine:
         self._opening: deque[tuple[list[Delivery], Opening]] = deque()
         self._answers = Answers(intake.receipt_key)
         self._published_note = ""
+        self._replicas = Replicas(settings.client_id) if settings.replica else None
+        self._stations: frozenset[str] | None = None  # of a replica: those it has subscribed to on this connection
+        self._asked: dict[int | None, list[str]] = {}  # filters of subscriptions that the broker has not answered
         self._client = self._make_client()
 
     def stop(self) -> None:
@@ -84,6 +90,7 @@ class HubLine:
             self._forget_connection()
             self._stopping.wait(wait)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+        self._leave_replicas()
 
     # --- one connection ---
 
@@ -178,16 +185,52 @@ class HubLine:
             self._client.publish(station_topic(answer.station, "receipts"), answer.raw, qos=1)
 
     def _tick(self) -> None:
+        now = time.monotonic()
         try:
             self._intake.tick()
+            self._divide_stations(now)
             with self._db.read() as connection:
                 note = log.newest_note(connection)
         except SQLAlchemyError:
             logger.exception("tick_failed")
             return
-        if note != self._published_note:
+        if note != self._published_note and (self._replicas is None or self._replicas.leads(now)):
             self._client.publish(LOG_CHECKPOINT, note.encode(), qos=1, retain=True)
             self._published_note = note
+
+    # --- several hub processes ---
+
+    def _divide_stations(self, now: float) -> None:
+        """Say that we are alive; subscribe to the stations that are ours by now, and to no others."""
+        if self._replicas is None or not self.connected:
+            return
+        with self._db.begin() as tx:
+            self._replicas.beat(tx, now)
+            enrolled = frozenset(tx.execute(select(station.c.id)).scalars())
+        ours = self._replicas.share(enrolled, now)
+        if ours == self._stations:
+            return
+        # the broker keeps our session, with what an earlier life of ours subscribed to
+        had = enrolled if self._stations is None else self._stations
+        new = ours if self._stations is None else ours - self._stations
+        if had - ours:
+            self._client.unsubscribe(filters(sorted(had - ours)))
+        if new:
+            self._subscribe(filters(sorted(new)))
+        logger.info("stations_divided ours=%d enrolled=%d", len(ours), len(enrolled))
+        self._stations = ours
+
+    def _leave_replicas(self) -> None:
+        if self._replicas is not None:
+            try:
+                with self._db.begin() as tx:
+                    self._replicas.leave(tx)
+            except SQLAlchemyError:
+                logger.exception("replica_not_signed_off others_notice_within_seconds=5")
+
+    def _subscribe(self, topics: list[str]) -> None:
+        _, message_id = self._client.subscribe([(topic, 1) for topic in topics])
+        self._asked[message_id] = topics
 
     def _forget_connection(self) -> None:
         # message ids belong to the connection: an old one must never acknowledge a new message
@@ -195,6 +238,8 @@ class HubLine:
         self._batch.clear()
         self._opening.clear()
         self._published_note = ""
+        self._stations = None
+        self._asked.clear()
 
     # --- paho's callbacks, all within loop() ---
 
@@ -222,12 +267,17 @@ class HubLine:
             return
         logger.info("broker_connected session_present=%s", flags.session_present)
         self.connected = True
-        client.subscribe([(topic, 1) for topic in filters(share=self._settings.mqtt_share)])
+        if self._replicas is None:
+            self._subscribe(filters())
+        else:
+            client.unsubscribe(
+                filters()
+            )  # of a time when this session was no replica's; the stations come with the tick
 
     def _on_subscribe(
-        self, _client: mqtt.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: object
+        self, _client: mqtt.Client, _data: object, mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
-        for topic, reason in zip(filters(share=self._settings.mqtt_share), reasons, strict=False):
+        for topic, reason in zip(self._asked.pop(mid, []), reasons, strict=False):
             if reason.is_failure:
                 logger.error("subscription_refused topic=%s reason=%s", topic, reason)
 
@@ -238,10 +288,10 @@ class HubLine:
             logger.warning("unacknowledgeable_message_dropped payload_bytes=%d", len(message.payload))
 
 
-def filters(*, share: bool) -> list[str]:
-    """What the hub subscribes to. Only envelopes are shared among replicas: shared filters get no retained messages."""
-    found = [subscription(t.pattern) for t in TOPICS if t.writer == "station" and "hub" in t.readers]
-    return [f"$share/hub/{topic}" if share and topic.endswith("/events") else topic for topic in found]
+def filters(stations: Iterable[str] = ("+",)) -> list[str]:
+    """What the hub subscribes to: everything that these stations write, by default all."""
+    patterns = [t.pattern for t in TOPICS if t.writer == "station" and "hub" in t.readers]
+    return [subscription(pattern.replace("{station}", name)) for name in stations for pattern in patterns]
 
 
 def _message(delivery: Delivery) -> Message:

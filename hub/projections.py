@@ -38,7 +38,7 @@ from custody.stationevents import (
 )
 from hub.db import Row, insert_rows, upsert_rows
 from hub.search import Filters, document, fts5_document, tsvector_document
-from hub.tables import camera, camera_event, docking, segment, station, unprojected
+from hub.tables import camera, camera_event, docking, segment, segment_bigrams, station, unprojected
 from hub.times import to_text
 
 CameraEvent = (
@@ -284,8 +284,8 @@ def _index_text(tx: Connection, texts: list[Row]) -> None:
     if tx.dialect.name == "sqlite":
         insert_rows(tx, "segment_text", ("rowid", "grams"), texts)
     elif texts:
-        sql = "INSERT INTO segment_bigrams (log_index, bigrams) VALUES (%s, %s::tsvector)"
-        tx.exec_driver_sql(sql, [(i, tsvector_document(tokens.split(" "))) for i, tokens in texts])
+        rows = [(i, tsvector_document(tokens.split(" "))) for i, tokens in texts]
+        insert_rows(tx, segment_bigrams.name, ("log_index", "bigrams"), rows)
 
 
 def _document(row: Row) -> list[str]:

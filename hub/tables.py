@@ -123,6 +123,15 @@ bay_state = Table(
     Column("received_at", Text, nullable=False),
 )
 
+# --- hub processes on one database: written by hub/replicas.py only ---
+
+replica = Table(
+    "replica",
+    metadata,
+    Column("name", Text, primary_key=True),  # MQTT client id
+    Column("beat", BigInteger, nullable=False),  # counts up once a second while the process lives
+)
+
 # --- people: written by hub/accounts only ---
 
 account = Table(

@@ -270,5 +270,6 @@ def test_an_untrusted_log_stops_the_start(place: Installation) -> None:
     assert "日志不可信" in done.stderr
 
 
-def test_only_envelopes_are_shared_among_replicas() -> None:
-    assert filters(share=True) == ["custodock/1/+/state", "custodock/1/+/bay/+", "$share/hub/custodock/1/+/events"]
+def test_a_process_subscribes_to_all_stations_or_to_its_own() -> None:
+    assert filters()[:3] == ["custodock/1/+/state", "custodock/1/+/bay/+", "custodock/1/+/events"]
+    assert filters(["dock-1", "dock-2"])[-1] == "custodock/1/dock-2/events"
