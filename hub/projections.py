@@ -14,12 +14,16 @@ from sqlalchemy import Connection, bindparam, update
 
 from custody.event import Event
 from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
     AccountCreated,
     BundleExported,
     BundleFinished,
     EnvelopeRefused,
     LogReaderAdded,
     LogReaderRevoked,
+    SecondFactorSet,
+    SignedIn,
     StationEnrolled,
     StationFrozen,
 )
@@ -50,6 +54,10 @@ HubEvent = (
     | StationFrozen
     | EnvelopeRefused
     | AccountCreated
+    | AccountChangeRequested
+    | AccountChangeDecided
+    | SecondFactorSet
+    | SignedIn
     | BundleExported
     | BundleFinished
     | LogReaderAdded
@@ -110,6 +118,10 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | StationFrozen()
             | EnvelopeRefused()
             | AccountCreated()
+            | AccountChangeRequested()
+            | AccountChangeDecided()
+            | SecondFactorSet()
+            | SignedIn()
             | BundleExported()
             | BundleFinished()
             | LogReaderAdded()

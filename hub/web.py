@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.access import Actor
+from hub.accounts import code_pages, people_pages
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.audit import api as log_api
@@ -34,6 +35,7 @@ from hub.overview.queries import load_overview
 from hub.problems import (
     BadQuery,
     Busy,
+    CodeDue,
     InternalFault,
     MethodNotAllowed,
     NotFound,
@@ -67,7 +69,7 @@ def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None
     """The application over an opened database.
 
     `key_lines` are the hub's public keys by role (log, receipts, events). With `intake`, stations may also deliver
-    their envelopes by HTTP.
+    their envelopes by HTTP, and people can do what the log has to state.
     """
     app = FastAPI(
         title="Custodock",
@@ -77,12 +79,14 @@ def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None
         redoc_url=None,
         max_body_size=MAX_BODY_BYTES,
     )
-    app.state.site = Site(db, version("custodock"), dict(key_lines))
+    app.state.site = Site(db, version("custodock"), dict(key_lines), intake.keys if intake else None)
     _ = app.state.site.environments  # a broken template or translation stops the start, not the first visitor
     for router in (
         _operations,
         account_pages.open_router,
         account_pages.router,
+        code_pages.router,
+        people_pages.router,
         overview_pages.router,
         recording_pages.router,
         log_pages.open_router,
@@ -185,6 +189,9 @@ def answer_problem(request: Request, problem: Problem, detail: str = "") -> Resp
         return RedirectResponse(href, 303)
     if isinstance(problem, PasswordChangeDue) and request.method == "GET":
         return RedirectResponse("/password", 303)
+    if isinstance(problem, CodeDue) and request.method == "GET":
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(account_pages.code_href(request.url.path + query), 303)
     response = render(request, "problem.html", problem, problem.http_status)
     response.headers.update(headers)
     return response
