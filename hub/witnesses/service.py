@@ -127,6 +127,22 @@ def keep_cosignature(db: Database, name: str, lines: str, size: int) -> bool:
     return True
 
 
+def take_cosigned_note(db: Database, note: str) -> bool:
+    """Keep what cosignatures of witnesses in force a checkpoint of this log carries; whether there was one."""
+    try:
+        size = size_of(note)
+    except CustodyError:
+        return False
+    with db.read() as connection:
+        names = [one.name for one in in_force(connection)]
+        own = note_at(connection, size)
+    if own is None or body_of(own) != body_of(note):
+        return False
+    lines = note.rpartition("\n\n")[2]
+    said = [name for name in names if f"\u2014 {name} " in lines]
+    return sum(keep_cosignature(db, name, lines, size) for name in said) > 0
+
+
 def keep_heard(db: Database, name: str, known_size: int) -> None:
     """Remember where a witness stands, as it says."""
     with db.begin() as tx:
