@@ -1,8 +1,8 @@
 """What a witness decides: the C2SP tlog-witness protocol, pure. See ``custody/spec/witness.md``.
 
 A witness remembers the last checkpoint of a log that it cosigned and cosigns only what is proven to extend it. It also
-remembers checkpoints that the log's key signed and that it saw without a proof: beyond the first of these it cosigns
-nothing before that one is proven too. So a log that showed somebody another face has to prove both, and cannot.
+remembers the first and the largest checkpoint that the log's key signed and that it saw without a proof since: it
+cosigns nothing else before these are proven too. So a log that showed it another face has to prove both, and cannot.
 
 A failed proof alone is no evidence: a proof is not signed, so anybody can send a genuine checkpoint with a wrong one.
 It makes that checkpoint the one to be proven first, and stops everything until it is. Two checkpoints of one size with
@@ -193,8 +193,7 @@ def decide(memory: Memory, key: VerifyKey | None, request: AddCheckpoint) -> Cos
         return Refusal(Code.STOPPED, memory)
     if request.old_size != memory.size:  # 5
         return Conflict(memory.size)
-    first = size_of(memory.pending)
-    if memory.pending is not None and (asked.size > first or (memory.stopped is Code.BAD_PROOF and asked.size < first)):
+    if memory.pending is not None and asked.size != size_of(memory.pending):
         return Refusal(Code.PROVE_FIRST, memory)  # 6
     if memory.size == 0 and request.proof:  # 7
         return Refusal(Code.BAD_PROOF, memory)
@@ -202,7 +201,7 @@ def decide(memory: Memory, key: VerifyKey | None, request: AddCheckpoint) -> Cos
         suspected = replace(memory, pending=memory.pending or request.note, stopped=Code.BAD_PROOF)
         known = memory.cosigned or ""
         return Refusal(Code.BAD_PROOF, suspected, Contradiction(Code.BAD_PROOF, known, request.note))
-    pending = memory.pending if first > asked.size else None
+    pending = memory.newest if size_of(memory.newest) > asked.size else None  # what was seen meanwhile comes next
     return Cosign(request.note, asked, replace(memory, cosigned=request.note, pending=pending, stopped=None))
 
 
