@@ -28,6 +28,7 @@ from agent.store_thread import StoreThread
 from agent.waiting import happened
 from agent.witness import (
     PATIENCE_SECONDS,
+    PROOF_PATIENCE_SECONDS,
     Witness,
     answer_request,
     first_to_send,
@@ -36,6 +37,7 @@ from agent.witness import (
     keep_receipt,
     load_memory,
     state_rollback,
+    state_unproven,
 )
 from custody.errors import CustodyError
 from custody.receipt import ResendRequest, open_receipt
@@ -60,6 +62,7 @@ class Uplink:
         self._link, self._witness, self._station = link, witness, witness.station
         self._store, self._describe = store, state
         self._behind_since: float | None = None  # the log shows less than before; on a monotonic clock
+        self._demanding_since: float | None = None  # the log was told to prove a checkpoint and has not
         self._refused: Code | None = None
         self._state = outbox.SendState()
         self._wake = asyncio.Event()
@@ -180,7 +183,12 @@ class Uplink:
     async def _on_witness_request(self, raw: bytes) -> None:
         answer = await self._store.call(answer_request, self._witness, raw, datetime.now(UTC))
         if answer.type == "cosigned.v1":
-            self._behind_since = None
+            self._behind_since = self._demanding_since = None
+        elif answer.code == Code.PROVE_FIRST:
+            now = time.monotonic()
+            self._demanding_since = self._demanding_since or now
+            if now - self._demanding_since > PROOF_PATIENCE_SECONDS:
+                await self._store.call(state_unproven, self._witness, raw, datetime.now(UTC))
         log.info("witness_answered type=%s code=%s size=%d", answer.type, answer.code, answer.size)
         self._client.publish(station_topic(self._station.id, "cosignatures"), answer.raw, qos=1)
 

@@ -39,11 +39,13 @@ from custody.witness import (
     parse_request,
     rolled_back,
     size_of,
+    unproven,
 )
 
 log = logging.getLogger("agent.witness")
 
 PATIENCE_SECONDS = 60.0  # a message that was overtaken by a newer one is not so late
+PROOF_PATIENCE_SECONDS = 600.0  # the hub asks once a minute, and answers a demand for a proof at once
 MAX_KEPT_UNSETTLED = 16  # a broken log may contradict itself every second; the first ones tell everything
 _KEPT_CODES = ("fork", "bad_proof", "rollback")
 
@@ -143,6 +145,14 @@ def state_rollback(store: Store, witness: Witness, note: str, now: datetime) -> 
         refusal = rolled_back(memory, note)
         _refuse(store, witness, memory, refusal, now)
     return refusal
+
+
+def state_unproven(store: Store, witness: Witness, raw: bytes, now: datetime) -> None:
+    """Stop: for `PROOF_PATIENCE_SECONDS` the log has asked for others, `raw` last, and never proved the pending one."""
+    with store.begin():
+        memory = load_memory(store, witness.log_key.name)
+        if memory.pending is not None:
+            _refuse(store, witness, memory, unproven(memory, parse_request(raw).note), now)
 
 
 def first_to_send(store: Store) -> int:

@@ -227,6 +227,12 @@ def rolled_back(memory: Memory, note: str) -> Refusal:
     return Refusal(Code.ROLLBACK, stopped, Contradiction(Code.ROLLBACK, memory.largest, note))
 
 
+def unproven(memory: Memory, note: str) -> Refusal:
+    """For a log that goes on asking for other checkpoints, `note` last, and never proves the one that is pending."""
+    stopped = replace(memory, stopped=memory.stopped or Code.BAD_PROOF)
+    return Refusal(Code.BAD_PROOF, stopped, Contradiction(Code.BAD_PROOF, memory.pending or "", note))
+
+
 def size_of(note: str | None) -> int:
     """Size of a checkpoint whose signature was checked already; 0 for none."""
     return parse_checkpoint(body_of(note)).size if note else 0

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from agent import witness as station_witness
 from agent.station import Station, load_or_create_station, sign_events
 from agent.store import Store
-from agent.witness import Witness, answer_request, keep_receipt, load_or_create_witness_key, offer_key
+from agent.witness import Witness, answer_request, hello, keep_receipt, load_or_create_witness_key, offer_key
 from custody.receipt import Receipt
 from custody.stationevents import StationStarted
 from custody.witness import Accepted, Answer, Behind, Memory, Refusal
@@ -99,11 +98,19 @@ def enrolled(hub: TestHub, docks: Sequence[Dock]) -> None:
         accept_station(hub.db, hub.keys, dock.station.id, OPERATOR)
 
 
-def carry(hub: TestHub, docks: Sequence[Dock], asking: Asking | None = None) -> list[Answer]:
-    """One round: everything that the hub asks these stations and what follows from it, until nobody has more to say."""
-    asking = asking or Asking(hub.db, hub.keys, by_http=False, every_seconds=0)
+def carry(hub: TestHub, docks: Sequence[Dock], *, greet: bool = False) -> list[Answer]:
+    """One round: everything that the hub asks these stations and what follows from it, until nobody has more to say.
+
+    `greet`: the stations have just connected, and say first what they know.
+    """
+    asking = Asking(hub.db, hub.keys, by_http=False, every_seconds=0)
     by_id, answers = {dock.station.id: dock for dock in docks}, []
     waiting = [request for request in asking.due(1.0) if request.witness.station in by_id]
+    for dock in docks if greet else ():
+        one = asking.witness_of(dock.station.id)
+        assert one is not None
+        if (following := asking.take(one, hello(dock.store, dock.witness))) is not None:
+            waiting.append(following)
     while waiting:
         request = waiting.pop()
         answer = by_id[str(request.witness.station)].answer(request.raw)
@@ -113,17 +120,6 @@ def carry(hub: TestHub, docks: Sequence[Dock], asking: Asking | None = None) -> 
         if (following := asking.take(one, answer)) is not None:
             waiting.append(following)
     return answers
-
-
-def copy_hub(hub: TestHub, source: Path, target: Path) -> TestHub:
-    """The same hub as it is now, from a copy of its database file: what a backup restores, or a second face."""
-    with hub.db.begin() as tx:
-        tx.exec_driver_sql("SELECT 1")
-    with hub.db.writer.connect().execution_options(isolation_level="AUTOCOMMIT") as raw:
-        raw.exec_driver_sql("COMMIT")
-        raw.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copyfile(source, target)
-    return opened_hub(f"sqlite:///{target}", hub.keys)
 
 
 def opened_hub(url: str, keys: HubKeys) -> TestHub:
