@@ -233,7 +233,7 @@ def test_two_faces_of_a_forked_hub_are_refused_by_the_station_that_saw_the_other
         for face, dock in (
             (faces[1], one),
             (faces[0], two),
-        ):  # a smaller face may be a late one: see test_uplink_witness
+        ):  # a smaller face may be a late one: see test_agent_witness
             told = contradictions(dock.store) and dock.events("log.refused.v1")
             late = size_of(newest(face)) < size_of(dock.memory().largest)
             demands = dock.answer(honest_request(face, dock).raw).code == Code.PROVE_FIRST  # what it cannot prove
