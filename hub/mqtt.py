@@ -39,6 +39,8 @@ from hub.replicas import Replicas
 from hub.settings import Settings, broker_address
 from hub.tables import station
 from hub.times import now_utc
+from hub.witnesses.asking import Asking
+from hub.witnesses.line import StationWitnesses
 
 logger = logging.getLogger("hub.mqtt")
 
@@ -58,8 +60,12 @@ T_ = TypeVar("T_")
 class HubLine:
     """The hub's end of the broker connection. `run` belongs to one thread; `stop` may come from any."""
 
-    def __init__(self, settings: Settings, db: Database, intake: Intake) -> None:
-        """Nothing is connected before `run`. Raises OSError for TLS files that cannot be read."""
+    def __init__(self, settings: Settings, db: Database, intake: Intake, asking: Asking) -> None:
+        """`asking`: the stations that witness the log. Nothing is connected before `run`.
+
+        Raises OSError for TLS files that cannot be read.
+        """
+        self._answered: list[Delivery] = []  # by witnesses
         self.connected = False
         self._settings, self._db, self._intake = settings, db, intake
         self._stopping = threading.Event()
@@ -71,6 +77,7 @@ class HubLine:
         self._stations: frozenset[str] | None = None  # of a replica: those it has subscribed to on this connection
         self._asked: dict[int | None, list[str]] = {}  # filters of subscriptions that the broker has not answered
         self._client = self._make_client()
+        self._witnesses = StationWitnesses(asking, self._client.publish)
 
     def stop(self) -> None:
         """Disconnect, and let `run` return; what is not committed yet was not acknowledged and comes again."""
@@ -113,6 +120,9 @@ class HubLine:
             dry = len(self._batch) == held
             if not (self._begin_opening(all_held=dry) and self._commit_opened(dry=dry)):
                 return
+            answered, self._answered = self._answered, []
+            self._witnesses.hear(answered)
+            self._client.ack_all([delivery.packet_id for delivery in answered if delivery.packet_id])
             now = time.monotonic()
             if now >= next_answers or not (self._batch or self._opening):
                 next_answers = now + _ANSWERS_SECONDS
@@ -194,9 +204,14 @@ class HubLine:
         except SQLAlchemyError:
             logger.exception("tick_failed")
             return
+        self._send_answers()  # first: a receipt after it would come with an older checkpoint than its station has seen
         if note != self._published_note and (self._replicas is None or self._replicas.leads(now)):
             self._client.publish(LOG_CHECKPOINT, note.encode(), qos=1, retain=True)
             self._published_note = note
+        try:
+            self._witnesses.ask(now, self._stations)
+        except SQLAlchemyError:
+            logger.exception("asking_failed")
 
     # --- several hub processes ---
 
@@ -237,6 +252,7 @@ class HubLine:
         self.connected = False
         self._batch.clear()
         self._opening.clear()
+        self._answered.clear()
         self._published_note = ""
         self._stations = None
         self._asked.clear()
@@ -282,6 +298,10 @@ class HubLine:
                 logger.error("subscription_refused topic=%s reason=%s", topic, reason)
 
     def _on_delivery(self, message: Delivery) -> None:
+        if message.topic.endswith(b"/cosignatures"):
+            if len(self._answered) < RECEIVE_MAXIMUM:
+                self._answered.append(message)
+            return
         if message.packet_id or len(self._batch) < RECEIVE_MAXIMUM:
             self._batch.append(message)
         else:  # nobody of ours sends QoS 0: while we wait for our database it must not fill the memory

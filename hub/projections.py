@@ -26,6 +26,10 @@ from custody.hubevents import (
     SignedIn,
     StationEnrolled,
     StationFrozen,
+    WitnessAdded,
+    WitnessPolicySet,
+    WitnessRefused,
+    WitnessRemoved,
 )
 from custody.stationevents import (
     CameraChecked,
@@ -37,8 +41,11 @@ from custody.stationevents import (
     DeviceRefused,
     DockingClosed,
     DockingStarted,
+    LogCleared,
+    LogRefused,
     SegmentSealed,
     StationStarted,
+    WitnessOffered,
 )
 from hub.db import Row, insert_rows, upsert_rows
 from hub.search import Filters, document, fts5_document, tsvector_document
@@ -48,7 +55,8 @@ from hub.times import to_text
 CameraEvent = (
     CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
 )
-StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent
+WitnessEvent = WitnessOffered | LogRefused | LogCleared
+StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent
 HubEvent = (
     StationEnrolled
     | StationFrozen
@@ -62,6 +70,10 @@ HubEvent = (
     | BundleFinished
     | LogReaderAdded
     | LogReaderRevoked
+    | WitnessAdded
+    | WitnessRemoved
+    | WitnessPolicySet
+    | WitnessRefused
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -103,6 +115,10 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, _closed(known), ""
         case StationStarted():
             return known.TYPE, (known.source, _text(known.software)), ""
+        case WitnessOffered():
+            return known.TYPE, (known.source, _text(known.key_line)), ""
+        case LogRefused() | LogCleared():
+            return known.TYPE, (known.source,), ""  # no rows: `hub.witnesses.queries` finds them in the log by type
         case (
             CameraDocked()
             | CameraChecked()
@@ -126,6 +142,10 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | BundleFinished()
             | LogReaderAdded()
             | LogReaderRevoked()
+            | WitnessAdded()
+            | WitnessRemoved()
+            | WitnessPolicySet()
+            | WitnessRefused()
         ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:
@@ -142,6 +162,7 @@ class Projection:
         self._dockings: list[tuple[tuple[str, ...], Row]] = []
         self._cameras: dict[str, Row] = {}
         self.software: dict[str, str] = {}
+        self.witness_keys: dict[str, str] = {}  # as stations offer them
         self.camera_events: list[Row] = []
         self.unprojected: list[Row] = []
 
@@ -150,6 +171,11 @@ class Projection:
         kind, row, tokens = draft
         if kind == StationStarted.TYPE:
             self.software[row[0]] = row[1]
+            return
+        if kind == WitnessOffered.TYPE:
+            self.witness_keys[row[0]] = row[1]
+            return
+        if kind in (LogRefused.TYPE, LogCleared.TYPE):
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))
@@ -176,11 +202,12 @@ class Projection:
         self.write_standing(tx)
         insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self.camera_events)
         insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self.unprojected)
-        if self.software:
-            tx.execute(
-                update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
-                [{"key": key, "said": said} for key, said in self.software.items()],
-            )
+        for column, said in (("software", self.software), ("witness_key", self.witness_keys)):
+            if said:
+                tx.execute(
+                    update(station).where(station.c.id == bindparam("key")).values({column: bindparam("said")}),
+                    [{"key": key, "said": text} for key, text in said.items()],
+                )
 
     def write_text(self, tx: Connection) -> None:
         """Put down what makes segments findable by their words."""
