@@ -52,6 +52,49 @@ class AccountCreated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChangeRequested(Event):
+    """Somebody asks for a change of who may do what; another person decides."""
+
+    TYPE = "account.change_requested.v1"
+    request_id: str  # UUIDv7
+    account: str  # whom it is about
+    change: Literal["create", "role", "disable", "enable", "password_reset", "second_factor_reset"]  # what
+    role: str | None  # for `create` and `role`: the new role
+    reason: str  # why, in the requester's words
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChangeDecided(Event):
+    """A request was decided; when approved, this is also when it took effect."""
+
+    TYPE = "account.change_decided.v1"
+    request_id: str  # see account.change_requested.v1
+    account: str  # see account.change_requested.v1
+    change: Literal["create", "role", "disable", "enable", "password_reset", "second_factor_reset"]  # as requested
+    role: str | None  # as requested
+    approved: bool  # false: refused, or withdrawn by whoever had asked
+    decided_by: str | None  # account; null: the first administrator named the second, there was nobody else to ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorSet(Event):
+    """From now on this account signs in with a code of its person's authenticator as well (RFC 6238)."""
+
+    TYPE = "account.second_factor_set.v1"
+    account: str  # whose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn(Event):
+    """A person signed in."""
+
+    TYPE = "account.signed_in.v1"
+    account: str  # who
+    second_factor: bool  # with a code of an authenticator, not by password alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BundleExported(Event):
     """Footage is about to be copied into a bundle (Art. 17). Stated before the first byte is copied.
 
@@ -128,15 +171,66 @@ class LogExportFinished(Event):
     sha256: Sha256Hex | None  # of the whole file; null unless complete, and for tiles, which prove themselves
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessAdded(Event):
+    """People accepted a witness of this log: its cosignatures count from here on."""
+
+    TYPE = "witness.added.v1"
+    witness: str  # name of its key
+    key_line: str  # its witness key line, see witness.md
+    station: str | None  # the station that offered it; null: it is no station
+    url: str | None  # where it is asked by HTTP; null: a station, or one that asks by itself
+    operator: str  # account on the hub's computer that accepted it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRemoved(Event):
+    """A witness's cosignatures do not count any more for checkpoints from here on."""
+
+    TYPE = "witness.removed.v1"
+    witness: str  # name of its key
+    operator: str  # account on the hub's computer that removed it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessPolicySet(Event):
+    """How many witnesses make a checkpoint a witnessed one."""
+
+    TYPE = "witness_policy.set.v1"
+    needed: int  # that many of the witnesses in force, at least 1
+    witnesses: tuple[str, ...]  # labels of those in force then
+    operator: str  # account on the hub's computer that set it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRefused(Event):
+    """A witness holds that this log contradicts what it showed before. The same finding is stated once."""
+
+    TYPE = "witness.refused.v1"
+    witness: str  # name of its key
+    code: Literal["fork", "rollback", "bad_proof", "stopped"]  # fork and rollback were proven by a note of our own key
+    witness_size: int  # of the largest checkpoint that the witness knows
+    witness_sha256: Sha256Hex | None  # of that note; null: it sent none of ours
+    own_size: int  # of this log when it learned of it
+
+
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
     StationFrozen,
     EnvelopeRefused,
     AccountCreated,
+    AccountChangeRequested,
+    AccountChangeDecided,
+    SecondFactorSet,
+    SignedIn,
     BundleExported,
     BundleFinished,
     LogReaderAdded,
     LogReaderRevoked,
     LogExported,
     LogExportFinished,
+    WitnessAdded,
+    WitnessRemoved,
+    WitnessPolicySet,
+    WitnessRefused,
 )

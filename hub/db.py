@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 BUSY_TIMEOUT_MS = 10_000  # well below the broker's patience with a silent client
@@ -109,9 +110,12 @@ Row = tuple[Any, ...]
 def insert_rows(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
     """Insert many rows at once, values in the order of `columns`.
 
-    Straight to the driver: SQLAlchemy's per-row parameter processing would double the cost of ingest.
+    Straight to the driver: SQLAlchemy's per-row parameter processing would double the cost of ingest. PostgreSQL gets
+    them by COPY: row by row it would spend three times as long on its statements.
     """
-    if rows:
+    if rows and tx.dialect.name == "postgresql":
+        _copy_rows(tx, table, columns, rows)
+    elif rows:
         tx.exec_driver_sql(_insert_sql(table, columns, tx.dialect.paramstyle), list(rows))
 
 
@@ -128,6 +132,19 @@ def upsert_rows(
         changed = ", ".join(f"{c} = excluded.{c}" for c in columns if c not in keys and c not in keep)
         sql = _insert_sql(table.name, columns, tx.dialect.paramstyle)
         tx.exec_driver_sql(f"{sql} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}", list(rows))
+
+
+def _copy_rows(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    import psycopg  # noqa: PLC0415  only where there is PostgreSQL
+
+    sql = f"COPY {table} ({', '.join(columns)}) FROM STDIN"  # our names
+    driver: Any = tx.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(sql) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as error:  # what the transaction's other statements raise, so that callers see one kind
+        raise DBAPIError.instance(sql, None, error, psycopg.Error, dialect=tx.dialect) from error
 
 
 @cache

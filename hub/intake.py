@@ -77,7 +77,7 @@ class Intake:
 
     @property
     def keys(self) -> HubKeys:
-        """The keys of this hub."""
+        """The hub's keys."""
         return self._keys
 
     @property

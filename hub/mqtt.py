@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from custody.errors import FormatError
@@ -34,8 +35,12 @@ from hub.intake import MAX_BATCH, Intake
 from hub.mqttclient import Client, Delivery
 from hub.opener import Opening
 from hub.opening import Message, Opened
+from hub.replicas import Replicas
 from hub.settings import Settings, broker_address
+from hub.tables import station
 from hub.times import now_utc
+from hub.witnesses.asking import Asking
+from hub.witnesses.line import StationWitnesses
 
 logger = logging.getLogger("hub.mqtt")
 
@@ -47,6 +52,7 @@ _GATHER_SECONDS = 0.002  # the line is quiet when nothing came for so long
 _IDLE_SECONDS = 0.2
 _ANSWERS_SECONDS = 0.1  # receipts of a busy station are gathered for so long
 _TICK_SECONDS = 1.0
+_TICKS_LATE = 4
 _CHUNK = 25  # messages handed to the opener at once
 _SMALLEST_COMMIT = 50  # half the delivery window of the embedded broker: one half is opened while the other commits
 T_ = TypeVar("T_")
@@ -55,8 +61,12 @@ T_ = TypeVar("T_")
 class HubLine:
     """The hub's end of the broker connection. `run` belongs to one thread; `stop` may come from any."""
 
-    def __init__(self, settings: Settings, db: Database, intake: Intake) -> None:
-        """Nothing is connected before `run`. Raises OSError for TLS files that cannot be read."""
+    def __init__(self, settings: Settings, db: Database, intake: Intake, asking: Asking) -> None:
+        """`asking`: the stations that witness the log. Nothing is connected before `run`.
+
+        Raises OSError for TLS files that cannot be read.
+        """
+        self._answered: list[Delivery] = []  # by witnesses
         self.connected = False
         self._settings, self._db, self._intake = settings, db, intake
         self._stopping = threading.Event()
@@ -64,7 +74,12 @@ class HubLine:
         self._opening: deque[tuple[list[Delivery], Opening]] = deque()
         self._answers = Answers(intake.receipt_key)
         self._published_note = ""
+        self._notes: deque[str] = deque(maxlen=_TICKS_LATE)  # of a replica: the newest checkpoints, one a tick
+        self._replicas = Replicas(settings.client_id) if settings.replica else None
+        self._stations: frozenset[str] | None = None  # of a replica: those it has subscribed to on this connection
+        self._asked: dict[int | None, list[str]] = {}  # filters of subscriptions that the broker has not answered
         self._client = self._make_client()
+        self._witnesses = StationWitnesses(asking, self._client.publish)
 
     def stop(self) -> None:
         """Disconnect, and let `run` return; what is not committed yet was not acknowledged and comes again."""
@@ -84,6 +99,7 @@ class HubLine:
             self._forget_connection()
             self._stopping.wait(wait)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+        self._leave_replicas()
 
     # --- one connection ---
 
@@ -106,6 +122,9 @@ class HubLine:
             dry = len(self._batch) == held
             if not (self._begin_opening(all_held=dry) and self._commit_opened(dry=dry)):
                 return
+            answered, self._answered = self._answered, []
+            self._witnesses.hear(answered)
+            self._client.ack_all([delivery.packet_id for delivery in answered if delivery.packet_id])
             now = time.monotonic()
             if now >= next_answers or not (self._batch or self._opening):
                 next_answers = now + _ANSWERS_SECONDS
@@ -178,23 +197,70 @@ class HubLine:
             self._client.publish(station_topic(answer.station, "receipts"), answer.raw, qos=1)
 
     def _tick(self) -> None:
+        now = time.monotonic()
         try:
             self._intake.tick()
+            self._divide_stations(now)
             with self._db.read() as connection:
                 note = log.newest_note(connection)
         except SQLAlchemyError:
             logger.exception("tick_failed")
             return
+        self._send_answers()  # first: a receipt after it would come with an older checkpoint than its station has seen
+        if self._replicas is not None:  # another's receipts may be on their way, with older checkpoints
+            self._notes.append(note)
+            note = self._notes[0] if self._replicas.leads(now) else self._published_note
         if note != self._published_note:
             self._client.publish(LOG_CHECKPOINT, note.encode(), qos=1, retain=True)
             self._published_note = note
+        try:
+            self._witnesses.ask(now, self._stations)
+        except SQLAlchemyError:
+            logger.exception("asking_failed")
+
+    # --- several hub processes ---
+
+    def _divide_stations(self, now: float) -> None:
+        """Say that we are alive; subscribe to the stations that are ours by now, and to no others."""
+        if self._replicas is None or not self.connected:
+            return
+        with self._db.begin() as tx:
+            self._replicas.beat(tx, now)
+            enrolled = frozenset(tx.execute(select(station.c.id)).scalars())
+        ours = self._replicas.share(enrolled, now)
+        if ours == self._stations:
+            return
+        # the broker keeps our session, with what an earlier life of ours subscribed to
+        had = enrolled if self._stations is None else self._stations
+        new = ours if self._stations is None else ours - self._stations
+        if had - ours:
+            self._client.unsubscribe(filters(sorted(had - ours)))
+        if new:
+            self._subscribe(filters(sorted(new)))
+        logger.info("stations_divided ours=%d enrolled=%d", len(ours), len(enrolled))
+        self._stations = ours
+
+    def _leave_replicas(self) -> None:
+        if self._replicas is not None:
+            try:
+                with self._db.begin() as tx:
+                    self._replicas.leave(tx)
+            except SQLAlchemyError:
+                logger.exception("replica_not_signed_off others_notice_within_seconds=5")
+
+    def _subscribe(self, topics: list[str]) -> None:
+        _, message_id = self._client.subscribe([(topic, 1) for topic in topics])
+        self._asked[message_id] = topics
 
     def _forget_connection(self) -> None:
         # message ids belong to the connection: an old one must never acknowledge a new message
         self.connected = False
         self._batch.clear()
         self._opening.clear()
+        self._answered.clear()
         self._published_note = ""
+        self._stations = None
+        self._asked.clear()
 
     # --- paho's callbacks, all within loop() ---
 
@@ -222,26 +288,35 @@ class HubLine:
             return
         logger.info("broker_connected session_present=%s", flags.session_present)
         self.connected = True
-        client.subscribe([(topic, 1) for topic in filters(share=self._settings.mqtt_share)])
+        if self._replicas is None:
+            self._subscribe(filters())
+        else:
+            client.unsubscribe(
+                filters()
+            )  # of a time when this session was no replica's; the stations come with the tick
 
     def _on_subscribe(
-        self, _client: mqtt.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: object
+        self, _client: mqtt.Client, _data: object, mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
-        for topic, reason in zip(filters(share=self._settings.mqtt_share), reasons, strict=False):
+        for topic, reason in zip(self._asked.pop(mid, []), reasons, strict=False):
             if reason.is_failure:
                 logger.error("subscription_refused topic=%s reason=%s", topic, reason)
 
     def _on_delivery(self, message: Delivery) -> None:
+        if message.topic.endswith(b"/cosignatures"):
+            if len(self._answered) < RECEIVE_MAXIMUM:
+                self._answered.append(message)
+            return
         if message.packet_id or len(self._batch) < RECEIVE_MAXIMUM:
             self._batch.append(message)
         else:  # nobody of ours sends QoS 0: while we wait for our database it must not fill the memory
             logger.warning("unacknowledgeable_message_dropped payload_bytes=%d", len(message.payload))
 
 
-def filters(*, share: bool) -> list[str]:
-    """What the hub subscribes to. Only envelopes are shared among replicas: shared filters get no retained messages."""
-    found = [subscription(t.pattern) for t in TOPICS if t.writer == "station" and "hub" in t.readers]
-    return [f"$share/hub/{topic}" if share and topic.endswith("/events") else topic for topic in found]
+def filters(stations: Iterable[str] = ("+",)) -> list[str]:
+    """What the hub subscribes to: everything that these stations write, by default all."""
+    patterns = [t.pattern for t in TOPICS if t.writer == "station" and "hub" in t.readers]
+    return [subscription(pattern.replace("{station}", name)) for name in stations for pattern in patterns]
 
 
 def _message(delivery: Delivery) -> Message:

@@ -34,6 +34,15 @@ class PasswordChangeDue(Problem):
     advice = mark("Your account still has its first password. Replace it, then go on.")
 
 
+class CodeDue(Problem):
+    """The password was right; the code of the person's authenticator is still to come."""
+
+    code = "code_due"
+    http_status = 403
+    title = mark("Enter the code of your authenticator")
+    advice = mark("Your account signs in with a second factor. Enter its code, then go on.")
+
+
 class NotAllowed(Problem):
     """The role does not include this action."""
 
@@ -41,6 +50,15 @@ class NotAllowed(Problem):
     http_status = 403
     title = mark("You may not see this page")
     advice = mark("Your role does not include it. If you need it for your work, ask the administrator.")
+
+
+class ReadOnly(Problem):
+    """This process only shows what is there; it cannot state anything in the log."""
+
+    code = "read_only"
+    http_status = 503
+    title = mark("Nothing can be changed here now")
+    advice = mark("This hub shows its records but takes no changes at the moment. Nothing was lost. Try again later.")
 
 
 class FormExpired(Problem):
@@ -109,15 +127,6 @@ class EntryDamaged(Problem):
     http_status = 500
     title = mark("A stored log entry is damaged")
     advice = mark("Its bytes are no longer what was received. Change nothing; tell the administrator and the auditor.")
-
-
-class ReadOnly(Problem):
-    """This process has no keys: it can show, not do."""
-
-    code = "read_only"
-    http_status = 503
-    title = mark("This server only shows")
-    advice = mark("Nothing was done: this process has no keys to state it in the log. Use the hub itself.")
 
 
 class InternalFault(Problem):

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, bindparam, update
 
 from custody.event import Event
 from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
     AccountCreated,
     BundleExported,
     BundleFinished,
@@ -22,8 +24,14 @@ from custody.hubevents import (
     LogExportFinished,
     LogReaderAdded,
     LogReaderRevoked,
+    SecondFactorSet,
+    SignedIn,
     StationEnrolled,
     StationFrozen,
+    WitnessAdded,
+    WitnessPolicySet,
+    WitnessRefused,
+    WitnessRemoved,
 )
 from custody.stationevents import (
     CameraChecked,
@@ -35,29 +43,41 @@ from custody.stationevents import (
     DeviceRefused,
     DockingClosed,
     DockingStarted,
+    LogCleared,
+    LogRefused,
     SegmentSealed,
     StationStarted,
+    WitnessOffered,
 )
 from hub.db import Row, insert_rows, upsert_rows
 from hub.search import Filters, document, fts5_document, tsvector_document
-from hub.tables import camera, camera_event, docking, segment, station, unprojected
+from hub.tables import camera, camera_event, docking, segment, segment_bigrams, station, unprojected
 from hub.times import to_text
 
 CameraEvent = (
     CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
 )
-StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent
+WitnessEvent = WitnessOffered | LogRefused | LogCleared
+StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent
 HubEvent = (
     StationEnrolled
     | StationFrozen
     | EnvelopeRefused
     | AccountCreated
+    | AccountChangeRequested
+    | AccountChangeDecided
+    | SecondFactorSet
+    | SignedIn
     | BundleExported
     | BundleFinished
     | LogReaderAdded
     | LogReaderRevoked
     | LogExported
     | LogExportFinished
+    | WitnessAdded
+    | WitnessRemoved
+    | WitnessPolicySet
+    | WitnessRefused
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -99,6 +119,10 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, _closed(known), ""
         case StationStarted():
             return known.TYPE, (known.source, _text(known.software)), ""
+        case WitnessOffered():
+            return known.TYPE, (known.source, _text(known.key_line)), ""
+        case LogRefused() | LogCleared():
+            return known.TYPE, (known.source,), ""  # no rows: `hub.witnesses.queries` finds them in the log by type
         case (
             CameraDocked()
             | CameraChecked()
@@ -114,12 +138,20 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | StationFrozen()
             | EnvelopeRefused()
             | AccountCreated()
+            | AccountChangeRequested()
+            | AccountChangeDecided()
+            | SecondFactorSet()
+            | SignedIn()
             | BundleExported()
             | BundleFinished()
             | LogReaderAdded()
             | LogReaderRevoked()
             | LogExported()
             | LogExportFinished()
+            | WitnessAdded()
+            | WitnessRemoved()
+            | WitnessPolicySet()
+            | WitnessRefused()
         ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:
@@ -136,6 +168,7 @@ class Projection:
         self._dockings: list[tuple[tuple[str, ...], Row]] = []
         self._cameras: dict[str, Row] = {}
         self.software: dict[str, str] = {}
+        self.witness_keys: dict[str, str] = {}  # as stations offer them
         self.camera_events: list[Row] = []
         self.unprojected: list[Row] = []
 
@@ -144,6 +177,11 @@ class Projection:
         kind, row, tokens = draft
         if kind == StationStarted.TYPE:
             self.software[row[0]] = row[1]
+            return
+        if kind == WitnessOffered.TYPE:
+            self.witness_keys[row[0]] = row[1]
+            return
+        if kind in (LogRefused.TYPE, LogCleared.TYPE):
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))
@@ -170,11 +208,12 @@ class Projection:
         self.write_standing(tx)
         insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self.camera_events)
         insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self.unprojected)
-        if self.software:
-            tx.execute(
-                update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
-                [{"key": key, "said": said} for key, said in self.software.items()],
-            )
+        for column, said in (("software", self.software), ("witness_key", self.witness_keys)):
+            if said:
+                tx.execute(
+                    update(station).where(station.c.id == bindparam("key")).values({column: bindparam("said")}),
+                    [{"key": key, "said": text} for key, text in said.items()],
+                )
 
     def write_text(self, tx: Connection) -> None:
         """Put down what makes segments findable by their words."""
@@ -290,8 +329,8 @@ def _index_text(tx: Connection, texts: list[Row]) -> None:
     if tx.dialect.name == "sqlite":
         insert_rows(tx, "segment_text", ("rowid", "grams"), texts)
     elif texts:
-        sql = "INSERT INTO segment_bigrams (log_index, bigrams) VALUES (%s, %s::tsvector)"
-        tx.exec_driver_sql(sql, [(i, tsvector_document(tokens.split(" "))) for i, tokens in texts])
+        rows = [(i, tsvector_document(tokens.split(" "))) for i, tokens in texts]
+        insert_rows(tx, segment_bigrams.name, ("log_index", "bigrams"), rows)
 
 
 def _document(row: Row) -> list[str]:

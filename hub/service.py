@@ -13,7 +13,7 @@ import uvicorn
 from hub.db import Database, open_database
 from hub.errors import Invalid
 from hub.intake import Intake
-from hub.keys import load_keys
+from hub.keys import HubKeys, load_keys
 from hub.logcheck import check_start
 from hub.migrations import migrate
 from hub.mqtt import HubLine
@@ -21,6 +21,8 @@ from hub.notify import SpeakingServer
 from hub.settings import Settings
 from hub.timestamps import Stamper, load_authority
 from hub.web import create_app
+from hub.witnesses.asking import Asking
+from hub.witnesses.http import TIMEOUT_SECONDS, HttpWitnesses
 
 logger = logging.getLogger("hub.service")
 
@@ -58,9 +60,16 @@ def run(settings: Settings) -> None:
     gc.collect()
     gc.freeze()  # what is loaded now stays: full collections need not walk it again while a batch waits
     gc.set_threshold(20_000, 20, 50)  # envelopes hold no cycles; the default would look for some 14 times a batch
-    failure = _serve(settings, db, intake, server)
-    if stamper:
-        stamper.close()
+    witnesses = HttpWitnesses(db, keys)
+    asking = threading.Thread(target=witnesses.run, name="witnesses", daemon=True)  # a request may hang for a while
+    asking.start()
+    try:
+        failure = _serve(settings, db, keys, intake, server)
+    finally:
+        witnesses.stop()
+        asking.join(TIMEOUT_SECONDS)
+        if stamper:
+            stamper.close()
     intake.close()
     db.close()
     if failure:
@@ -68,7 +77,9 @@ def run(settings: Settings) -> None:
     logger.info("stopped")
 
 
-def _serve(settings: Settings, db: Database, intake: Intake, server: uvicorn.Server) -> list[BaseException]:
+def _serve(
+    settings: Settings, db: Database, keys: HubKeys, intake: Intake, server: uvicorn.Server
+) -> list[BaseException]:
     """Run the web server, with the broker line in a thread beside it; what ended the line early, if anything did."""
     failure: list[BaseException] = []
     if not settings.mqtt:
@@ -76,7 +87,7 @@ def _serve(settings: Settings, db: Database, intake: Intake, server: uvicorn.Ser
         server.run()
         return failure
     try:
-        line = HubLine(settings, db, intake)
+        line = HubLine(settings, db, intake, Asking(db, keys, by_http=False))
     except OSError as error:
         raise Invalid(f"the TLS files for {settings.mqtt} cannot be used: {error}") from None
 

@@ -35,9 +35,9 @@ class Settings:
     mqtt_key: str = ""
     """PEM file with its key."""
     mqtt_client_id: str = ""
-    """Name of the broker session; empty: ``hub-<hub id>``. Replicas each need their own."""
-    mqtt_share: bool = False
-    """Subscribe as ``$share/hub/…``, for several hub processes on one PostgreSQL."""
+    """Name of the broker session; empty: ``hub-<hub id>``."""
+    replica: bool = False
+    """One of several hub processes on one PostgreSQL, which divide the stations; each needs its own mqtt_client_id."""
     host: str = "127.0.0.1"
     """Address to serve pages on; TLS is the reverse proxy's."""
     port: int = 8080
@@ -96,6 +96,8 @@ def make_settings(directory: Path, values: dict[str, Any]) -> Settings:
         parts = urlsplit(settings.timestamp_url)
         if parts.scheme not in ("http", "https") or not parts.netloc or not settings.timestamp_ca:
             raise SettingsInvalid(f"{FILE_NAME}: timestamp_url is an http or https address and needs timestamp_ca")
+    if settings.replica and not (settings.mqtt_client_id and settings.database.startswith("postgresql")):
+        raise SettingsInvalid(f"{FILE_NAME}: replica needs a PostgreSQL database and an mqtt_client_id of its own")
     return settings
 
 

@@ -21,6 +21,7 @@ from hub.db import Database
 from hub.keys import HubKeys
 from hub.language import COOKIE as LANGUAGE_COOKIE
 from hub.language import Language, choose_language, load_translations, mark
+from hub.problems import ReadOnly
 from hub.times import now_utc
 from hub.wording import Wording
 
@@ -34,6 +35,7 @@ _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/log", mark("Audit log"), Action.SEE_LOG),
+    ("/people", mark("People"), Action.SEE_PEOPLE),
 )
 
 
@@ -83,6 +85,14 @@ class Frame:
 def site_of(request: Request) -> Site:
     """The site this request came to."""
     return cast(Site, request.app.state.site)
+
+
+def keys_of(request: Request) -> HubKeys:
+    """The hub's keys, to state what a person does. Raises ReadOnly where this process has none."""
+    keys = site_of(request).keys
+    if keys is None:
+        raise ReadOnly
+    return keys
 
 
 def language_of(request: Request) -> Language:
@@ -166,6 +176,7 @@ def _environment(words: Wording) -> Environment:
         "entry_type": words.entry_type,
         "clock": words.clock,
         "role": words.role,
+        "change": words.change,
         "label": words.label,
         "label_explanation": words.label_explanation,
         "say": words.say,

@@ -16,6 +16,8 @@ Kind = Literal["account", "recording", "camera", "export"]
 FIELDS: dict[str, Kind] = {
     "account": "account",  # the person concerned, or who did it
     "operator": "account",  # an account on the hub's computer
+    "requested_by": "account",
+    "decided_by": "account",
     "recording": "recording",  # log index of its seal
     "recordings": "recording",
     "camera": "camera",

@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.access import Actor
+from hub.accounts import code_pages, people_pages
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.audit import api as log_api
@@ -35,6 +36,7 @@ from hub.overview.queries import load_overview
 from hub.problems import (
     BadQuery,
     Busy,
+    CodeDue,
     InternalFault,
     MethodNotAllowed,
     NotFound,
@@ -49,6 +51,7 @@ from hub.site import STATIC_DIR, Site, render, site_of, words_of
 from hub.stations import api as delivery_api
 from hub.times import now_utc
 from hub.verify import pages as verify_pages
+from hub.witnesses import pages as witness_pages
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +90,15 @@ def create_app(
         _operations,
         account_pages.open_router,
         account_pages.router,
+        code_pages.router,
+        people_pages.router,
         overview_pages.router,
         recording_pages.router,
-        log_pages.open_router,
+        witness_pages.open_router,
         verify_pages.open_router,
         log_tiles.router,  # before the open tiles: the first route that fits an address is taken
         log_tiles.open_router,
+        witness_pages.router,
         log_pages.router,
         log_export.router,
         custody_pages.router,
@@ -191,6 +197,9 @@ def answer_problem(request: Request, problem: Problem, detail: str = "") -> Resp
         return RedirectResponse(href, 303)
     if isinstance(problem, PasswordChangeDue) and request.method == "GET":
         return RedirectResponse("/password", 303)
+    if isinstance(problem, CodeDue) and request.method == "GET":
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(account_pages.code_href(request.url.path + query), 303)
     response = render(request, "problem.html", problem, problem.http_status)
     response.headers.update(headers)
     return response

@@ -9,7 +9,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError
@@ -23,7 +23,6 @@ from hub.audit.queries import (
     EntryProof,
     EntryRow,
     LastCheck,
-    load_checkpoint,
     load_note,
     load_proof,
     load_token,
@@ -41,9 +40,9 @@ from hub.site import attachment, render, site_of, words_of
 from hub.times import now_utc
 from hub.timestamps import StampState, read_stamps
 from hub.vocabulary import ENTRY_TYPES
+from hub.witnesses.queries import Witnesses, load_witnesses
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(allowed(Action.SEE_LOG))])
-open_router = APIRouter(include_in_schema=False)
 
 Index = Annotated[int, Path(ge=0, lt=1 << 62)]
 CHECK_DUE = timedelta(hours=36)  # a check is meant for every night
@@ -74,6 +73,7 @@ class LogView:
     next_href: str | None
     newest_href: str
     resources: tuple[str, ...]  # checkpoint, last tile of each level, last entry bundle
+    witnesses: Witnesses
 
     @property
     def limited(self) -> bool:
@@ -102,12 +102,6 @@ class EntryView:
         return self.proof.entry.index + 1 if self.proof.entry.index + 1 < self.proof.checkpoint.size else None
 
 
-@open_router.get("/log/checkpoint")
-def get_checkpoint(request: Request) -> Response:
-    """The newest checkpoint, for everybody: comparing it is how a split view is found."""
-    return PlainTextResponse(load_checkpoint(site_of(request).db).note)
-
-
 @router.get("/log")
 def show_log(
     request: Request,
@@ -133,6 +127,7 @@ def show_log(
         if page.next_cursor is not None
         else None,
         newest_href="?" + urlencode(asked.parameters),
+        witnesses=load_witnesses(site.db),
         resources=tuple(f"/log/{path}" for path in ("checkpoint", *(t.path for t in right_edge(newest.size)))),
     )
     return render(request, "log.html", view)

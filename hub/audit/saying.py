@@ -10,6 +10,8 @@ from typing import Any
 
 from custody.event import Event
 from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
     AccountCreated,
     BundleExported,
     BundleFinished,
@@ -18,8 +20,14 @@ from custody.hubevents import (
     LogExportFinished,
     LogReaderAdded,
     LogReaderRevoked,
+    SecondFactorSet,
+    SignedIn,
     StationEnrolled,
     StationFrozen,
+    WitnessAdded,
+    WitnessPolicySet,
+    WitnessRefused,
+    WitnessRemoved,
 )
 from custody.stationevents import (
     CameraChecked,
@@ -31,14 +39,18 @@ from custody.stationevents import (
     DeviceRefused,
     DockingClosed,
     DockingStarted,
+    LogCleared,
+    LogRefused,
     SegmentSealed,
     StationStarted,
+    WitnessOffered,
 )
 from hub.language import mark
-from hub.vocabulary import OFFLOADS
+from hub.vocabulary import CHANGES, OFFLOADS
 from hub.wording import Wording, size, whole
 
 LOG_WHOLE = mark("the whole log")
+APPROVED, REFUSED = mark("approved"), mark("refused")
 # message, and its values out of the event
 _Said = tuple[str, Callable[[Wording, Any], dict[str, object]]]
 
@@ -118,6 +130,26 @@ SENTENCES: dict[type[Event], _Said] = {
         mark("Account %(account)s was created with the role: %(role)s."),
         lambda words, e: {"account": e.account, "role": words.role(e.role)},
     ),
+    AccountChangeRequested: (
+        mark("%(by)s asks for a change of account %(account)s (%(change)s), because: %(why)s."),
+        lambda words, e: {
+            "by": e.requested_by,
+            "account": e.account,
+            "change": words.say(CHANGES.get(e.change, e.change)),
+            "why": e.reason,
+        },
+    ),
+    AccountChangeDecided: (
+        mark("The change of account %(account)s (%(change)s) was decided by %(by)s: %(how)s."),
+        lambda words, e: {
+            "account": e.account,
+            "change": words.say(CHANGES.get(e.change, e.change)),
+            "by": e.decided_by or "—",
+            "how": words.say(APPROVED if e.approved else REFUSED),
+        },
+    ),
+    SecondFactorSet: (mark("Account %(account)s signs in with a second factor from now on."), _of("account")),
+    SignedIn: (mark("%(account)s signed in."), _of("account")),
     BundleExported: (
         mark("%(operator)s exports %(count)s recordings (%(bytes)s) for %(recipient)s, because: %(why)s."),
         lambda _, e: {
@@ -147,6 +179,22 @@ SENTENCES: dict[type[Event], _Said] = {
     ),
     LogReaderAdded: (mark("Program %(reader)s may read log entries."), _of("reader")),
     LogReaderRevoked: (mark("Program %(reader)s may read log entries no more."), _of("reader")),
+    WitnessAdded: (mark("%(operator)s accepted %(witness)s as a witness of this log."), _of("operator", "witness")),
+    WitnessRemoved: (mark("%(operator)s lets witness %(witness)s count no more."), _of("operator", "witness")),
+    WitnessPolicySet: (
+        mark("%(operator)s set that %(needed)s witnesses make a checkpoint a witnessed one."),
+        _of("operator", "needed"),
+    ),
+    WitnessRefused: (
+        mark("Witness %(witness)s holds that this log contradicts what it showed before (%(code)s)."),
+        _of("witness", "code"),
+    ),
+    WitnessOffered: (mark("The station offers a key to witness the log with."), _of()),
+    LogRefused: (
+        mark("The station refuses the log: a checkpoint does not go with one that it holds (%(code)s)."),
+        _of("code"),
+    ),
+    LogCleared: (mark("People at the station decided about a log that it had refused: %(reason)s."), _of("reason")),
 }
 UNREADABLE = mark("An entry of a kind that this version cannot read. Its bytes are kept and proved like any other.")
 

@@ -17,7 +17,9 @@ from hub.problems import BadQuery
 from hub.recordings.queries import parse_filter
 from hub.times import now_utc
 from hub.timestamps import Authority, token_for
+from hub.witnesses.asking import ASK_SECONDS
 
+WITNESS_PATIENCE_SECONDS = ASK_SECONDS + 10  # the hub asks its witnesses once in that time
 _NOBODY = 0xFFFFFFFF  # login id of a process that no one has signed in for
 
 
@@ -39,7 +41,13 @@ def export(db: Database, keys: HubKeys, arguments: argparse.Namespace, authority
         parent = arguments.to.absolute().parent
         raise Invalid(f"{parent} 不存在，请先建立。 / {parent} does not exist; make it first.")
     return export_bundle(
-        db, keys, order, vaults, arguments.to.absolute(), lambda note: token_for(db, authority, note, now_utc())
+        db,
+        keys,
+        order,
+        vaults,
+        arguments.to.absolute(),
+        WITNESS_PATIENCE_SECONDS,
+        lambda note: token_for(db, authority, note, now_utc()),
     )
 
 

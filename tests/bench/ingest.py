@@ -3,7 +3,8 @@
     python -m tests.bench.ingest                    broker, publisher and hub as processes of their own, SQLite
     python -m tests.bench.ingest --mosquitto        the same through Mosquitto instead of the embedded broker
     python -m tests.bench.ingest --direct           the intake function alone
-    python -m tests.bench.ingest --database URL     PostgreSQL; the database must be empty
+    python -m tests.bench.ingest --postgres         a PostgreSQL server of its own, which must be installed
+    python -m tests.bench.ingest --hubs 2           so many hub processes, which share the stations; needs --postgres
 
 Targets on two cores: 5,000 envelopes a second sustained; receipt within 1 s for 99 of 100 at 200 a second.
 Ends with 1 when a target is missed.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from sqlalchemy import func, select
 
 from custody.checkpoint import parse_key_line
 from custody.envelope import parse_envelope
@@ -38,8 +41,10 @@ from hub.keys import load_keys
 from hub.opening import Message
 from hub.settings import load_settings
 from hub.stations.service import enrol_station
+from hub.tables import checkpoint
 from tests.bench import wire
 from tests.bench.stations import SigningStation
+from tests.integration.postgres import new_database, running_server
 
 TARGET_PER_SECOND = 5_000
 TARGET_P99_SECONDS = 1.0
@@ -81,9 +86,10 @@ def _publish(port: int, name: str, raws: list[bytes]) -> None:
     wire.subscribe(line, station_topic(name, "receipts"))
     topic = station_topic(name, "events")
     ready = [wire.publish(topic, i % 60_000 + 1, raw) for i, raw in enumerate(raws)]
-    answers, sent, receipted = wire.packets(line), 0, 0
-    while receipted < len(ready):
-        if sent < len(ready) and sent - receipted <= WINDOW - 20:
+    answers, sent = wire.packets(line), 0
+    receipted: set[int] = set()  # two hubs answer in no order
+    while len(receipted) < len(ready):
+        if sent < len(ready) and sent - len(receipted) <= WINDOW - 20:
             line.sendall(b"".join(ready[sent : sent + 20]))
             sent = min(sent + 20, len(ready))
             continue
@@ -92,7 +98,7 @@ def _publish(port: int, name: str, raws: list[bytes]) -> None:
             answer = json.loads(parse_envelope(wire.payload_of(body)).payload)
             if answer["type"] != "receipt.v1":
                 raise SystemExit(f"the hub asks {name} to send again: {answer}")
-            receipted = answer["entries"][-1][0]
+            receipted.update(entry[0] for entry in answer["entries"])
     line.close()
 
 
@@ -113,8 +119,8 @@ class Hub:
         for station in stations:
             enrol_station(self.db, self.keys, station.key.verify_key.line)
 
-    def start(self, port: int, *, mosquitto: bool) -> None:
-        """Broker, then hub; returns when the hub has subscribed and signed its first retained checkpoint."""
+    def start(self, port: int, *, mosquitto: bool, hubs: int) -> None:
+        """Broker, then the hub's processes; returns when they have subscribed."""
         if mosquitto:
             config = self.directory / "mosquitto.conf"
             config.write_text(f"listener {port} 127.0.0.1\n{MOSQUITTO}")
@@ -122,11 +128,16 @@ class Hub:
         else:
             self._spawn("broker", [*_dock_hub(), "broker", "--port", str(port), "--dir", str(self.directory)])
         _wait(lambda: _listens(port), "the broker")
-        web = ["--port", str(_free_port()), "--mqtt", f"mqtt://127.0.0.1:{port}"]
-        self._spawn("hub", [*_dock_hub(), "run", "--dir", str(self.directory), *web])
-        log_path = self.directory / "hub.log"
-        _wait(lambda: "broker_connected" in log_path.read_text(), "the hub")
-        time.sleep(0.5)  # its subscriptions follow the connection at once
+        for n in range(hubs):
+            web = ["--port", str(_free_port()), "--mqtt", f"mqtt://127.0.0.1:{port}"]
+            share = ["--replica", f"hub-{n}"] if hubs > 1 else []
+            self._spawn(f"hub{n}", [*_dock_hub(), "run", "--dir", str(self.directory), *web, *share])
+        logs = [self.directory / f"hub{n}.log" for n in range(hubs)]
+        _wait(lambda: all("broker_connected" in one.read_text() for one in logs), "the hub")
+        _wait(lambda: hubs == 1 or all("stations_divided" in one.read_text() for one in logs), "the hub's replicas")
+        time.sleep(
+            0.5 if hubs == 1 else 8.0
+        )  # subscriptions follow the connection at once; replicas see each other in 5 s
 
     def _spawn(self, name: str, command: list[str]) -> None:
         with (self.directory / f"{name}.log").open("wb") as out:
@@ -135,6 +146,11 @@ class Hub:
     def size(self) -> int:
         with self.db.read() as connection:
             return log.read_head(connection).size
+
+    def commits(self) -> int:
+        """How many there were that appended: each has its checkpoint."""
+        with self.db.read() as connection:
+            return connection.execute(select(func.count()).select_from(checkpoint)).scalar_one()
 
     def cpu_seconds(self) -> dict[str, float]:
         found = {name: psutil.Process(p.pid) for name, p in self.processes.items()}
@@ -169,7 +185,7 @@ def measure_processes(hub: Hub, port: int, envelopes: dict[str, list[bytes]]) ->
     spool = hub.directory / "spool.json"
     spool.write_text(json.dumps({n: [base64.b64encode(r).decode() for r in raws] for n, raws in envelopes.items()}))
     total = sum(map(len, envelopes.values()))
-    goal = hub.size() + total
+    goal, commits = hub.size() + total, hub.commits()
     publisher = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.ingest", "--publish", str(spool), "--port", str(port)],
         stdin=subprocess.PIPE,
@@ -193,7 +209,8 @@ def measure_processes(hub: Hub, port: int, envelopes: dict[str, list[bytes]]) ->
     used = {name: round(cpu - before.get(name, 0.0), 2) for name, cpu in hub.cpu_seconds().items()}
     publisher_cpu = float(publisher.stdout.readline())
     publisher.wait()
-    return _rate(total, seconds, used | {"publisher": publisher_cpu})
+    per_commit = round(total / (hub.commits() - commits))
+    return _rate(total, seconds, used | {"publisher": publisher_cpu}) | {"envelopes_per_commit": per_commit}
 
 
 def measure_latency(hub: Hub, port: int, station: SigningStation, per_second: int, seconds: int) -> dict[str, Any]:
@@ -292,7 +309,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--direct", action="store_true", help="no broker: the intake function alone")
     parser.add_argument("--mosquitto", action="store_true", help="through Mosquitto, which must be installed")
-    parser.add_argument("--database", help="PostgreSQL URL of an empty database")
+    parser.add_argument("--postgres", action="store_true", help="a PostgreSQL server of its own, settings as installed")
+    parser.add_argument("--hubs", type=int, default=1, help="hub processes that share the stations")
     parser.add_argument("--stations", type=int, default=20)
     parser.add_argument("--each", type=int, default=2_000, help="envelopes per station")
     parser.add_argument("--batch", type=int, default=100, help="messages per commit with --direct")
@@ -303,16 +321,20 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.publish:
         return _run_publisher(arguments.publish, arguments.port)
-    with tempfile.TemporaryDirectory() as scratch:
-        result = _measure(arguments, arguments.dir or Path(scratch))
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as servers:
+        database = None
+        if arguments.postgres:
+            (place := Path(scratch) / "postgres").mkdir()
+            database = new_database(servers.enter_context(running_server(place, fsync=True)))
+        result = _measure(arguments, arguments.dir or Path(scratch), database)
     print(json.dumps(result, indent=2))
     slow = result["throughput"]["per_second"] < TARGET_PER_SECOND
     late = "latency" in result and result["latency"]["p99_ms"] > 1000 * TARGET_P99_SECONDS
     sys.exit(1 if slow or late else 0)
 
 
-def _measure(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
-    hub = Hub(root, arguments.database)
+def _measure(arguments: argparse.Namespace, root: Path, database: str | None) -> dict[str, Any]:
+    hub = Hub(root, database)
     stations = [SigningStation(f"station-{n}") for n in range(arguments.stations)]
     slow = SigningStation("station-steady")
     hub.enrol([*stations, slow])
@@ -325,7 +347,7 @@ def _measure(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
         return result
     port = _free_port()
     try:
-        hub.start(port, mosquitto=arguments.mosquitto)
+        hub.start(port, mosquitto=arguments.mosquitto, hubs=arguments.hubs)
         result["throughput"] = measure_processes(hub, port, envelopes)
         result["latency"] = measure_latency(hub, port, slow, 200, arguments.latency_seconds)
     finally:

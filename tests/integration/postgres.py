@@ -21,8 +21,8 @@ def server_programs() -> Path | None:
 
 
 @contextmanager
-def running_server(directory: Path) -> Iterator[str]:
-    """A server in `directory`; yields the URL of its maintenance database. fsync is off: nothing here must last."""
+def running_server(directory: Path, *, fsync: bool = False) -> Iterator[str]:
+    """A server in `directory`; yields the URL of its maintenance database. In tests nothing must last: no fsync."""
     programs = server_programs()
     assert programs is not None
     data, sockets = directory / "data", directory / "s"
@@ -43,7 +43,7 @@ def running_server(directory: Path) -> Iterator[str]:
             subprocess.run(words, check=True, stdout=out, stderr=out, cwd=directory, **as_user)
 
     run(programs / "initdb", "-D", data, "-U", "hub", "-A", "trust", "-E", "UTF8", "--locale=C")
-    options = f"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c fsync=off"
+    options = f"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c fsync={'on' if fsync else 'off'}"
     run(programs / "pg_ctl", "-D", data, "-w", "-l", directory / "server.log", "-o", options, "start")
     try:
         yield f"postgresql+psycopg://hub@/postgres?host={sockets}"

@@ -12,7 +12,9 @@ from hub.settings import broker_address, load_settings, make_settings, write_set
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    made = make_settings(tmp_path, {"hub_id": "h-1", "database": "postgresql://x", "port": 9, "mqtt_share": True})
+    made = make_settings(
+        tmp_path, {"hub_id": "h-1", "database": "postgresql://x", "port": 9, "mqtt_client_id": "a", "replica": True}
+    )
     write_settings(made)
     assert load_settings(tmp_path) == made
     assert load_settings(tmp_path, port=10, host=None).port == 10
@@ -23,6 +25,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "values",
     [{}, {"hub_id": ""}, {"hub_id": "a", "prot": 1}, {"hub_id": "a", "port": "1"}, {"hub_id": "a", "port": True}]
+    + [{"hub_id": "a", "replica": True}, {"hub_id": "a", "replica": True, "mqtt_client_id": "b"}]
     + [{"hub_id": "a", "mqtt": url} for url in ("http://x", "mqtt://", "x", "mqtt://x:y", "mqtt://x:99999")],
 )
 def test_wrong_settings_stop_the_start(tmp_path: Path, values: dict[str, object]) -> None:

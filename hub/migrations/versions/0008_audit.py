@@ -6,8 +6,8 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005_audit"
-down_revision = "0004"
+revision = "0008"
+down_revision = "0007"
 
 _BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _PAGE = 500
@@ -74,7 +74,7 @@ def _refuse_change() -> None:
 
 
 def _find_subjects() -> None:
-    """The events of versions before this one name accounts, recordings and exports in four fields."""
+    """The events of versions before this one name accounts, recordings and exports in these fields."""
     bind, after = op.get_bind(), 0
     while rows := bind.execute(
         sa.text(
@@ -101,7 +101,8 @@ def _find_subjects() -> None:
 
 def _subjects(envelope: bytes) -> list[tuple[str, str]]:
     said = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
-    names = [said[name].replace("\x00", "\ufffd") for name in ("account", "operator") if name in said]
+    fields = ("account", "operator", "requested_by", "decided_by")
+    names = [said[name].replace("\x00", "\ufffd") for name in fields if said.get(name) is not None]
     recordings = dict.fromkeys(str(index) for index in said.get("recordings", ()))
     found = [("account", name) for name in dict.fromkeys(names)] + [("recording", index) for index in recordings]
     return found + [("export", said[name]) for name in ("bundle_id",) if name in said]
