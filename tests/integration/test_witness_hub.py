@@ -256,7 +256,14 @@ def test_the_root_sheet_says_everything_and_runs_nothing(hub: TestHub, docks: li
     assert sheet.cosigners == ("dock-1/witness", "dock-2/witness")
     groups = [held.root.hex()[i : i + 8] for i in range(0, 64, 8)]
     assert " ".join(groups) in page
-    for text in (held.origin, str(held.size), line, *sheet.note.splitlines()[:5], "审计日志根值", "Root of the audit log"):
+    for text in (
+        held.origin,
+        str(held.size),
+        line,
+        *sheet.note.splitlines()[:5],
+        "审计日志根值",
+        "Root of the audit log",
+    ):
         assert text.replace("'", "&#x27;") in page, text
     assert "<script" not in page
     assert not re.search(r"(?:src|href)=", page)
