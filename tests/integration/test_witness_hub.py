@@ -12,10 +12,10 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from starlette.testclient import TestClient
 
-from agent.witness import hello
+from agent.witness import clear, hello
 from custody.checkpoint import Checkpoint, SigningKey, open_checkpoint, sign_checkpoint
 from custody.cosignature import CosigningKey, is_cosigned, parse_witness_line
-from custody.witness import AddCheckpoint, parse_answer, size_of
+from custody.witness import Accepted, AddCheckpoint, parse_answer, size_of
 from hub import log
 from hub.audit.readers import add_reader
 from hub.errors import Conflict, Invalid, LogUntrusted, NotFound
@@ -192,6 +192,38 @@ def test_a_note_of_our_own_key_that_our_log_does_not_give_is_proof_from_whoever_
     assert [alarm.name for alarm in load_witnesses(hub.db).alarms] == ["dock-1/witness"]
     carry(hub, docks)
     assert load_witnesses(hub.db).alarms == ()
+    assert checked(hub) == len(hub.entries())
+
+
+def test_what_a_witness_only_claims_is_stated_once_and_rubbish_is_no_note(hub: TestHub, docks: list[Dock]) -> None:
+    """Whoever writes to a station's topic must not fill the log."""
+    asking, said = Asking(hub.db, hub.keys, by_http=False), hello(docks[0].store, docks[0].witness)
+    one = asking.witness_of("dock-1")
+    assert one is not None
+    for number in range(6):
+        claim = {"type": "refused.v1", "code": ("stopped", "bad_proof")[number % 2], "newest": f"rubbish {number}"}
+        asking.take(one, type(said)(**_fields(said) | claim | {"pending": "x" * number}))
+    assert hub.types().count("witness.refused.v1") == 1
+    [alarm] = load_witnesses(hub.db).alarms
+    assert (alarm.code, alarm.size) == ("stopped", 0)
+    carry(hub, docks)
+    assert load_witnesses(hub.db).alarms == ()
+
+
+def test_a_station_that_states_that_it_refuses_the_log_is_shown_until_it_takes_that_back(
+    hub: TestHub, docks: list[Dock]
+) -> None:
+    carry(hub, docks)
+    dock, shown = docks[0], docks[0].memory()
+    other = sign_checkpoint(Checkpoint(hub.keys.log.name, shown.size, bytes(32)), hub.keys.log)
+    assert dock.answer(AddCheckpoint(0, (), other).raw).code == "fork"
+    assert not any(
+        isinstance(outcome, Accepted) for outcome in dock.deliver(hub)
+    )  # taken in; its receipt is not believed
+    assert load_witnesses(hub.db).refusing_stations == ("dock-1",)
+    clear(dock.store, dock.station, hub.keys.log.name, "a forged note", anew=False, now=now())
+    assert all(isinstance(outcome, Accepted) for outcome in dock.deliver(hub))
+    assert load_witnesses(hub.db).refusing_stations == ()
     assert checked(hub) == len(hub.entries())
 
 
