@@ -8,7 +8,7 @@ a memory of ours: the whole state may be lost at any moment. Whoever carries req
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -69,6 +69,7 @@ class Asking:
         1. A checkpoint that our key signed and our log does not give is proof against us. 2. A cosignature is verified
         and kept. 3. What it holds and what it wants proven first decide what it is asked next.
         """
+        answer = self._ours(answer)
         if not self._consistent(one.name, answer.newest, answer.pending):  # 1
             return None
         if answer.type == "cosigned.v1":  # 2
@@ -93,6 +94,7 @@ class Asking:
 
     def hear_stranger(self, station: str, answer: Answer) -> None:
         """A station that is no witness yet can prove against us all the same."""
+        answer = self._ours(answer)
         if self._consistent(station, answer.newest, answer.pending):
             end_alarm(self._db, station)
 
@@ -100,6 +102,17 @@ class Asking:
 
     def _mine(self, connection: Connection) -> list[InForce]:
         return [w for w in in_force(connection) if (w.url is not None if self._by_http else w.station is not None)]
+
+    def _ours(self, answer: Answer) -> Answer:
+        """The answer without notes that our key did not sign: they prove nothing, and nobody reads them further."""
+        return replace(answer, newest=self._signed(answer.newest), pending=self._signed(answer.pending))
+
+    def _signed(self, note: str) -> str:
+        try:
+            open_checkpoint(note, self._keys.log.verify_key)
+        except CustodyError:
+            return ""
+        return note
 
     def _next(self, one: InForce, answer: Answer) -> Request | None:
         with self._db.read() as connection:
@@ -141,10 +154,7 @@ class Asking:
         return True
 
     def _against(self, note: str) -> Alarm | None:
-        try:
-            shown = open_checkpoint(note, self._keys.log.verify_key)
-        except CustodyError:
-            return None  # not ours: it proves nothing
+        shown = open_checkpoint(note, self._keys.log.verify_key)
         with self._db.read() as connection:
             if shown.size > size_of(log.newest_note(connection)):
                 return "rollback"

@@ -26,7 +26,8 @@ from hub.wording import BEIJING, digest_groups
 
 MAX_QR_BYTES = 1800  # version 32 at level L: larger ones are hard to scan from paper
 _STYLE = """
-@page{size:A4;margin:16mm}
+@page{size:A4;margin:14mm}
+@media print{body{max-width:none;padding:0}}
 body{font:11pt/1.5 system-ui,"Noto Sans CJK SC","Microsoft YaHei",sans-serif;max-width:178mm;margin:0 auto;padding:4mm;
 color:#000;background:#fff}
 h1{font-size:18pt;margin:0}h1 small,dt small,p small{display:block;font-weight:400;font-size:9pt;line-height:1.35}
@@ -106,17 +107,22 @@ it, away from the hub.</small></p>
 --key '{escape(sheet.key_line)}'</code></p>
 <p>也可将扫描所得文字存为文件，以文件名代替 --size 与 --root。
 <small>Or save the scanned text as a file and name it instead of --size and --root.</small></p></div></section>
-<pre>{escape(sheet.note)}</pre>
+<pre>{escape(_own_note(sheet.note))}</pre>
 <section class="sign"><p>打印人 <small>Printed by</small></p><p>保管人 <small>Kept by</small></p><p>日期 <small>Date</small></p></section>
 </body></html>
 """.encode()
 
 
+def _own_note(note: str) -> str:
+    """The note with the log's own signature alone."""
+    body, _, signatures = note.rpartition("\n\n")
+    return f"{body}\n\n{signatures.partition(chr(10))[0]}\n"
+
+
 def _qr(note: str) -> str:
     """The note as a QR code in SVG; where many witnesses make it too long, without their lines."""
     if len(note.encode()) > MAX_QR_BYTES:
-        body, _, signatures = note.rpartition("\n\n")
-        note = f"{body}\n\n{signatures.partition(chr(10))[0]}\n"
+        note = _own_note(note)
     out = io.BytesIO()
     code = segno.make(note.encode(), error="l", boost_error=True, micro=False)
     code.save(

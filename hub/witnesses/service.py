@@ -73,7 +73,8 @@ def add_witness(
                 f"见证方 {key.name} 已登记；请先移除。 / witness {key.name} is in force already; remove it first"
             )
         tx.execute(delete(witness).where(witness.c.name == key.name))
-        tx.execute(delete(witness_state).where(witness_state.c.witness == key.name))
+        heard_as = [name for name in (key.name, of_station) if name]  # a station that was no witness: by its id
+        tx.execute(delete(witness_state).where(witness_state.c.witness.in_(heard_as)))
         facts = {"key_line": key.line, "station": of_station, "url": url}
         tx.execute(insert(witness).values(name=key.name, added_at=to_text(now), **facts))
         entries.record(WitnessAdded, witness=key.name, operator=operator, **facts)
@@ -159,8 +160,8 @@ def keep_alarm(db: Database, keys: HubKeys, name: str, code: Alarm, note: str) -
         held = tx.execute(select(witness_state).where(witness_state.c.witness == name)).one_or_none()
         if held is not None and (held.alarm, held.alarm_sha256) == (code, digest):
             return
-        if held is not None and held.alarm in ("fork", "rollback") and code in ("bad_proof", "stopped"):
-            return  # what was proven is not replaced by what is only claimed
+        if held is not None and held.alarm and code in ("bad_proof", "stopped"):
+            return  # only claimed: it replaces nothing that was proven, and states nothing twice
         size = size_of(note)
         state = {"alarm": code, "alarm_size": size, "alarm_sha256": digest, "alarm_note": note or None}
         _keep_state(tx, name, now, **state, alarm_at=to_text(now))

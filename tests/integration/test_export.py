@@ -8,14 +8,18 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from custody.bundleexamine import examine_bundle
+from custody.checkpoint import SigningKey
+from custody.cosignature import CosigningKey
 from custody.digest import CHUNK_BYTES
 from custody.disk import Hasher
 from custody.event import Event
@@ -32,6 +36,7 @@ from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.logcheck import check_log
 from hub.recordings.queries import RecordingFilter
 from hub.stations.service import enrol_station
+from hub.witnesses.service import add_witness, set_policy, take_cosigned_note
 from tests.integration.hubs import TestHub, make_hub
 from tests.vectors.dockings import STATION_KEY, Docking, Station, build, pattern
 
@@ -120,6 +125,39 @@ def test_a_bundle_of_a_docking_verifies_with_the_logs_key_alone(scene: Scene) ->
     }
     assert not scene.verify(bundle, trusted=False).authorship_proved
     assert not [p for p in scene.tmp.iterdir() if p.name.startswith("bundle.")]
+
+
+def test_a_bundle_lies_under_a_witnessed_checkpoint_where_the_witnesses_answer_in_time(scene: Scene) -> None:
+    """Where they do not, under the newest one: the export goes on."""
+    leader = CosigningKey(SigningKey.from_seed("office.example/leader", bytes(range(32))))
+    add_witness(scene.hub.db, scene.hub.keys, leader.public.line, "tester")
+    set_policy(scene.hub.db, scene.hub.keys, 1, "tester")
+    ended = threading.Event()
+
+    def witness() -> None:
+        """As `custody witness pull` does: cosigns whatever is the newest, and hands it back."""
+        while not ended.wait(0.05):
+            with scene.hub.db.read() as connection:
+                note = log.newest_note(connection)
+            take_cosigned_note(scene.hub.db, note + leader.cosign(note, datetime.now(UTC)))
+
+    thread = threading.Thread(target=witness)
+    thread.start()
+    try:
+        target = scene.tmp / "bundle"
+        export_bundle(scene.hub.db, scene.hub.keys, scene.order(), [scene.vault], target, patience_seconds=60)
+    finally:
+        ended.set()
+        thread.join()
+    alone = scene.export(name="alone", reason="second")
+    for bundle, cosigned in ((target, True), (alone, False)):
+        with Hasher() as hasher:
+            keys = [scene.hub.keys.log.verify_key]
+            report = examine_bundle(os.fsencode(bundle), keys, [leader.public], lambda _: None, hasher)
+        assert _problems(report) == []
+        assert report.bundle is not None
+        assert [label for label, _ in report.bundle.cosigned] == [leader.public.label] * cosigned
+        assert report.bundle.not_cosigned == (() if cosigned else (leader.public.label,))
 
 
 def test_the_bundle_is_a_bag_by_the_text_of_rfc_8493(scene: Scene) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,18 @@ from custody.checkpoint import (
     parse_key_line,
     sign_checkpoint,
 )
+from custody.cosignature import parse_witness_line, take_cosignature
 from custody.digest import EMPTY_ROOT, leaf_hash, node_hash, tree_root
 from custody.disk import Hasher
 from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, open_envelope, pae
-from custody.errors import CustodyError
+from custody.errors import CustodyError, FormatError
 from custody.events import decode_event
 from custody.examine import examine
 from custody.manifest import ManifestReader
 from custody.merkle import verify_consistency, verify_inclusion
 from custody.receipt import open_receipt
 from custody.tiles import decode_bundle, encode_bundle, parse_tile_path, tiles_of
+from custody.witness import Code, Conflict, Cosign, Memory, Refusal, decide, parse_request
 from tests.vectors import make
 
 VECTORS = Path(make.__file__).parent
@@ -149,6 +152,32 @@ def test_proof(case: dict[str, object]) -> None:
     except CustodyError as caught:
         error = caught
     check_code(case, error)
+
+
+@each("witness")
+def test_witness(case: dict[str, Any]) -> None:
+    held = case["memory"]
+    memory = Memory(
+        held.get("cosigned"), held.get("pending"), None, Code(held["stopped"]) if "stopped" in held else None
+    )
+    log_key = parse_key_line(case["log_key"])
+    try:
+        request = parse_request(case["request"].encode())
+    except FormatError:
+        assert case["answer"] == Code.BAD_FORMAT
+        return
+    match decide(memory, log_key if request.origin == log_key.name else None, request):
+        case Cosign(note=note):
+            assert case["answer"] == "cosign"
+            at = datetime.fromtimestamp(case["time"], UTC)
+            assert take_cosignature(note, case["cosignature"], parse_witness_line(case["witness_key"])) == (
+                case["cosignature"],
+                at,
+            )
+        case Conflict(size=size):
+            assert case["answer"] == size
+        case Refusal(code=code):
+            assert case["answer"] == code
 
 
 @each("manifests")

@@ -27,6 +27,7 @@ from custody.tiles import encode_bundle, tiles_of
 from tests.vectors.bundlecases import bundles
 from tests.vectors.dockings import AT, OTHER_KEY, STATION_KEY, Docking, Station, bent, build, pattern
 from tests.vectors.edits import edits
+from tests.vectors.witnesses import witnesses
 
 HERE = Path(__file__).parent
 LOG_KEY = SigningKey.from_seed("hub.example/audit", bytes(range(32)))
@@ -51,6 +52,7 @@ def make(top: Path) -> None:
         "manifests": _manifests(files),
         "dockings": _dockings(top) + edits(STATION_KEY.verify_key.line),
         "bundles": bundles(top),
+        "witness": witnesses(),
     }
     files["cases.json"] = json.dumps(cases, indent=1, ensure_ascii=False).encode() + b"\n"
     files["tree.json"] = json.dumps(_tree(), indent=1).encode() + b"\n"
