@@ -63,7 +63,7 @@ def test_a_power_cut_while_sealing_and_closing_loses_nothing_and_the_restart_fin
             with Hold(station.lab, f"{STATE}/vault", step.opened, 0.3 if step.goes_on else 600) as hold:
                 station.lab.plug(short.image, 1, serial=f"SHORT{number}", wait=False)
                 path = hold.until_held()
-                time.sleep(0.3 + chance.uniform(0, COMMIT_SECONDS) if step.goes_on else chance.uniform(0.2, 1.5))
+                time.sleep(0.3 + chance.uniform(0, COMMIT_SECONDS) if step.goes_on else chance.uniform(1.0, 2.5))
                 cut = station.power_cut(keep=chance.choice((0.0, 0.5)), seed=chance.randrange(1 << 30))
             time.sleep(1)  # what was under way reaches the hub
             promised = station.acknowledged()
