@@ -41,7 +41,7 @@ async def serve_kiosk(app: FastAPI, port: int, up: asyncio.Event) -> None:
         log.error("kiosk_without_port port=%d why=%s", port, error)  # noqa: TRY400 - no fault of ours to trace
         return
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=5
     )
     server = _Server(config, up)
     serving = asyncio.ensure_future(server.serve(sockets=[listening]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,5 @@ async def test_stopping_ends_the_screens_connection_at_once_and_without_a_fault(
             following = asyncio.create_task(_follow(port, first))
             async with asyncio.timeout(30):
                 await first.wait()
-            began = time.monotonic()
-        assert time.monotonic() - began < 0.9  # uvicorn's own patience is 1 s, after which it breaks connections off
         assert (await following).endswith(b"0\r\n\r\n")  # the stream came to its end
-    assert [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in caplog.records] == []  # such as that it broke off a connection
