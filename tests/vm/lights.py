@@ -53,15 +53,20 @@ class Lights:
             f"for i in $(seq 300); do [ -e {last} ] && [ -e {LOG} ] && udevadm settle && exit; sleep .1; done; exit 1"
         )
 
-    def now(self, name: str) -> Shown:
-        """What the LED class says of it."""
+    def now(self, names: Sequence[str]) -> list[Shown]:
+        """What the LED class says of them, in one look."""
         files = "trigger brightness delay_on delay_off"
-        said = self._lab.run(f"cd /sys/class/leds/{name}; for f in {files}; do cat $f 2>/dev/null || echo 0; done").out
-        triggers, brightness, on, off = said.splitlines()
-        chosen = triggers[triggers.index("[") + 1 : triggers.index("]")]
-        return Shown(chosen, int(brightness), (int(on), int(off)))
+        folders = " ".join(f"/sys/class/leds/{name}" for name in names)
+        look = f"for d in {folders}; do for f in {files}; do cat $d/$f 2>/dev/null || echo 0; done; done"
+        lines = self._lab.run(look).out.splitlines()
+        return [_shown(*lines[at : at + 4]) for at in range(0, len(lines), 4)]
 
     def changes(self, name: str) -> list[tuple[float, int]]:
         """All that it was told so far: seconds of the dock's monotonic clock, brightness."""
         lines = [json.loads(line) for line in self._lab.run(f"cat {LOG}").out.splitlines()]
         return [(at, brightness) for at, told, brightness in lines if told == name]
+
+
+def _shown(triggers: str, brightness: str, on: str, off: str) -> Shown:
+    chosen = triggers[triggers.index("[") + 1 : triggers.index("]")]
+    return Shown(chosen, int(brightness), (int(on), int(off)))

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -55,10 +56,14 @@ class Bench:
         """What the camera's battery says."""
         self._chips.set(BATTERY, {CHARGE: percent, CURRENT: 500, VOLTAGE: 7400, STATUS: INITIALISED})
 
-    def until_lit(self, bay: int, seconds: float = 60, **lit: Shown) -> None:
+    def now(self, bay: int) -> dict[str, Shown]:
+        """What the bay's lights show."""
+        return dict(zip(COLOURS, self.lights.now([name(bay, colour) for colour in COLOURS]), strict=True))
+
+    def until_lit(self, bay: int, seconds: float = 180, **lit: Shown) -> None:
         """Until the bay's lights are these and no others."""
         deadline = time.monotonic() + seconds
-        while (now := {colour: self.lights.now(name(bay, colour)) for colour in COLOURS}) != DARK | lit:
+        while (now := self.now(bay)) != DARK | lit:
             assert time.monotonic() < deadline, now
             time.sleep(0.1)
 
@@ -85,7 +90,7 @@ def test_a_bays_lights_from_empty_over_copying_and_charging_to_ready_and_back(be
     card = cameras.make_card(tmp_path / "a.img", files, table="none", free_mib=200)
     mark = station.screen.mark()
     plugged = station.lab.plug(card.image, 1, serial="LIT00001", wait=False)
-    station.lab.throttle(plugged, bytes_per_second=1 << 20)
+    station.lab.throttle(plugged, bytes_per_second=256 << 10)
     station.screen.until("1", lambda bay: bay["state"] == "copying", since=mark)
     until_blinking(bench, 1, ("blue",), 500, 500)
     station.lab.throttle(plugged, bytes_per_second=0)
@@ -99,7 +104,7 @@ def test_a_bays_lights_from_empty_over_copying_and_charging_to_ready_and_back(be
     told = bench.lights.changes(name(1, "blue"))  # what hardware would have shown, not what sysfs says of it
     assert {brightness for _, brightness in told} == {0, 255}
     halves = [later - at for (at, one), (later, other) in itertools.pairwise(told) if one != other]
-    assert sorted(halves)[len(halves) // 2] == pytest.approx(0.5, abs=0.1)
+    assert 0.3 < median(halves) < 1
     assert told[-1][1] == 0
 
 
@@ -132,9 +137,9 @@ def test_no_light_says_anything_once_the_agent_has_stopped(bench: Bench, tmp_pat
 
 def until_blinking(bench: Bench, bay: int, lit: tuple[str, ...], on: int, off: int) -> None:
     """Until exactly these lights of the bay blink so; brightness itself goes up and down."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
-        now = {colour: bench.lights.now(name(bay, colour)) for colour in COLOURS}
+        now = bench.now(bay)
         dark = all(now[colour] == DARK[colour] for colour in COLOURS if colour not in lit)
         if dark and all(blinking(now[colour], on, off) for colour in lit):
             return
