@@ -12,13 +12,13 @@ from tests.vm import cameras
 from tests.vm.bay_station import BayStation
 from tests.vm.cameras import Card
 
+pytestmark = pytest.mark.slow_vm  # seconds on emulated processors say something on an idle machine only
 SECONDS_MAX = 3.0
 TIMES = 5
 TOGETHER = range(1, 9)
 STAGES = ("recognising", "listing", "copying")
 
 
-@pytest.mark.slow_vm
 def test_the_first_camera_after_a_start_is_copied_within_three_seconds(station: BayStation, tmp_path: Path) -> None:
     """From the moment on at which systemd calls the agent started.
 
@@ -41,7 +41,6 @@ def test_a_camera_is_copied_within_three_seconds(station: BayStation, tmp_path: 
     assert median(taken) < SECONDS_MAX
 
 
-@pytest.mark.slow_vm
 def test_eight_cameras_at_once(station: BayStation, tmp_path: Path) -> None:
     """Only told: sixteen processes that start on two emulated processors say nothing of a dock."""
     made = [small_card(tmp_path, f"AT{slot}ONCE") for slot in TOGETHER]
