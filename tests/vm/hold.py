@@ -84,3 +84,5 @@ class Hold:
         except subprocess.TimeoutExpired:  # its dock lost power
             self._process.kill()
         self._thread.join(5)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
