@@ -19,6 +19,7 @@ class Board:
         self._states: dict[str, BayState | None] = dict.fromkeys(bays)
         self._version = 0
         self._news = asyncio.Event()
+        self._closed = False
         self.changed: list[Callable[[BayState], None]] = []
 
     @property
@@ -56,9 +57,17 @@ class Board:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
+    def close(self) -> None:
+        """Nobody follows any more: the screens' connections end by themselves."""
+        self._closed = True
+        self.stir()
+
     async def follow(self, beat_seconds: float) -> AsyncIterator[int]:
-        """The version now, after every change, and every `beat_seconds` without one; changes in between are joined."""
-        while True:
+        """The version now, after every change, and every `beat_seconds` without one; changes in between are joined.
+
+        Ends when the board is closed.
+        """
+        while not self._closed:
             news = self._news
             yield self._version
             await happened(news, beat_seconds)

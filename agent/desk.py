@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import cast
 
 from agent import duty
@@ -80,7 +81,9 @@ class Desk:
             raise NotAtHand
         now = datetime.now(UTC)
         await self._dock.store.call(check_pin, number, pin, now)
-        undone = await self._dock.store.call(duty.take_back, self._dock.station, state.camera, bay, now)
+        undone = await self._dock.store.call(
+            partial(duty.take_back, disputed=state.disputed), self._dock.station, state.camera, bay, now
+        )
         self._mark(bay, state.camera, None)
         return undone
 

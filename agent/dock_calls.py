@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.devices import DeviceWatch, scan_now
 from agent.officers import disable_officer, officers, set_officer
-from agent.recognise import accept, known_cameras
+from agent.recognise import accept, known_cameras, readmit, set_aside
 from agent.settings import invalid, load_settings
 from agent.station import load_or_create_station
 from agent.store import Store
 from agent.usbports import Attached, classify
 from agent.witness import clear, contradictions, load_memory, load_or_create_witness_key
+
+Change = Literal["accept", "set_aside", "readmit"]
 
 
 def show_bays(directory: Path | None, *, once: bool, as_json: bool) -> int:
@@ -69,24 +71,11 @@ def officer(directory: Path, number: str | None, name: str | None, *, disable: b
     return 0
 
 
-def camera(directory: Path, name: str | None, *, accepted: bool, as_json: bool) -> int:
-    """List cameras, or settle one."""
+def list_cameras(directory: Path, name: str | None, *, as_json: bool) -> int:
+    """Print every camera, or the one of this name."""
     with _store(directory) as store:
-        if name is None or not accepted:
-            known = [one for one in known_cameras(store) if name in (None, one["camera"])]
-            if as_json:
-                print(json.dumps(known, ensure_ascii=False))
-            else:
-                lines = [
-                    f"{one['camera']}\t{one['last_seen_at'][:16]}{'  身份存疑 / disputed' if one['disputed'] else ''}"
-                    for one in known
-                ]
-                print("\n".join(lines) or "尚未接入过记录仪 / no camera yet")
-            return 0
-        with store.begin():
-            if not accept(store, name):
-                raise invalid(f"this dock has met no camera {name}", f"本采集站没有接入过记录仪 {name}")
-    print(json.dumps({"camera": name, "accepted": True}) if as_json else f"{name}: 完成 / done")
+        known = [one for one in known_cameras(store) if name in (None, one["camera"])]
+    print(json.dumps(known, ensure_ascii=False) if as_json else "\n".join(map(_camera_line, known)) or NO_CAMERA)
     return 0
 
 
@@ -118,7 +107,34 @@ def witness(directory: Path, reason: str | None, *, anew: bool, as_json: bool) -
     return 0
 
 
+def camera(directory: Path, name: str, change: Change, why: str, *, as_json: bool) -> int:
+    """Settle a camera's identity, set it aside, or take that back."""
+    if name == "" or (change == "set_aside" and not why.strip()):
+        raise invalid("which camera, and why?", "请给出记录仪名称和原因")
+    with _store(directory) as store, store.begin():
+        match change:
+            case "accept":
+                done = accept(store, name)
+            case "set_aside":
+                done = set_aside(store, name, why, datetime.now(UTC))
+            case "readmit":
+                if not (done := readmit(store, name)):
+                    raise invalid(f"{name} is not set aside", f"记录仪 {name} 未被停用")
+        if not done:
+            raise invalid(f"this dock has met no camera {name}", f"本采集站没有接入过记录仪 {name}")
+    print(json.dumps({"camera": name, CHANGED[change]: True}) if as_json else f"{name}: 完成 / done")
+    return 0
+
+
+CHANGED = {"accept": "accepted", "set_aside": "set_aside", "readmit": "readmitted"}
+NO_CAMERA = "尚未接入过记录仪 / no camera yet"
 NOTHING = "没有插入任何 USB 设备 / nothing is plugged in"
+
+
+def _camera_line(one: dict[str, Any]) -> str:
+    disputed = "  身份存疑 / disputed" if one["disputed"] else ""
+    aside = f"  已停用 / set aside: {one['set_aside']}" if one["set_aside"] else ""
+    return f"{one['camera']}\t{one['last_seen_at'][:16]}{disputed}{aside}"
 
 
 def _port_json(device: Attached, bays: dict[str, str]) -> dict[str, Any]:

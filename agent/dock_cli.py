@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.dock_calls import Change
 
 EXITS = """\
 exit codes: 0 done; 2 wrong usage or settings; 8 the station's own database cannot be trusted
@@ -53,14 +56,18 @@ def add_camera(commands: Any) -> argparse.ArgumentParser:
     """`dock-agent camera`."""
     command: argparse.ArgumentParser = commands.add_parser(
         "camera",
-        help="list the cameras this dock has met, or settle a disputed one",
+        help="list the cameras this dock has met, settle a disputed one, or set one aside",
         description="Without a camera: every camera this dock has met, and whether its identity is disputed (another "
         "device showed the same serial number). With --accept: you have compared the number on the body; the camera "
-        "is taken as its next docking shows it.",
+        "is taken as its next docking shows it. With --set-aside: its footage is docked as always, but it is not "
+        "ready for duty, until --readmit.",
         epilog=EXITS,
     )
     command.add_argument("camera", nargs="?", help="name of the camera, as the dock shows it")
-    command.add_argument("--accept", action="store_true", help="its identity is settled")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--accept", action="store_true", help="its identity is settled")
+    what.add_argument("--set-aside", metavar="WHY", help="not for duty, for this reason")
+    what.add_argument("--readmit", action="store_true", help="for duty again")
     command.add_argument("--dir", type=Path, required=True, help="state directory with agent.toml, key and database")
     command.set_defaults(call=_camera)
     return command
@@ -101,9 +108,12 @@ def _officer(args: argparse.Namespace) -> int:
 
 
 def _camera(args: argparse.Namespace) -> int:
-    from agent.dock_calls import camera  # noqa: PLC0415
+    from agent.dock_calls import camera, list_cameras  # noqa: PLC0415
 
-    return camera(args.dir, args.camera, accepted=args.accept, as_json=args.json)
+    if args.camera is None or not (args.accept or args.set_aside or args.readmit):
+        return list_cameras(args.dir, args.camera, as_json=args.json)
+    change: Change = "accept" if args.accept else "readmit" if args.readmit else "set_aside"
+    return camera(args.dir, args.camera, change, args.set_aside or "", as_json=args.json)
 
 
 def _witness(args: argparse.Namespace) -> int:

@@ -143,7 +143,10 @@ def _left_maker(camera: str, officer: str, verdict: VerdictWord, bay: str) -> An
 
 
 def camera_returned(store: Store, station: Station, camera: str, bay: str, now: datetime) -> str | None:
-    """The camera is in a bay again: the duty it was checked out for is over; whose it was, or None. Commits."""
+    """The camera is in a bay again: the duty it was checked out for is over; whose it was, or None. Commits.
+
+    Not for a camera whose identity is disputed: another one with its name must not end its duty (`loans`).
+    """
     with store.begin():
         checkout = open_checkout(store, camera)
         if checkout is None or checkout.left_at is None:
@@ -152,11 +155,14 @@ def camera_returned(store: Store, station: Station, camera: str, bay: str, now: 
     return checkout.officer
 
 
-def take_back(store: Store, station: Station, camera: str, bay: str, now: datetime) -> bool:
-    """Undo a check-out whose camera still lies in the bay; whether there was one. Commits."""
+def take_back(store: Store, station: Station, camera: str, bay: str, now: datetime, *, disputed: bool = False) -> bool:
+    """Undo a check-out whose camera still lies in the bay; whether there was one. Commits.
+
+    `disputed`: the camera is back, its identity is not settled, and the officer says that the duty is over.
+    """
     with store.begin():
         checkout = open_checkout(store, camera)
-        if checkout is None or checkout.left_at is not None:
+        if checkout is None or (checkout.left_at is not None and not disputed):
             return False
         _close(store, station, checkout, bay, now)
     return True
@@ -180,6 +186,17 @@ def open_checkout(store: Store, camera: str) -> Checkout | None:
     for row in store.execute(f"{_SELECT} WHERE camera = ? AND returned_at IS NULL", (camera,)):
         return _checkout(row)
     return None
+
+
+def loans(store: Store, camera: str, bay: str) -> int:
+    """How many check-outs of this camera, which lies in `bay`, are open and were not made there for taking it now.
+
+    One made at another bay: the camera was moved while the agent did not run. One whose camera left: something of its
+    name came back, and it is disputed whether it is that camera.
+    """
+    sql = "SELECT count(*) FROM checkout WHERE camera = ? AND returned_at IS NULL AND (left_at NOT NULL OR bay <> ?)"
+    ((count,),) = store.execute(sql, (camera, bay)).fetchall()
+    return int(count)
 
 
 def open_checkouts(store: Store) -> list[Checkout]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +108,14 @@ class Inspector:
             self.end()
         return parse_answer(line)
 
+    def loaded(self, timeout_seconds: float = TIMEOUT_SECONDS) -> bool:
+        """Wait until it has loaded; whether it has. Never beside `look` in another thread."""
+        self._ours.settimeout(timeout_seconds)
+        try:
+            return self._ours.recv(1, socket.MSG_PEEK) == wire.LOADED
+        except OSError:
+            return False
+
     def end(self) -> None:
         """Be rid of it; one that hangs in the kernel dies when the kernel lets go."""
         self._ours.close()
@@ -117,18 +126,18 @@ class Inspector:
 
 
 class Inspectors:
-    """Keeps one inspector loaded and idle, as `worker_process.Workers` does. For any thread."""
+    """Keeps some inspectors loaded and idle, as `worker_process.Workers` does. For any thread."""
 
-    def __init__(self) -> None:
-        """No process is started before the first `look`."""
+    def __init__(self, spares: int = 1) -> None:
+        """No process is started before `refill`, which keeps so many `spares`."""
         self._lock = threading.Lock()
-        self._spare: Inspector | None = None
-        self._closed = False
+        self._wanted = spares
+        self._spares: deque[Inspector] = deque()
 
     def look(self, source: Path, wanted: Iterable[Glob]) -> Inspection:
         """See `inspect_source`. A spare that died meanwhile is no verdict on the card: a fresh one looks then."""
         with self._lock:
-            spare, self._spare = self._spare, None
+            spare = self._spares.popleft() if self._spares else None
         if spare is None:
             return inspect_source(source, wanted)
         wanted = list(wanted)
@@ -138,18 +147,28 @@ class Inspectors:
             return inspect_source(source, wanted)
 
     def refill(self) -> None:
-        """Start a spare unless there is one."""
+        """Start what is missing. Raises OSError."""
         with self._lock:
-            if self._spare is None and not self._closed:
-                self._spare = Inspector()
+            while len(self._spares) < self._wanted:
+                self._spares.append(Inspector())
+
+    def warm(self) -> None:
+        """`refill`, but wait until they are loaded; one that cannot be is replaced when it is needed."""
+        fresh = [Inspector() for _ in range(self._wanted)]
+        for one in fresh:
+            one.loaded()
+        with self._lock:
+            while fresh and len(self._spares) < self._wanted:
+                self._spares.append(fresh.pop())
+        for one in fresh:
+            one.end()
 
     def close(self) -> None:
-        """End the spare; none is started any more."""
+        """End the spares; none is started any more."""
         with self._lock:
-            self._closed = True
-            if self._spare is not None:
-                self._spare.end()
-                self._spare = None
+            self._wanted = 0
+            while self._spares:
+                self._spares.pop().end()
 
 
 def parse_answer(line: bytes) -> Inspection:
@@ -173,6 +192,8 @@ def _exchange(ours: socket.socket, request: bytes, deadline: float) -> bytes:
     try:
         ours.settimeout(max(0.001, deadline - time.monotonic()))
         ours.sendall(request)
+        if ours.recv(1) != wire.LOADED:
+            raise InspectionFailed("the reading process broke off", "读取进程中断")
         while True:
             ours.settimeout(max(0.001, deadline - time.monotonic()))
             piece = ours.recv(1 << 20)

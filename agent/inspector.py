@@ -1,7 +1,8 @@
 """The process that looks at a card before it is docked: `python -m agent.inspector FD SOURCE PARENT_PID`.
 
-FD is a socket to its parent (inspection.py). It reads one JSON line {"wanted": [globs], "seconds": n}, looks at the
-source within its limits and answers one JSON line: what `inspection.parse_answer` reads, or an error frame of `wire`.
+FD is a socket to its parent (inspection.py). It says `wire.LOADED`, reads one JSON line {"wanted": [globs],
+"seconds": n}, looks at the source within its limits and answers one JSON line: what `inspection.parse_answer` reads, or
+an error frame of `wire`.
 It holds no key, no vault and no network. Names travel as latin-1 text, content as base64.
 """
 
@@ -131,6 +132,7 @@ def main() -> int:
         if not die_with(int(sys.argv[2])):
             return 1
         confine(MEMORY_BYTES, OPEN_FILES)
+        parent.sendall(wire.LOADED)
         with parent.makefile("rb") as requests:  # an idle one waits here for its source
             line = requests.readline(REQUEST_BYTES_MAX)
         if not line:

@@ -27,6 +27,14 @@ class DockingFacts:
     bytes_per_second: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What people have recorded of a camera."""
+
+    open_loans: int  # see `duty.loans`
+    set_aside: bool  # not for duty until somebody takes that back
+
+
 def docking_facts(store: Store, camera: str, dockings: Sequence[str]) -> DockingFacts:
     """From the store, for the dockings of one stay."""
     unsafe = faults = 0
@@ -38,13 +46,17 @@ def docking_facts(store: Store, camera: str, dockings: Sequence[str]) -> Docking
 
 
 def camera_clock(seen: Recognised) -> CameraClock:
-    """What is known of the camera's clock: its own word, else the newest time on its card."""
+    """What is known of the camera's clock: its own word (where the dock set it, as read back), else its newest file."""
     if seen.ptp is not None and seen.ptp.clock:
         try:
             at = datetime.fromisoformat(seen.ptp.clock)
         except ValueError:
             return CameraClock()
         return CameraClock(ClockEvidence.REPORTED, _aware(at, _zone(seen)), seen.at)
+    if seen.said is not None:
+        told = seen.said.clock_left_seconds if seen.said.clock_set else seen.said.clock_error_seconds
+        if told is not None:
+            return CameraClock(ClockEvidence.REPORTED, seen.said.at + timedelta(seconds=told), seen.said.at)
     newest = [(one.newest_ns, one.facts.time_basis) for one in seen.inspections if one.newest_ns is not None]
     if not newest:
         return CameraClock()

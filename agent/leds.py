@@ -5,7 +5,7 @@ Green never shines for anything that is not green: where a colour cannot be show
 
 An LED's name carries its colour as the kernel's naming asks (``bay1:green:status``); one with ``multi_intensity``
 mixes all of them. Writing needs the group of the LED files, which our udev rule gives. Blinking is the kernel's timer:
-two files come with it, root's, and the rule opens them a moment later. Whoever shows a look may wait a second for
+two files come with it, root's, and the rule opens them a moment later. Whoever shows a look may wait seconds for
 them, so lights have a thread of their own.
 """
 
@@ -22,7 +22,7 @@ from agent.baystate import BayState
 from agent.readiness import Code, Level
 
 LEDS = Path("/sys/class/leds")
-OPENED_SECONDS = 1.0  # by then udev has opened the files of a trigger, or never will
+OPENED_SECONDS = 3.0  # by then udev, however busy the dock is, has opened the files of a trigger, or never will
 OPENED_LOOK_SECONDS = 0.02
 
 

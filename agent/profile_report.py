@@ -11,6 +11,7 @@ from agent.inspection import Inspection
 from agent.profiles.names import NameFacts, SidecarGroups
 from agent.profiles.profile import Path, Profile
 from agent.profiles.recognition import Match
+from agent.readiness import SPACE_HOURS
 from agent.report import size_text
 from agent.vault import display_path
 
@@ -139,8 +140,8 @@ def _space_lines(seen: Examination, found: Inspection) -> list[str]:
         doubt = "" if space.exact else "，不确切 / not exact"
         lines.append(f"{kind} {label!r}: {free} 可用 / free, {size_text(space.total_bytes)} 共 / total{doubt}")
     if seen.free_hours is not None:
-        enough = seen.free_hours >= seen.match.profile.minimum_free_hours
-        verdict = "足够 / enough" if enough else "不足 / NOT enough"
+        wanted = max(SPACE_HOURS, seen.match.profile.minimum_free_hours or 0)
+        verdict = "足够 / enough" if seen.free_hours >= wanted else f"不足 {wanted:g} h / less than {wanted:g} h"
         rate = seen.match.profile.bitrate_kbit
         lines.append(f"可录时长 / recording time: {seen.free_hours:.1f} h @ {rate} kbit/s（{verdict}）")
     return lines

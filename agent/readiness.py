@@ -7,7 +7,7 @@ in both languages (`REASONS`, the one table of them). More charge or more room n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum, StrEnum
 from statistics import quantiles
@@ -18,6 +18,7 @@ from agent.source import FindingKind
 from custody.event import Clock
 
 GA_T_BYTES_PER_SECOND = 2.6e9 / 3600  # GA/T 947.2: one hour of 1080p takes at most 2.6 GB
+SPACE_HOURS = 2.0
 FULL_CARD_BYTES = 64 << 20  # less than this is no room at all: one short segment
 EARLIEST_CLOCK = datetime(2020, 1, 1, tzinfo=UTC)  # a camera that says less has lost its clock (1970, 1980, 2000, 2015)
 SEGMENT_SECONDS_MIN = 30
@@ -173,7 +174,7 @@ class Policy:
 
     effective_from: date
     charge_percent: int = 80
-    space_hours: float = 2  # 8 where a full shift is asked for
+    space_hours: float = SPACE_HOURS  # 8 where a full shift is asked for
     bytes_per_second: float = GA_T_BYTES_PER_SECOND  # where the camera's own rate is not known
     clock_ready_seconds: int = 60  # GA/T 947.2 allows 3 s a day: reached after 20 days without setting
     clock_attention_seconds: int = 600  # behind by more: not ready
@@ -217,6 +218,18 @@ def check(facts: CameraFacts, policy: Policy, now: datetime) -> Verdict:
     reasons = tuple(sorted(found, key=lambda r: list(Code).index(r.code)))
     level = max((r.level for r in reasons), default=Level.READY)
     return Verdict(level, reasons, None if hours is None else round(hours, 1), policy.effective_from, now)
+
+
+def stricter(policy: Policy, charge_percent: int | None, space_hours: float | None) -> Policy:
+    """The policy for a camera whose profile asks for so much (None: for nothing): of each pair the stricter one.
+
+    A profile can only ask for more than the bureau does; the day of the policy stays the bureau's.
+    """
+    return replace(
+        policy,
+        charge_percent=max(policy.charge_percent, charge_percent or 0),
+        space_hours=max(policy.space_hours, space_hours or 0),
+    )
 
 
 def recording_rate(segments: Iterable[tuple[int, int]]) -> float | None:

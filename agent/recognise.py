@@ -9,16 +9,28 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from agent.devicefacts import attached_names, device_facts
-from agent.errors import SourceError, SourceUnreadable
+from agent.errors import NotAFileSystem, SourceError, SourceUnreadable
 from agent.inspection import Inspection, Inspectors
-from agent.profiles.identity import Dispute, DisputeKind, Identity, Part, PartKind, camera_identity, disputed
+from agent.profiles.identity import (
+    BODY_KINDS,
+    Dispute,
+    DisputeKind,
+    Identity,
+    Part,
+    PartKind,
+    camera_identity,
+    disputed,
+    same_usb,
+    unseen_card,
+)
 from agent.profiles.names import describe_name
 from agent.profiles.profile import Profile
 from agent.profiles.recognition import recognise
@@ -29,6 +41,8 @@ from agent.unlocking import RecorderSaid
 from agent.usbports import Attached
 
 PTP_SECONDS = 20.0
+LOOK_WAITS = (0.0, 1.0, 3.0)  # before each try to look at a card
+LOOK_AGAIN_SECONDS = 30.0  # a card that hung for longer is not waited for once more: its footage comes first
 # A new card, or one that was formatted, is no reason to doubt which camera this is.
 DISPUTES = frozenset({DisputeKind.CLONED_USB_SERIAL, DisputeKind.OTHER_DEVICE, DisputeKind.SEVERAL_SERIALS})
 
@@ -46,6 +60,7 @@ class Recognised:
     ptp: PtpFacts | None
     at: datetime  # when it was looked at
     said: RecorderSaid | None = None  # when its driver unlocked it
+    unseen: bool = False  # a card of it could not be looked at, tried several times
 
 
 async def recognise_cards(
@@ -62,8 +77,9 @@ async def recognise_cards(
     wanted = [glob for profile in profiles for glob in profile.wanted_files]
     places = tuple(Path(node) for node in nodes)
     looked = await asyncio.gather(*(_look(inspectors, place, wanted) for place in places))
-    inspections = tuple(one for one in looked if one is not None)
-    return _named(device, profiles, places, inspections, None, said)
+    inspections = tuple(one for one in looked if isinstance(one, Inspection))
+    named = _named(device, profiles, places, inspections, None, said)
+    return replace(named, unseen=any(isinstance(one, SourceError) for one in looked))
 
 
 async def recognise_ptp(device: Attached, port: str, profiles: Sequence[Profile]) -> Recognised:
@@ -96,11 +112,14 @@ async def ask_ptp(port: str) -> PtpFacts:
 def remember(store: Store, seen: Recognised) -> Dispute | None:
     """Keep this sighting; the contradiction with earlier ones that stands, if any. Inside the caller's transaction.
 
-    Once disputed, a name stays so until people accept it (`accept`).
+    `seen` is as `as_known` gives it. Once disputed, a name stays so until people accept it (`accept`).
     """
     rows = store.execute("SELECT camera, identity, disputed FROM known_camera").fetchall()
     known = [_identity_from(camera, text) for camera, text, _ in rows]
-    found = [dispute for one in known if (dispute := disputed(one, seen.identity)) and dispute.kind in DISPUTES]
+    doubts = [seen.dispute] if seen.dispute is not None else []
+    found = doubts + [
+        dispute for one in known if (dispute := disputed(one, seen.identity)) and dispute.kind in DISPUTES
+    ]
     standing = any(camera == seen.camera and flag for camera, _, flag in rows)
     now = seen.at.isoformat()
     store.execute(
@@ -114,17 +133,51 @@ def remember(store: Store, seen: Recognised) -> Dispute | None:
     return disputed_before(seen.camera) if standing else None
 
 
+def as_known(store: Store, seen: Recognised) -> Recognised:
+    """A camera whose card could not be looked at keeps the name that it had: that of the one camera met before with its
+    USB model and serial. Without such a one, or with several, its name is disputed.
+    """
+    if not seen.unseen or seen.identity.values(*BODY_KINDS):
+        return seen
+    rows = store.execute("SELECT camera, identity FROM known_camera").fetchall()
+    before = same_usb([_identity_from(camera, text) for camera, text in rows], seen.identity)
+    if before is None:
+        return replace(seen, dispute=unseen_card(seen.identity))
+    return replace(seen, camera=before.id, identity=before)
+
+
 def accept(store: Store, camera: str) -> bool:
     """People have looked: this camera is what its name says, as seen next. Inside the caller's transaction."""
     return store.execute("DELETE FROM known_camera WHERE camera = ?", (camera,)).rowcount > 0
 
 
+def set_aside(store: Store, camera: str, why: str, now: datetime) -> bool:
+    """Keep a camera from duty; False for one this dock has not met. Inside the caller's transaction."""
+    if not store.execute("SELECT 1 FROM known_camera WHERE camera = ?", (camera,)).fetchall():
+        return False
+    store.execute("INSERT OR REPLACE INTO set_aside VALUES (?,?,?)", (camera, why, now.isoformat()))
+    return True
+
+
+def readmit(store: Store, camera: str) -> bool:
+    """Take that back; False where it was not set aside. Inside the caller's transaction."""
+    return store.execute("DELETE FROM set_aside WHERE camera = ?", (camera,)).rowcount > 0
+
+
+def is_set_aside(store: Store, camera: str) -> bool:
+    """Whether people keep this camera from duty."""
+    return bool(store.execute("SELECT 1 FROM set_aside WHERE camera = ?", (camera,)).fetchall())
+
+
 def known_cameras(store: Store) -> list[dict[str, Any]]:
-    """Every camera this dock has met, by name: when, and whether its identity is disputed."""
-    rows = store.execute("SELECT camera, disputed, first_seen_at, last_seen_at FROM known_camera ORDER BY camera")
+    """Every camera this dock has met, by name: when, whether its identity is disputed, why it is set aside."""
+    rows = store.execute(
+        "SELECT camera, disputed, first_seen_at, last_seen_at, why FROM known_camera "
+        "LEFT JOIN set_aside USING (camera) ORDER BY camera"
+    )
     return [
-        {"camera": camera, "disputed": bool(flag), "first_seen_at": first, "last_seen_at": last}
-        for camera, flag, first, last in rows
+        {"camera": camera, "disputed": bool(flag), "first_seen_at": first, "last_seen_at": last, "set_aside": why}
+        for camera, flag, first, last, why in rows
     ]
 
 
@@ -137,11 +190,20 @@ def disputed_before(camera: str) -> Dispute:
     )
 
 
-async def _look(inspectors: Inspectors, place: Path, wanted: Sequence[Any]) -> Inspection | None:
-    try:
-        return await asyncio.to_thread(inspectors.look, place, wanted)
-    except SourceError:
-        return None
+async def _look(inspectors: Inspectors, place: Path, wanted: Sequence[Any]) -> Inspection | SourceError | None:
+    """None for what has no file system. What may pass by itself is tried again: a camera's name hangs on it."""
+    until = time.monotonic() + LOOK_AGAIN_SECONDS
+    for wait in LOOK_WAITS:
+        await asyncio.sleep(wait)
+        try:
+            return await asyncio.to_thread(inspectors.look, place, wanted)
+        except NotAFileSystem:
+            return None
+        except SourceError as error:
+            failed = error
+        if time.monotonic() > until:
+            break
+    return failed
 
 
 def _named(

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -47,6 +48,7 @@ LOG_REFUSED = [
     "The hub's audit log contradicts itself; its receipts are not believed. Footage is safe, go on docking. Call the "
     "administrator now",
 ]
+SPARES = 2  # inspectors and workers kept loaded, 13 MiB each: cameras come back in pairs, one socket after the other
 THREADS = 64  # each bay may have one waiting for a card that hangs; the rest of the station must not wait behind them
 
 
@@ -60,11 +62,12 @@ class Service:
         self._care = DockCare(settings.vault, opened.dock.store)
         self._lights = ThreadPoolExecutor(1, "lights")  # one: each look after the one before
         self._leds = {bay.name: BayLeds(bay.leds) for bay in settings.bays if bay.leds}
-        self._inspectors = Inspectors()
+        self._inspectors = Inspectors(SPARES)
         profiles = load_profiles(settings.directory / "profiles")
         grounds = Grounds(settings, opened.dock, self._board, profiles, self._inspectors)
         self._usb_bays = [UsbBay(grounds, bay) for bay in settings.bays if bay.ports]
         self._uplink: Uplink | None = None
+        self._screen_up = asyncio.Event()
         self._birth, self._written = process_birth(os.getpid()), ""
 
     async def run(self) -> None:
@@ -81,27 +84,36 @@ class Service:
             await self._dock.store.call(_state_started, self._station)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if self._usb_bays:
-            self._dock.workers.warm()
-            await asyncio.to_thread(self._inspectors.refill)
         systemd = Notifier.from_environment(os.environ, os.getpid())
         work = self._work() | {"stop": stop.wait(), "watchdog": systemd.keep_alive()}
         tasks = [asyncio.create_task(one, name=name) for name, one in work.items()]
         self._write_status()
-        systemd.ready()
+        ready = asyncio.create_task(self._until_prompt(), name="prompt")
         try:
+            await asyncio.wait([*tasks, ready], return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                ready.result()
+                systemd.ready()
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             systemd.stopping()
-            for task in tasks:
+            self._board.close()
+            for task in (*tasks, ready):
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.wait([*tasks, ready])
             await self._dock.workers.close()
             await asyncio.to_thread(self._inspectors.close)
             await asyncio.to_thread(self._lights_out)
             self._write_status()
         for task in done:
             task.result()
+
+    async def _until_prompt(self) -> None:
+        """Until whoever plugs a camera in gets an answer at once. The bays do not wait for it: they look already."""
+        if self._usb_bays:
+            await asyncio.gather(self._dock.workers.warm(SPARES), asyncio.to_thread(self._inspectors.warm))
+        if self._settings.kiosk_port:
+            await self._screen_up.wait()
 
     def _work(self) -> dict[str, Coroutine[Any, Any, Any]]:
         """Everything that runs as long as the agent does, by name."""
@@ -125,11 +137,15 @@ class Service:
 
     async def _kiosk(self) -> None:
         """The screen. Without its port the dock works on: this task then waits, for an end would end the agent."""
-        from agent.kiosk.pages import make_kiosk  # noqa: PLC0415 - 30 MiB that a dock without screen does not spend
-        from agent.kiosk.server import serve_kiosk  # noqa: PLC0415
-
+        # 30 MiB that a dock without screen does not spend; a second on a small computer, which the bays do not wait for
+        pages = await asyncio.to_thread(import_module, "agent.kiosk.pages")
+        server = await asyncio.to_thread(import_module, "agent.kiosk.server")
         desk = Desk(self._dock, self._board, timedelta(hours=self._settings.duty_hours))
-        await serve_kiosk(make_kiosk(self._board, desk, self._describe_dock), self._settings.kiosk_port)
+        app = pages.make_kiosk(self._board, desk, self._describe_dock)
+        try:
+            await server.serve_kiosk(app, self._settings.kiosk_port, self._screen_up)
+        finally:
+            self._screen_up.set()  # without its port the dock is as ready as it gets
         await asyncio.Event().wait()
 
     async def _look_for_overdue(self) -> None:

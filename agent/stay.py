@@ -22,13 +22,13 @@ from agent.board import Board
 from agent.charge_history import charge_history, keep_reading
 from agent.errors import AgentError, KeyUnreadable, SourceEmpty, StoreUntrusted
 from agent.inspection import Inspectors
-from agent.judging import camera_clock, docking_facts
+from agent.judging import DockingFacts, Standing, camera_clock, docking_facts
 from agent.pipeline import Dock, Order, Result, offload
 from agent.policies import policy_in_force
 from agent.profiles.profile import Profile
 from agent.progress import Progress
-from agent.readiness import CameraFacts, Policy, Verdict, check
-from agent.recognise import Recognised, ask_ptp, recognise_cards, recognise_ptp, remember
+from agent.readiness import CameraFacts, Policy, Verdict, check, stricter
+from agent.recognise import Recognised, as_known, ask_ptp, is_set_aside, recognise_cards, recognise_ptp, remember
 from agent.settings import BaySettings, Settings
 from agent.source import PtpPort
 from agent.station import Station, clock_quality, sign_events
@@ -243,7 +243,9 @@ class Stay:
     async def _judge(self) -> None:
         facts = await self._facts()
         now = datetime.now(UTC)
-        policy = await self._dock.store.call(policy_in_force, self._grounds.policy(now.astimezone().date()))
+        bureaus = await self._dock.store.call(policy_in_force, self._grounds.policy(now.astimezone().date()))
+        profile = self._camera().profile
+        policy = stricter(bureaus, profile.charge.minimum_percent, profile.minimum_free_hours)
         verdict = check(facts, policy, now)
         self._verdict = verdict
         await self._keep_reading(Moment.SEEN)
@@ -258,7 +260,7 @@ class Stay:
     async def _facts(self) -> CameraFacts:
         seen = self._camera()
         dockings = [result.docking_id for result in self._results]
-        history, known = await self._dock.store.call(_history_and_docking, seen.camera, dockings)
+        history, known, standing = await self._dock.store.call(_known, seen.camera, self._bay.name, dockings)
         space = max(
             (space for one in seen.inspections for space in one.spaces), key=lambda s: s.total_bytes, default=None
         )
@@ -276,6 +278,8 @@ class Stay:
             station_clock=clock_quality(),
             checked_at=seen.at if seen.ptp is None else datetime.now(UTC),
             disputed=seen.dispute is not None,
+            open_loans=standing.open_loans,
+            refused=standing.set_aside,
         )
 
     # --- all the time ---
@@ -325,9 +329,10 @@ def _docked(
 ) -> tuple[Recognised, str | None]:
     """State the arrival, and that a duty ended with it. Returns who has checked the camera out.
 
-    That is somebody only after a restart: the camera never left its bay since.
+    That is somebody after a restart, when the camera never left its bay since, and while its identity is disputed.
     """
     with store.begin():
+        seen = as_known(store, seen)
         seen = replace(seen, dispute=remember(store, seen))
 
         def event(common: dict[str, Any]) -> Event:
@@ -338,7 +343,7 @@ def _docked(
             )  # fmt: skip
 
         sign_events(store, station, [event])
-    if duty.camera_returned(store, station, seen.camera, bay, seen.at):
+    if seen.dispute is None and duty.camera_returned(store, station, seen.camera, bay, seen.at):
         log.info("camera_returned camera=%s", seen.camera)
     checkout = duty.open_checkout(store, seen.camera)
     return seen, checkout.officer if checkout else None
@@ -367,8 +372,9 @@ def _state_checked(store: Store, station: Station, camera: str, bay: str, facts:
         sign_events(store, station, [event])
 
 
-def _history_and_docking(store: Store, camera: str, dockings: Sequence[str]) -> tuple[list[Kept], Any]:
-    return charge_history(store, camera), docking_facts(store, camera, dockings)
+def _known(store: Store, camera: str, bay: str, dockings: Sequence[str]) -> tuple[list[Kept], DockingFacts, Standing]:
+    standing = Standing(duty.loans(store, camera, bay), is_set_aside(store, camera))
+    return charge_history(store, camera), docking_facts(store, camera, dockings), standing
 
 
 def _keep(store: Store, camera: str, kept: Kept) -> None:

@@ -21,7 +21,14 @@ from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
 from custody.event import Sha256Hex
 from custody.events import ChainHead
 
-MIGRATIONS = ("001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql", "005_witness.sql")
+MIGRATIONS = (
+    "001_store.sql",
+    "002_charge.sql",
+    "003_dock.sql",
+    "004_dock_history.sql",
+    "005_witness.sql",
+    "006_set_aside.sql",
+)
 
 
 @dataclass(frozen=True, slots=True)

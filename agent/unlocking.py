@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.devicefacts import attached_names
+from agent.drivers.driver import CLOCK_YEARS
 from agent.drivers.table import DriverTable
 from agent.errors import DriverFailed
 from agent.profiles.profile import Profile
@@ -28,6 +29,7 @@ START_SECONDS = 10.0  # the process loads the profiles
 SECONDS_MAX = 120.0  # for all commands of one recorder, whatever its profile allows each
 LAST_WORDS_SECONDS = 3.0  # a recorder leaves the bus at the switch: the process still has to say what it heard
 TEXT_MAX = 64
+SECONDS_FAR = 1e12  # no two dates of four-digit years are so far apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ class RecorderSaid:
 
     serial: str  # "" where it told none
     battery_percent: int | None
-    clock_set: bool  # it took the time; it was not read back
+    clock_was: datetime | None  # what its clock said before it was set, aware; None where it cannot be asked
+    clock_set: bool  # it took the time
+    clock_error_seconds: float | None  # camera minus station, before it was set
+    clock_left_seconds: float | None  # the same when it was read back after it was set
     faults: tuple[str, ...]  # commands that failed and did not keep it from the switch
     at: datetime
 
@@ -106,12 +111,28 @@ def parse_answer(raw: bytes, at: datetime) -> RecorderSaid:
         return RecorderSaid(
             str(body["serial"])[:TEXT_MAX],
             _percent(body["battery_percent"]),
+            _moment(body["clock_was"]),
             bool(body["clock_set"]),
+            _seconds(body["clock_error_seconds"]),
+            _seconds(body["clock_left_seconds"]),
             tuple(str(fault)[:500] for fault in body["faults"][:8]),
             at,
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DriverFailed("its driver broke off", "驱动进程中断") from error
+
+
+def _moment(value: Any) -> datetime | None:
+    at = None if value is None else datetime.fromisoformat(value)
+    if at is not None and (at.tzinfo is None or at.year not in CLOCK_YEARS):
+        raise ValueError("no moment of a clock")
+    return at
+
+
+def _seconds(value: Any) -> float | None:
+    if value is not None and not (type(value) is float and abs(value) < SECONDS_FAR):
+        raise ValueError("not seconds")
+    return value
 
 
 def _percent(value: Any) -> int | None:

@@ -21,7 +21,7 @@ from agent.unlocking import RecorderSaid, driver_profile, unlock
 from agent.usbports import REFUSED, Attached, Kind, ReplugLimit, classify
 from agent.waiting import happened
 from custody.event import Event
-from custody.stationevents import DeviceRefused
+from custody.stationevents import CameraUnlocked, DeviceRefused
 
 log = logging.getLogger("agent.usbbay")
 
@@ -117,6 +117,8 @@ class UsbBay:
             raise DriverFailed("it came back and is no disk yet", "重新连接后仍不是磁盘")
         said = await self._drive(device, profile)
         self._unlocked = Unlocked(device.serial, profile, said, time.monotonic())
+        store, station = self._grounds.dock.store, self._grounds.dock.station
+        await store.call(_state_unlocked, station, device, self._bay.name, profile.name, said)
         log.info("recorder_unlocked bay=%s profile=%s clock_set=%s", self._bay.name, profile.name, said.clock_set)
         for fault in said.faults:
             log.warning("recorder_command_failed bay=%s profile=%s why=%s", self._bay.name, profile.name, fault)
@@ -187,6 +189,24 @@ async def state_refused(grounds: Grounds, device: Attached, bay: str, reason: st
     """State in the chain that a device was not taken; nothing was read from it."""
     log.warning("device_refused bay=%s port=%s usb_id=%s reason=%s", bay, device.port, device.usb_id, reason)
     await grounds.dock.store.call(_state_refused, grounds.dock.station, device, bay, reason, count)
+
+
+def _state_unlocked(
+    store: Store, station: Station, device: Attached, bay: str, profile: str, said: RecorderSaid
+) -> None:
+    def event(common: dict[str, Any]) -> Event:
+        return CameraUnlocked(
+            **common, bay=bay, usb_id=device.usb_id, usb_serial=device.serial, serial=said.serial, profile=profile,
+            clock_was=said.clock_was, clock_error_seconds=_off(said.clock_error_seconds), clock_set=said.clock_set,
+            clock_left_seconds=_off(said.clock_left_seconds), faults=len(said.faults),
+        )  # fmt: skip
+
+    with store.begin():
+        sign_events(store, station, [event])
+
+
+def _off(seconds: float | None) -> int | None:
+    return None if seconds is None else round(abs(seconds))
 
 
 def _state_refused(store: Store, station: Station, device: Attached, bay: str, reason: Any, count: int) -> None:

@@ -15,6 +15,7 @@ from agent.copies import Copied, CopyItem, Failed, Gap, Known, Result
 from agent.errors import AgentError, SourceError, SourceUnreadable, VaultError
 from agent.source import Entry, Finding, FindingKind, SourceFacts, SourceKind, TimeBasis
 
+LOADED = b"+"  # an inspector has loaded and waits for its request
 FRAME_BYTES_MAX = 64 << 20
 BATCH = 500
 TEXT_MAX = 1000

@@ -2,7 +2,8 @@
 
 ``python -m agent.worker VAULT PARENT_PID``; frames of `wire` on stdin and stdout:
 
-    agent: {"t":"open","place":…,"settle_seconds":…}     first, once; a worker may wait for it, loaded and idle
+    worker: {"t":"loaded"}                   first, once; it may wait a long time for what follows
+    agent: {"t":"open","place":…,"settle_seconds":…}     once
     agent: {"t":"list"}                      worker: facts, entries…, findings…, listed
     agent: {"t":"copy","items":[…]}… , end   worker: results…, progress…, copied_all
     both may repeat; the worker ends when stdin does. "alive" comes every `ALIVE_SECONDS` and says for how long the
@@ -169,6 +170,8 @@ def main() -> int:
     # Frames own stdout: whatever a library prints must not land between them.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    out.write(encode_frame({"t": "loaded"}))
+    out.flush()
     if not (first := sys.stdin.buffer.readline()):
         return 0
     order, clock = decode_frame(first), ReadClock()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent import wire
-from agent.errors import SourceGone, SourceStalled
+from agent.errors import SourceError, SourceGone, SourceStalled
 from agent.source import SourcePlace
 
 KILL_WAIT_SECONDS = 2.0
@@ -39,7 +39,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, vault: Path) -> WorkerProcess:
-        """Start a worker that has no source yet."""
+        """Start a worker that has no source yet, and wait until it is loaded. Raises SourceGone, SourceStalled."""
         argv: list[str | Path] = [vault, str(os.getpid())]
         # -P: the working directory is never a place to import from. TZ: a camera's wall clock is kept as it is.
         process = await asyncio.create_subprocess_exec(
@@ -47,7 +47,17 @@ class WorkerProcess:
             stdin=PIPE, stdout=PIPE, limit=PIPE_BYTES, env={**os.environ, "TZ": "UTC"},
             start_new_session=True,
         )  # fmt: skip
-        return cls(process)
+        worker = cls(process)
+        try:
+            await worker._until_loaded()
+        except BaseException:
+            await worker.kill()
+            raise
+        return worker
+
+    async def _until_loaded(self) -> None:
+        if (await self.receive())["t"] != "loaded":
+            raise wire.nonsense()
 
     async def open(self, source: SourcePlace, settle_seconds: float) -> None:
         """Give it its source; once."""
@@ -143,24 +153,27 @@ class WorkerProcess:
 
 
 class Workers:
-    """Where dockings get their worker. Once `warm` was called one more is always loaded and idle: starting Python costs
-    a Raspberry Pi seconds that the person at the dock would wait for."""
+    """Where dockings get their worker. Once `warm` was called some more are always loaded and idle: starting Python
+    costs a small computer a second that the person at the dock would wait for."""
 
     def __init__(self, vault: Path) -> None:
         """No process is started."""
         self._vault = vault
-        self._keep_spare = False
-        self._spare: asyncio.Task[WorkerProcess] | None = None
+        self._wanted = 0
+        self._spares: deque[asyncio.Task[WorkerProcess]] = deque()
 
-    def warm(self) -> None:
-        """Keep a spare from now on."""
-        self._keep_spare = True
+    async def warm(self, spares: int) -> None:
+        """Keep so many from now on; returns when they are loaded, or have failed to load."""
+        self._wanted = spares
         self._refill()
+        await asyncio.wait([*self._spares])
 
     async def take(self, source: SourcePlace, settle_seconds: float) -> WorkerProcess:
-        """A worker on `source`, the caller's to end."""
-        spare, self._spare = self._spare, None
-        worker = await spare if spare is not None else None
+        """A worker on `source`, the caller's to end. Raises SourceGone, SourceStalled when none can be loaded."""
+        worker = None
+        if self._spares:
+            with suppress(SourceError, OSError):  # a spare that was lost says nothing of this camera
+                worker = await self._spares.popleft()
         if worker is None or not worker.alive:
             worker = await WorkerProcess.start(self._vault)
         self._refill()
@@ -168,15 +181,18 @@ class Workers:
         return worker
 
     async def close(self) -> None:
-        """End the spare."""
-        self._keep_spare = False
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            await (await spare).kill()
+        """End the spares."""
+        self._wanted = 0
+        while self._spares:
+            spare = self._spares.popleft()
+            spare.cancel()  # while it loads, it ends itself
+            await asyncio.wait([spare])
+            if not spare.cancelled() and spare.exception() is None:
+                await spare.result().kill()
 
     def _refill(self) -> None:
-        if self._keep_spare and self._spare is None:
-            self._spare = asyncio.ensure_future(WorkerProcess.start(self._vault))
+        while len(self._spares) < self._wanted:
+            self._spares.append(asyncio.ensure_future(WorkerProcess.start(self._vault)))
 
 
 def worker_died(code: int | None) -> SourceGone:

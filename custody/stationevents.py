@@ -130,6 +130,26 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CameraUnlocked(Event):
+    """A recorder that was no disk yet was given its maker's commands: the dock may have set its clock.
+
+    Stated when they were given; once it is back as a disk, `camera.docked.v1` of the same bay names the camera.
+    """
+
+    TYPE = "camera.unlocked.v1"
+    bay: str  # port of the dock
+    usb_id: str  # vendor:product in hex
+    usb_serial: str  # as the device says; cheap cameras share one
+    serial: str  # as the recorder told its driver; empty where it told none
+    profile: str  # camera profile whose commands were given
+    clock_was: datetime | None  # what its clock said before; null where it cannot be asked
+    clock_error_seconds: int | None  # how far that was from the station's clock, either way; null with the former
+    clock_set: bool  # it took the station's time
+    clock_left_seconds: int | None  # how far it was off when read back, either way; null where it was not read back
+    faults: int  # commands that failed and did not keep it from becoming a disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CameraDocked(Event):
     """A camera was put into a bay and recognised, before anything of it is copied."""
 
@@ -259,6 +279,7 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     DockingStarted,
     SegmentSealed,
     DockingClosed,
+    CameraUnlocked,
     CameraDocked,
     CameraChecked,
     CameraCheckedOut,

@@ -40,6 +40,7 @@ from custody.stationevents import (
     CameraLeft,
     CameraOverdue,
     CameraReturned,
+    CameraUnlocked,
     DeviceRefused,
     DockingClosed,
     DockingStarted,
@@ -55,7 +56,14 @@ from hub.tables import camera, camera_event, docking, segment, segment_bigrams, 
 from hub.times import to_text
 
 CameraEvent = (
-    CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
+    CameraUnlocked
+    | CameraDocked
+    | CameraChecked
+    | CameraCheckedOut
+    | CameraLeft
+    | CameraReturned
+    | CameraOverdue
+    | DeviceRefused
 )
 WitnessEvent = WitnessOffered | LogRefused | LogCleared
 StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent
@@ -124,7 +132,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
         case LogRefused() | LogCleared():
             return known.TYPE, (known.source,), ""  # no rows: `hub.witnesses.queries` finds them in the log by type
         case (
-            CameraDocked()
+            CameraUnlocked()
+            | CameraDocked()
             | CameraChecked()
             | CameraCheckedOut()
             | CameraLeft()
@@ -229,12 +238,13 @@ class Projection:
 def _camera_event(e: CameraEvent) -> Row:
     """Values in the order of `_CAMERA_EVENT_COLUMNS`, from the second on; a field that an event lacks is None."""
     said: dict[str, Any] = {name: getattr(e, name, None) for name in ("bay", "camera_id", "verdict", "officer")}
+    camera_id = e.serial if isinstance(e, CameraUnlocked) else said["camera_id"] or ""
     reasons = [e.reason] if isinstance(e, DeviceRefused) else list(getattr(e, "reasons", ()))
     due_at = getattr(e, "due_at", None)
     return (
         e.source,
         _text(said["bay"] or ""),
-        _text(said["camera_id"] or ""),
+        _text(camera_id),
         e.TYPE,
         to_text(e.at),
         said["verdict"],

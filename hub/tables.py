@@ -409,7 +409,7 @@ camera_event = Table(
     Column("log_index", BigId, primary_key=True, autoincrement=False),
     Column("station", Text, nullable=False),
     Column("bay", Text, nullable=False),  # "" where the camera is in none: overdue
-    Column("camera", Text, nullable=False),  # "" for a refused device
+    Column("camera", Text, nullable=False),  # "" for a refused device; of an unlocked one the serial that it told
     Column("kind", Text, nullable=False),  # event type
     Column("at", Text, nullable=False),  # station's clock
     Column("verdict", Text),  # ready, attention, not_ready; unchecked for a departure without one

@@ -89,6 +89,7 @@ ENTRY_TYPES = {
     "docking.started.v1": mark("Offload started"),
     "segment.sealed.v1": mark("Recording sealed"),
     "docking.closed.v1": mark("Offload finished"),
+    "camera.unlocked.v1": mark("Recorder unlocked"),
     "camera.docked.v1": mark("Camera put into a bay"),
     "camera.checked.v1": mark("Camera checked before duty"),
     "camera.checked_out.v1": mark("Camera checked out"),

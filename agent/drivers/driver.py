@@ -17,6 +17,7 @@ from agent.drivers.table import Command, CommandName, DriverTable
 from agent.errors import DriverFailed
 
 _T = TypeVar("_T")
+CLOCK_YEARS = range(1970, 3000)  # what a clock can say, lost or not
 REENUMERATION_SECONDS = 15.0  # about 5 s were seen in the field; a recorder that is no disk by then stays in question
 
 
@@ -49,7 +50,10 @@ class Prepared:
     id_code: str | None
     info: RecorderInfo | None
     battery_percent: int | None
+    clock_was: datetime | None  # before it was set, aware
     clock_set: bool
+    clock_error_seconds: float | None  # camera minus station, before it was set
+    clock_left_seconds: float | None  # the same when it was read back after it was set
     faults: tuple[DriverFailed, ...]
 
 
@@ -86,6 +90,17 @@ class Driver:
             raise unexpected(text.encode())
         return int(text)
 
+    def read_time(self) -> datetime:
+        """What its clock says, aware."""
+        text = self._group(CommandName.READ_TIME, "time")
+        try:
+            at = datetime.strptime(text, self._table.time_format).replace(tzinfo=self._zone)
+        except ValueError:
+            raise unexpected(text.encode()) from None
+        if at.year not in CLOCK_YEARS:
+            raise unexpected(text.encode())
+        return at
+
     def sync_time(self, now: datetime) -> None:
         """Set the clock to `now`, an aware time."""
         text = now.astimezone(self._zone).strftime(self._table.time_format)
@@ -119,13 +134,17 @@ class Driver:
         return text
 
 
-def prepare(driver: Driver, now: datetime) -> Prepared:
-    """Ask everything, set the clock, then switch to disk.
+def prepare(driver: Driver, clock: Callable[[], datetime]) -> Prepared:
+    """Ask everything, set the clock by `clock` (aware), then switch to disk.
 
-    The clock comes before the switch: a recorder that is a disk takes no more commands. Raises DriverFailed only when
-    the switch is refused or the recorder leaves before it: what else fails is among the faults.
+    The clock is read before it is set, since nobody could say afterwards how wrong it was, and read back after. All of
+    it comes before the switch: a recorder that is a disk takes no more commands. Raises DriverFailed only when the
+    switch is refused or the recorder leaves before it: what else fails is among the faults.
     """
     faults: list[DriverFailed] = []
+
+    def error_of(at: datetime | None) -> float | None:
+        return None if at is None else (at - clock()).total_seconds()
 
     def ask(name: CommandName, call: Callable[[], _T]) -> _T | None:
         try:
@@ -137,17 +156,20 @@ def prepare(driver: Driver, now: datetime) -> Prepared:
             return None
 
     def set_clock() -> bool:
-        driver.sync_time(now)
+        driver.sync_time(clock())
         return True
 
     ask(CommandName.INIT, driver.init)
     id_code = ask(CommandName.IDENTIFY, driver.identify)
     info = ask(CommandName.READ_INFO, driver.read_info)
     battery = ask(CommandName.BATTERY, driver.read_battery)
-    clock_set = ask(CommandName.SYNC_TIME, set_clock)
+    was = ask(CommandName.READ_TIME, driver.read_time)
+    error = error_of(was)
+    clock_set = bool(ask(CommandName.SYNC_TIME, set_clock))
+    left = error_of(ask(CommandName.READ_TIME, driver.read_time)) if clock_set else None
     if driver.can(CommandName.SWITCH_TO_DISK):
         driver.switch_to_disk()
-    return Prepared(id_code, info, battery, bool(clock_set), tuple(faults))
+    return Prepared(id_code, info, battery, was, clock_set, error, left, tuple(faults))
 
 
 def unexpected(answer: bytes) -> DriverFailed:

@@ -63,7 +63,7 @@ def drive(arguments: Sequence[str]) -> Prepared:
         confine(MEMORY_BYTES, OPEN_FILES, file_bytes=1 << 20)
         leave_network()
         limit_cpu(CPU_SECONDS)
-        return prepare(driver, datetime.now(UTC))
+        return prepare(driver, lambda: datetime.now(UTC))
     finally:
         driver.close()
 
@@ -73,7 +73,10 @@ def said(prepared: Prepared) -> dict[str, Any]:
     return {
         "serial": prepared.info.serial if prepared.info else "",
         "battery_percent": prepared.battery_percent,
+        "clock_was": prepared.clock_was and prepared.clock_was.isoformat(),
         "clock_set": prepared.clock_set,
+        "clock_error_seconds": prepared.clock_error_seconds,
+        "clock_left_seconds": prepared.clock_left_seconds,
         "faults": [fault.en for fault in prepared.faults],
     }
 

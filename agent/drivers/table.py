@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 VENDOR_OPCODE = 0xC0  # C0h to FFh are the makers' own (SPC); everything below means something to any disk
-REPLY_FIELDS = frozenset({"id_code", "percent"})
+REPLY_FIELDS = frozenset({"id_code", "percent", "time"})
 
 
 class Transport(StrEnum):
@@ -26,6 +26,7 @@ class CommandName(StrEnum):
     INIT = "init"
     IDENTIFY = "identify"  # reply has a group `id_code`
     READ_INFO = "read_info"  # reply is the 89-byte record
+    READ_TIME = "read_time"  # reply has a group `time`, in the table's `time_format`
     SYNC_TIME = "sync_time"
     BATTERY = "battery"  # reply has a group `percent`
     SWITCH_TO_DISK = "switch_to_disk"

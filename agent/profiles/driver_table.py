@@ -12,7 +12,7 @@ from agent.profiles.tables import TableReader
 CDB_LENGTHS = (6, 10, 12, 16)
 REPLY_BYTES_MAX = 4096
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_NEEDED_GROUP = {CommandName.IDENTIFY: "id_code", CommandName.BATTERY: "percent"}
+_NEEDED_GROUP = {CommandName.IDENTIFY: "id_code", CommandName.BATTERY: "percent", CommandName.READ_TIME: "time"}
 
 
 def read_driver(top: TableReader) -> DriverTable | None:

@@ -71,6 +71,7 @@ class DisputeKind(StrEnum):
     OTHER_VOLUME = "other_volume"  # one name, another card or a newly formatted one
     CARD_MOVED = "card_moved"  # one volume, another camera
     SEVERAL_SERIALS = "several_serials"  # one card, names of more than one camera
+    CARD_UNSEEN = "card_unseen"  # its card could not be looked at, and the rest does not tell which camera it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,20 @@ def disputed(known: Identity, seen: Identity) -> Dispute | None:
     return None
 
 
+def same_usb(known: Iterable[Identity], seen: Identity) -> Identity | None:
+    """The one known camera with the USB model and serial of `seen`, whose card could not be looked at; else None."""
+    kinds = (PartKind.USB_MODEL, PartKind.USB_SERIAL)
+    if all(is_placeholder(serial) for serial in seen.values(PartKind.USB_SERIAL)):
+        return None
+    found = [one for one in known if all(one.values(kind) == seen.values(kind) for kind in kinds)]
+    return found[0] if len(found) == 1 else None
+
+
+def unseen_card(seen: Identity) -> Dispute:
+    """Nobody can tell which camera this is."""
+    return _dispute(DisputeKind.CARD_UNSEEN, seen)
+
+
 def is_placeholder(serial: str) -> bool:
     """Whether a serial identifies nothing: empty, one character repeated, or a chip maker's sample."""
     plain = "".join(char for char in serial.casefold() if char.isalnum())
@@ -175,6 +190,10 @@ _DISPUTES = {
     DisputeKind.SEVERAL_SERIALS: (
         "the card holds footage under the serial numbers of several cameras",
         "存储卡上有多台记录仪序列号的录像",
+    ),
+    DisputeKind.CARD_UNSEEN: (
+        "its card could not be looked at before docking, so this name is only that of its USB plug",
+        "接入时无法查看其存储卡，该名称仅取自 USB 标识",
     ),
 }
 

@@ -73,6 +73,7 @@ def parse_profile(raw: bytes, file: str, *, built_in: bool = False) -> Profile:
     signs, driver = _signs(top.table("recognise")), read_driver(top)
     charge = _charge(top.table("charge"))
     readiness = top.table("readiness")
+    asks_space = readiness.has("minimum_free_hours")
     profile = Profile(
         name=name,
         en=title.text("en"),
@@ -81,7 +82,7 @@ def parse_profile(raw: bytes, file: str, *, built_in: bool = False) -> Profile:
         built_in=built_in,
         time_zone=_zone(top),
         bitrate_kbit=top.whole("bitrate_kbit", 1, 1_000_000),
-        minimum_free_hours=float(readiness.number("minimum_free_hours", 0, 1000, 2)),
+        minimum_free_hours=float(readiness.number("minimum_free_hours", 0, 1000)) if asks_space else None,
         signs=signs,
         roles=_roles(top.table("files")),
         names=tuple(_name(table) for table in top.tables("name_pattern")),
@@ -195,7 +196,7 @@ def _charge(table: TableReader) -> Charge:
             "status_file", "needed if and only if sources names it", "与 sources 中的 status_file 须同时出现"
         )
     status = _file_rule(table.table("status_file"), "percent") if wanted else None
-    minimum = table.whole("minimum_percent", 1, 100, 80)
+    minimum = table.whole("minimum_percent", 1, 100) if table.has("minimum_percent") else None
     table.finish()
     return Charge(tuple(sources), status, minimum)
 

@@ -123,7 +123,7 @@ class Charge:
 
     sources: tuple[ChargeSource, ...] = ()
     status_file: FileRule | None = None  # set if and only if `sources` has STATUS_FILE; its regex has a group `percent`
-    minimum_percent: int = 80
+    minimum_percent: int | None = None  # None: what the station asks of every camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +137,13 @@ class Profile:
     built_in: bool
     time_zone: ZoneInfo | None  # of times in names and of file times on FAT; None: the station's own
     bitrate_kbit: int  # of the usual recording mode, kbit/s
-    minimum_free_hours: float
+    minimum_free_hours: float | None  # None: what the station asks of every camera
     signs: Signs
     roles: Roles
     names: tuple[NamePattern, ...] = ()
     identity_files: tuple[FileRule, ...] = ()
     charge: Charge = field(default_factory=Charge)
     driver: DriverTable | None = None
-
-    @property
-    def minimum_free_bytes(self) -> int:
-        """Free space that `minimum_free_hours` of recording take."""
-        return int(self.minimum_free_hours * self.bytes_per_hour)
 
     @property
     def bytes_per_hour(self) -> int:

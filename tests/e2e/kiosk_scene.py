@@ -83,10 +83,13 @@ async def kiosk(opened: Opened, port: int, states: list[BayState]) -> AsyncItera
         "remarks": [["中心暂时无法连接，已自动留存", "The hub is away; everything waits here"]],
     }
     app = make_kiosk(board, Desk(opened.dock, board), lambda: station)
-    serving = asyncio.create_task(serve_kiosk(app, port))
+    up = asyncio.Event()
+    serving = asyncio.create_task(serve_kiosk(app, port, up))
+    await up.wait()
     try:
         yield board
     finally:
+        board.close()
         serving.cancel()
         await asyncio.wait([serving])
 

@@ -22,6 +22,7 @@ from custody.events import decode_event
 from custody.stationevents import CameraCheckedOut, CameraReturned
 from tests.e2e.kiosk_scene import kiosk, scene
 from tests.e2e.test_browser import ARGUMENTS, AXE, CHROMIUM, playwright
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,18 +75,9 @@ class Screen:
 def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
     home = tmp_path_factory.mktemp("dock")
     with open_dock(home / "vault", home) as opened:
-        shown = Screen(opened, _free_port())
+        shown = Screen(opened, free_port())
         yield shown
         shown.close()
-
-
-def _free_port() -> int:
-    import socket  # noqa: PLC0415
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ time_format = "%Y-%m-%d %H:%M:%S"
 commands.init = { send = ["XXCMD001"], reply = "XXDAT001" }
 commands.identify = { send = ["XXCMD009"], reply = "(?P<id_code>[A-Z0-9]{5})", refused = "XXDAT150" }
 commands.read_info = { send = ["XXCMD004"], reply_bytes = 89, refused = "XXDAT120" }
+commands.read_time = { send = ["XXCMD005"], reply = "(?P<time>[-0-9: ]{19})", refused = "XXDAT130" }
 commands.sync_time = { send = ["XXCMD003", "{time}"], reply = "XXDAT001", refused = "XXDAT000" }
 commands.battery = { send = ["XXCMD007"], reply = "BAT(?P<percent>[0-9]{1,3})", refused = "XXDAT140" }
 commands.switch_to_disk = { send = ["XXCMD008"], reply = "XXDAT011", refused = "XXDAT010" }
@@ -52,6 +53,7 @@ time_format = "%Y%m%d%H%M%S"
 commands.init = { cdb = "C0 01 00 00 00 00" }
 commands.identify = { cdb = "C0 09 00 00 00 00", reply = "(?P<id_code>[A-Z0-9]{5})", reply_bytes = 16 }
 commands.read_info = { cdb = "C0 04 00 00 00 00", reply_bytes = 89 }
+commands.read_time = { cdb = "C0 05 00 00 00 00", reply = "(?P<time>[0-9]{14})", reply_bytes = 14 }
 commands.sync_time = { cdb = "C0 03 00 00 00 00", send = ["{time}"] }
 commands.battery = { cdb = "C0 07 00 00 00 00", reply = "BAT(?P<percent>[0-9]{1,3})", reply_bytes = 8 }
 commands.switch_to_disk = { cdb = "C0 08 00 00 00 00" }
@@ -80,7 +82,7 @@ class Recorder:
 
     info: bytes = field(default_factory=record)
     battery: bytes = b"BAT63"
-    clock: str = ""
+    clock: str = "2000-01-01 00:00:00"  # it lost its time; in the format of its protocol
     is_disk: bool = False
     heard: list[CommandName] = field(default_factory=list)
     faults: dict[CommandName, bytes | None] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class Recorder:
             CommandName.IDENTIFY: b"ABCDE",
             CommandName.READ_INFO: self.info,
             CommandName.BATTERY: self.battery,
+            CommandName.READ_TIME: self.clock.encode(),
         }.get(name, b"")
 
 
@@ -107,6 +110,7 @@ _CODES = {
     b"009": (CommandName.IDENTIFY, b"", b"XXDAT150"),
     b"004": (CommandName.READ_INFO, b"", b"XXDAT120"),
     b"003": (CommandName.SYNC_TIME, b"XXDAT001", b"XXDAT000"),
+    b"005": (CommandName.READ_TIME, b"", b"XXDAT130"),
     b"007": (CommandName.BATTERY, b"", b"XXDAT140"),
     b"008": (CommandName.SWITCH_TO_DISK, b"XXDAT011", b"XXDAT010"),
 }
@@ -244,6 +248,8 @@ class ScsiRecorder:
             return 0
         sent = ctypes.string_at(header.dxferp, header.dxfer_len) if header.dxfer_direction == -2 else b""
         answer = self.recorder.answer(name, sent)
+        if name is CommandName.READ_TIME and answer:
+            answer = answer.translate(None, b"-: ")
         if answer is None:
             header.host_status = 0x03  # DID_TIME_OUT
         elif header.dxfer_direction == -3:

@@ -61,18 +61,36 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connect]
 
 def test_prepares_a_recorder(connect: Connect) -> None:
     recorder = Recorder()
-    prepared = prepare(connect(recorder), NOW)
+    prepared = prepare(connect(recorder), lambda: NOW)
     assert prepared.id_code == "ABCDE"
     assert prepared.info == RecorderInfo("1234567", "012345", "张伟", "330100", "校外监管科")
     assert (prepared.battery_percent, prepared.clock_set, prepared.faults) == (63, True, ())
     assert recorder.clock.replace("-", "").replace(":", "").replace(" ", "") == "20260301080005"  # its own zone
     assert recorder.is_disk
-    assert recorder.heard[-2:] == [CommandName.SYNC_TIME, CommandName.SWITCH_TO_DISK]
+    asked = [CommandName.READ_TIME, CommandName.SYNC_TIME, CommandName.READ_TIME, CommandName.SWITCH_TO_DISK]
+    assert recorder.heard[-4:] == asked
+    was = datetime(2000, 1, 1, tzinfo=ZONE)
+    assert (prepared.clock_was, prepared.clock_left_seconds) == (was, 0)
+    assert prepared.clock_error_seconds == (was - NOW).total_seconds()
+
+
+@pytest.mark.parametrize("clock", ["0001-01-01 00:00:00", "2026-13-01 00:00:00", "not a time at all!!"])
+def test_a_clock_that_tells_no_time_is_a_fault_and_set_all_the_same(connect: Connect, clock: str) -> None:
+    recorder = Recorder(clock=clock)
+    prepared = prepare(connect(recorder), lambda: NOW)
+    assert (prepared.clock_was, prepared.clock_error_seconds) == (None, None)
+    assert (prepared.clock_set, prepared.clock_left_seconds, len(prepared.faults)) == (True, 0, 1)
+
+
+def test_a_clock_that_was_not_set_is_not_read_back(connect: Connect) -> None:
+    prepared = prepare(connect(Recorder(refuses={CommandName.SYNC_TIME})), lambda: NOW)
+    assert prepared.clock_error_seconds is not None
+    assert (prepared.clock_set, prepared.clock_left_seconds) == (False, None)
 
 
 def test_what_it_refuses_on_the_way_does_not_keep_it_from_becoming_a_disk(connect: Connect) -> None:
     recorder = Recorder(refuses={CommandName.READ_INFO, CommandName.BATTERY, CommandName.SYNC_TIME})
-    prepared = prepare(connect(recorder), NOW)
+    prepared = prepare(connect(recorder), lambda: NOW)
     assert (prepared.info, prepared.battery_percent, prepared.clock_set) == (None, None, False)
     assert len(prepared.faults) == 3
     assert all("refused" in fault.en and "拒绝" in fault.zh for fault in prepared.faults)
@@ -106,19 +124,19 @@ def test_silence_ends_in_time_and_the_next_command_works(connect: Connect) -> No
 
 def test_leaving_at_the_switch_is_what_it_was_told(connect: Connect) -> None:
     recorder = Recorder(vanishes=CommandName.SWITCH_TO_DISK)
-    assert prepare(connect(recorder), NOW).clock_set
+    assert prepare(connect(recorder), lambda: NOW).clock_set
     assert recorder.is_disk
 
 
 def test_leaving_before_is_an_error(connect: Connect) -> None:
     with pytest.raises(LinkGone):
-        prepare(connect(Recorder(vanishes=CommandName.READ_INFO)), NOW)
+        prepare(connect(Recorder(vanishes=CommandName.READ_INFO)), lambda: NOW)
 
 
 def test_a_refused_switch_is_an_error(connect: Connect) -> None:
     recorder = Recorder(refuses={CommandName.SWITCH_TO_DISK})
     with pytest.raises(DriverFailed, match="refused"):
-        prepare(connect(recorder), NOW)
+        prepare(connect(recorder), lambda: NOW)
     assert not recorder.is_disk
 
 

@@ -23,7 +23,7 @@ from custody.checkpoint import SigningKey
 from custody.cosignature import CosigningKey
 from custody.envelope import parse_envelope
 from custody.events import decode_event
-from custody.stationevents import CameraDocked, CameraLeft, CameraOverdue
+from custody.stationevents import CameraDocked, CameraLeft, CameraOverdue, CameraUnlocked
 from custody.tiles import Tile
 from hub.audit.readers import add_reader, revoke_reader
 from hub.errors import LogUntrusted
@@ -109,6 +109,19 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 def cameras(story: Story, camera_id: str) -> list[bytes]:
     """What a station states of a camera besides its footage."""
     return [
+        story.seal(
+            CameraUnlocked,
+            bay="1",
+            usb_id="1234:5678",
+            usb_serial="1",
+            serial=camera_id,
+            profile="zfy-dsj",
+            clock_was=None,
+            clock_error_seconds=None,
+            clock_set=True,
+            clock_left_seconds=None,
+            faults=1,
+        ),
         story.seal(
             CameraDocked,
             camera_id=camera_id,

@@ -50,7 +50,7 @@ def test_a_card_is_explained_to_people(tmp_path: Path, capsys: pytest.CaptureFix
     assert code == 0
     for text in (
         "识别为 / recognised as: zfy-dsj", "2 of 3 footage names fit", "identity: 1234567", "volume_id: 1234-ABCD",
-        "FAT32 'CAMERA'", "h @ 5800 kbit/s（不足 / NOT enough）", "serial=1234567 officer=012345",
+        "FAT32 'CAMERA'", "h @ 5800 kbit/s（不足 2 h / less than 2 h）", "serial=1234567 officer=012345",
         "sequence=2 key_file", "names not read: 1", "DCIM/holiday.mp4", "without a clip: SYS/BAT.TXT, stray.md5",
         "no folder CARDV/",
     ):  # fmt: skip

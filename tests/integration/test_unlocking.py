@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from agent.profiles.loading import load_profiles
 from agent.profiles.recognition import DeviceFacts, may_drive
 from agent.unlocking import driver_profile
 from agent.usbports import Attached
-from custody.stationevents import CameraChecked, CameraDocked, DeviceRefused, SegmentSealed
+from custody.stationevents import CameraChecked, CameraDocked, CameraUnlocked, DeviceRefused, SegmentSealed
 from tests.integration.bay_scene import device, scene
 from tests.integration.recorders import ASCII, HEAD, PtyRecorder, Recorder
 from tests.integration.test_usbbay import card
@@ -88,7 +89,15 @@ async def test_it_is_asked_set_switched_and_then_docked_under_its_own_serial(
         assert len(await dock.events(SegmentSealed)) == 3
         assert await dock.events(DeviceRefused) == []
         assert "张伟" not in str(await dock.events())  # the record's names of people stay with the recorder
-    assert recorder.heard[-2:] == [CommandName.SYNC_TIME, CommandName.SWITCH_TO_DISK]
+        [unlocked] = await dock.events(CameraUnlocked)
+        assert (unlocked.bay, unlocked.serial, unlocked.profile, unlocked.faults) == ("1", "1234567", "simulated", 0)
+        assert unlocked.clock_was == datetime(2000, 1, 1, tzinfo=timezone(timedelta(hours=8)))
+        years = unlocked.at - unlocked.clock_was
+        assert abs(unlocked.clock_error_seconds - years.total_seconds()) < 60
+        assert unlocked.clock_set
+        assert unlocked.clock_left_seconds <= 2
+        assert not any(reason.startswith("clock_") for reason in checked.reasons)  # the clock that was read back counts
+    assert recorder.heard[-3:] == [CommandName.SYNC_TIME, CommandName.READ_TIME, CommandName.SWITCH_TO_DISK]
 
 
 async def test_another_camera_in_the_same_bay_later_does_not_inherit_the_serial(

@@ -70,6 +70,19 @@ def test_a_check_out_is_taken_back_only_before_the_camera_left(store: Store, sta
     take(store, station)
     duty.camera_left(store, station, "CAM1", "1", "safe", "ready", NOW)
     assert not duty.take_back(store, station, "CAM1", "1", NOW)
+    assert duty.take_back(store, station, "CAM1", "2", NOW, disputed=True)  # it is back, and disputed whether it is it
+    assert stated(store)[-1].was_out
+
+
+def test_a_loan_is_open_where_it_does_not_belong_to_the_bay(store: Store, station: Station) -> None:
+    assert duty.loans(store, "CAM1", "1") == 0
+    take(store, station)
+    assert duty.loans(store, "CAM1", "1") == 0  # about to be taken
+    assert duty.loans(store, "CAM1", "2") == 1  # moved unseen
+    duty.camera_left(store, station, "CAM1", "1", "safe", "ready", NOW)
+    assert duty.loans(store, "CAM1", "1") == 1  # something of its name is back
+    duty.camera_returned(store, station, "CAM1", "1", NOW)
+    assert duty.loans(store, "CAM1", "1") == 0
 
 
 def test_overdue_is_stated_once_and_only_for_what_is_out(store: Store, station: Station) -> None:

@@ -364,7 +364,6 @@ def test_charge_of_a_status_file() -> None:
 
 def test_space_in_hours() -> None:
     assert ZFY.bytes_per_hour == 2_610_000_000  # the standard's 2.6 GB
-    assert ZFY.minimum_free_bytes == 2 * ZFY.bytes_per_hour
 
 
 def test_every_built_in_pattern_reads_its_own_example_with_all_fields() -> None:

@@ -22,7 +22,7 @@ from custody.envelope import EVENT_TYPE, pae, seal
 from custody.events import encode_event, seal_event
 from custody.merkle import consistency_proof, inclusion_proof, range_root
 from custody.receipt import Receipt, ReceiptEntry, ResendRequest, seal_receipt
-from custody.stationevents import Counts, Gap, StationStarted
+from custody.stationevents import CameraUnlocked, Counts, Gap, StationStarted
 from custody.tiles import encode_bundle, tiles_of
 from tests.vectors.bundlecases import bundles
 from tests.vectors.dockings import AT, OTHER_KEY, STATION_KEY, Docking, Station, bent, build, pattern
@@ -144,6 +144,16 @@ def _started(**changes: object) -> StationStarted:
     return replace(event, **changes)  # type: ignore[arg-type]
 
 
+def _unlocked() -> CameraUnlocked:
+    started = _started()
+    return CameraUnlocked(
+        id="0195f000-0000-7000-8000-000000000002", source=started.source, seq=2, previous=started.previous, at=AT,
+        clock="synchronised", bay="3", usb_id="1b3f:8301", usb_serial="", serial="1234567", profile="zfy-dsj",
+        clock_was=AT.replace(year=2000), clock_error_seconds=int((AT - AT.replace(year=2000)).total_seconds()),
+        clock_set=True, clock_left_seconds=0, faults=0,
+    )  # fmt: skip
+
+
 def _envelopes(files: Files) -> list[Case]:
     good = seal_event(_started(), STATION_KEY)
     event_bytes = encode_event(_started())[1]
@@ -157,6 +167,7 @@ def _envelopes(files: Files) -> list[Case]:
     sig = base64.b64decode(outer["signatures"][0]["sig"])
     made: dict[str, tuple[bytes, str | None]] = {
         "good": (good, None),
+        "good-unlocked": (seal_event(_unlocked(), STATION_KEY), None),
         "unknown-field": (payload_with(later="new"), None),
         "payload-changed": (good.replace(*_changed_payload(outer["payload"])), "bad_signature"),
         "signature-changed": (_with_sig(outer, _flip(sig, 5)), "bad_signature"),

@@ -15,8 +15,10 @@ import httpx2
 
 from tests.e2e.processes import Member, run_json
 from tests.ports import free_port
+from tests.vm.cameras import Card
 from tests.vm.dock import installed_dock, take_up, waiting_dock
-from tests.vm.lab import SLOTS, Lab
+from tests.vm.lab import Lab
+from tests.vm.slots import SLOTS
 from tests.vm.writelog import Cut
 
 STATE = "/var/lib/custodock"
@@ -67,6 +69,11 @@ class BayStation:
         """What the station has stated, of one type."""
         rows = json.loads(self.lab.run("python3 -", stdin=EVENTS.encode()).out)
         return [event for event in rows if not kind or event["type"] == kind]
+
+    def sealed_once(self, card: Card) -> bool:
+        """Whether every file of the card has exactly one seal."""
+        seals = [one["sha256"] for one in self.events("segment.sealed.v1") if one["sha256"] in card.truth.values()]
+        return sorted(seals) == sorted(card.truth.values())
 
     def until_receipted(self, seconds: float = 120) -> None:
         """Everything stated so far has the hub's receipt."""

@@ -73,10 +73,14 @@ def make_card(
     file_system: FileSystem = "vfat",
     table: Table = "mbr",
     lab: Lab | None = None,
+    free_mib: int = 0,
 ) -> Card:
-    """Write the files onto a new card image. exFAT is filled by the kernel of `lab`, through its slot 8."""
+    """Write the files onto a new card image. exFAT is filled by the kernel of `lab`, through its slot 8.
+
+    `free_mib`: how much room is left on it, about, beyond the little that there always is.
+    """
     need = sum(len(content) + 8192 for content in files.values())
-    size_mib = max(64, need // MIB * 5 // 4 + 32)
+    size_mib = max(64, need // MIB * 5 // 4 + 32) + free_mib
     with tempfile.TemporaryDirectory(dir=image.parent) as work:
         root, volume = Path(work) / "root", Path(work) / "volume"
         _plant(root, files)

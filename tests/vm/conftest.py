@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import cameras
+from tests.vm.bay_station import BayStation, bay_station
 from tests.vm.cameras import Card, FileSystem, Table
 from tests.vm.dock import booted_dock, installed_dock
 from tests.vm.image import why_not
@@ -49,6 +50,20 @@ def own_dock() -> Iterator[Lab]:
     """An installed dock for one test, to be cut off, filled up or ruined."""
     with Lab(installed_dock()) as lab:
         yield lab
+
+
+@pytest.fixture(scope="module")
+def shared_station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BayStation]:
+    """One dock with its bays set up for the tests of a module; ask for `station`."""
+    with bay_station(tmp_path_factory.mktemp("station")) as made:
+        yield made
+
+
+@pytest.fixture
+def station(shared_station: BayStation) -> Iterator[BayStation]:
+    """A dock at work, its slots empty; what the test plugged is pulled out at its end."""
+    yield shared_station
+    shared_station.lab.unplug_all()
 
 
 @pytest.fixture

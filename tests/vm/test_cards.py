@@ -12,7 +12,8 @@ from tests.ptp.usb import UsbCamera
 from tests.vm.cameras import FileSystem, Table, truth_on
 from tests.vm.conftest import CardBox
 from tests.vm.dock import CHECKOUT, WHEELS
-from tests.vm.lab import Lab, Plugged
+from tests.vm.lab import Lab
+from tests.vm.slots import Plugged
 
 AS_USER = "runuser -u custodock --"
 AGENT = "/opt/custodock/current/bin/dock-agent"

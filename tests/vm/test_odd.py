@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,25 +10,13 @@ import pytest
 from tests.ptp.camera import SoftCamera
 from tests.ptp.usb import UsbCamera
 from tests.vm import cameras
-from tests.vm.bay_station import BayStation, bay_station
+from tests.vm.bay_station import BayStation
 from tests.vm.usb_disk import UsbDisk
 
 pytestmark = pytest.mark.slow_vm
 
 STORM = 200
 PLUGGED_SECONDS = 0.7  # the emulated kernel takes half of it to know what came
-
-
-@pytest.fixture(scope="module")
-def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BayStation]:
-    with bay_station(tmp_path_factory.mktemp("station")) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def empty_slots(station: BayStation) -> Iterator[None]:
-    yield
-    station.lab.unplug_all()
 
 
 def test_two_cameras_of_one_serial_are_both_copied_and_marked(station: BayStation, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(series: int, tmp_path: 
             station.until_receipted()
             station.lab.unplug_all()
             print(
-                f"cut {series}.{number}: bays {states}, {cut.lost} of {cut.writes} writes lost, "
+                f"cut {series}.{number}: bays {states}, {cut.lost} of {cut.unflushed} unflushed writes lost, "
                 f"{len(promised)} envelopes and {seals} seals acknowledged, all there"
             )
         station.lab.run(f"cd {STATE}/vault && for f in */*/*/*/*/SHA256SUMS; do (cd ${{f%/*}} && sha256sum -c --quiet "

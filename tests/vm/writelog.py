@@ -30,9 +30,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a cut did: how many writes were logged, how many of those after the last flush did not reach the disk."""
+    """What a cut did: writes logged, those after the last flush, and how many of these did not reach the disk."""
 
     writes: int
+    unflushed: int
     lost: int
 
 
@@ -63,10 +64,11 @@ def drop_unflushed(disk: Path, log: Path, keep: float, seed: int, *, lying: bool
     with log.open("rb") as recorded, disk.open("r+b") as medium:
         writes = list(read_log(recorded))
         last = max((n for n, write in enumerate(writes) if write.flags & _FLUSH and not lying), default=-1)
-        lost = 0
+        lost = unflushed = 0
         for number, write in enumerate(writes):
             if write.length == 0:
                 continue
+            unflushed += number > last
             if number > last and dice.random() >= keep:
                 lost += 1
                 continue
@@ -74,4 +76,4 @@ def drop_unflushed(disk: Path, log: Path, keep: float, seed: int, *, lying: bool
             medium.seek(write.offset)
             content = b"" if write.flags & _DISCARD else recorded.read(write.length)
             medium.write(content.ljust(write.length, b"\0"))
-    return Cut(len(writes), lost)
+    return Cut(len(writes), unflushed, lost)
