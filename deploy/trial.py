@@ -240,10 +240,15 @@ def trial(arguments: argparse.Namespace) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="deploy/try",
-        description="Start a hub and a docking station on this machine, reachable from this machine only. The first "
+        description="在本机启动中心和采集站，只能从本机访问。首次启动会安装软件包，生成密钥和第一个账号；以后沿用同样的数据。\n\n"
+        "Start a hub and a docking station on this machine, reachable from this machine only. The first\n"
         "start installs the packages and makes keys and a first user; later starts go on with the same data.",
-        epilog="Begin with: deploy/try --sample. Then open the printed address. From another computer: "
-        "ssh -L 8765:127.0.0.1:8765 THIS-MACHINE. Exit codes: 0 ended as asked, 1 something failed, 2 wrong use.",
+        epilog="examples:\n"
+        "  deploy/try --sample                                 # then open the printed address\n"
+        "  deploy/try --sample --once                          # dock the sample, check it in two ways, end\n"
+        "  ssh -L 8765:127.0.0.1:8765 THIS-MACHINE             # to see it from another computer\n\n"
+        "exit codes: 0 ended as asked, 1 something failed, 2 wrong use",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--sample", action="store_true", help="dock a sample card: 8 files, one of them cut off, one deleted"

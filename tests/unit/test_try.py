@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import agent.report
 from deploy.programs import TrialError, free_port
 from deploy.showing import bay_line, changes, columns, progress_lines, size_text, sums_compared
 from deploy.trial import MARKER, READY, Place, claimed, clear, confirm_fresh
@@ -17,11 +18,9 @@ def bay(**values: Any) -> dict[str, Any]:
     return empty | {"bytes_done": 0, "bytes_total": 0, "seconds_left": None, "reason": None} | values
 
 
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_610_000_000, "2.6 GB"), (5 * 10**12, "5.0 TB")]
-)
-def test_sizes(size: int, text: str) -> None:
-    assert size_text(size) == text
+@pytest.mark.parametrize("size", [0, 1023, 1024, 2_610_000_000, 5 * 10**12])
+def test_sizes_read_as_on_the_docks_screen(size: int) -> None:
+    assert size_text(size) == agent.report.size_text(size)
 
 
 def test_a_copying_bay_shows_files_bytes_and_time() -> None:
