@@ -55,6 +55,7 @@ class Programs:
         """Each program's output goes to `logs`/NAME.log, appended."""
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._began: dict[str, int] = {}  # bytes that each log held before this start
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -62,6 +63,7 @@ class Programs:
     def start(self, name: str, command: list[str]) -> None:
         """Start one program, its output going to its log. A session of its own keeps the terminal's Ctrl-C from it."""
         with self._log(name).open("ab") as log:
+            self._began[name] = log.tell()
             self._running[name] = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 (this process has one thread)
@@ -71,7 +73,8 @@ class Programs:
         """Raise TrialError with the last words of a program that has ended."""
         for name, process in self._running.items():
             if process.poll() is not None:
-                tail = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+                said = self._log(name).read_bytes()[self._began[name] :].decode(errors="replace")
+                tail = said.splitlines()[-15:]
                 raise TrialError(f"{name} ended with {process.returncode}. {self._log(name)}:\n" + "\n".join(tail))
 
     def stop(self) -> None:

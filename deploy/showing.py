@@ -50,7 +50,9 @@ def bay_line(bay: dict[str, Any]) -> str:
 
 
 def progress_lines(status: dict[str, Any]) -> list[str]:
-    """The station now: one line a bay, and one for events that still wait for the hub's receipt."""
+    """The station now: one line a bay, and one for events that still wait for the hub's receipt. None before it runs."""
+    if not status["bays"]:
+        return []
     lines = [bay_line(bay) for bay in status["bays"]]
     waiting = status["outbox"]["unreceipted"]
     receipts = (
