@@ -50,7 +50,7 @@ def bay_line(bay: dict[str, Any]) -> str:
 
 
 def progress_lines(status: dict[str, Any]) -> list[str]:
-    """The station now: one line a bay, and one for events that still wait for the hub's receipt. None before it runs."""
+    """The station now: one line a bay, and one for events still without the hub's receipt. None before it runs."""
     if not status["bays"]:
         return []
     lines = [bay_line(bay) for bay in status["bays"]]
