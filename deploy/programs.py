@@ -15,7 +15,7 @@ from typing import Any
 from hub.broker import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60
+START_SECONDS = 180  # a program that cannot start ends, and is told at once; a busy machine only takes long
 STOP_SECONDS = 15
 
 
@@ -38,8 +38,8 @@ def answer(command: list[str]) -> Any:
 
 
 def free_port(wanted: int) -> int:
-    """`wanted` when nobody listens there, else a port that the system picks."""
-    for port in (wanted, 0):
+    """`wanted` when it is free, else one above it: a trial keeps its port, so none that the system gives to others."""
+    for port in range(wanted, wanted + 1000, 10):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
