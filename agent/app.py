@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.commandhelp import complete
 from agent.dock_cli import add_bays, add_camera, add_officer, add_witness
 from agent.errors import AgentError, Exit
 from agent.opening import Opened, open_dock
@@ -61,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dock-agent",
         description="Custodock's docking station: takes footage off cameras, proves the copy, reports to the hub.",
-        epilog="Start with: dock-agent offload /path/to/card --vault /path/to/vault --camera CAM01",
+        epilog="采集站：从记录仪取出录像，证明副本无误，并向中心上报。\n\n"
+        "Start with: dock-agent offload /path/to/card --vault /path/to/vault --camera CAM01\n"
+        "Each command explains itself, with examples and exit codes: dock-agent COMMAND --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
@@ -70,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     ):  # fmt: skip
         command = add(commands)
         command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+        complete(command)
     return parser
 
 
@@ -99,7 +104,8 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         "run",
         help="watch the bays and report to the hub until stopped",
-        description="Watch the bays of DIR/agent.toml.",
+        description="Watch the bays of DIR/agent.toml, dock what appears there, report to the hub until stopped. This "
+        "is what the service runs; stopped in the middle of a copy, the next start goes on where it stopped.",
     )
     _add_dir(command)
     command.set_defaults(call=_run)
@@ -108,7 +114,9 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:
 
 def _add_status(commands: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
-        "status", help="show bays, last dockings and what waits for the hub", description="Show the station's state."
+        "status",
+        help="show bays, last dockings and what waits for the hub",
+        description="Show bays, last dockings, what waits for the hub's receipt, and the station's key line.",
     )
     _add_dir(command)
     command.set_defaults(call=_status)
@@ -119,7 +127,7 @@ def _add_doctor(commands: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         "doctor",
         help="check settings, key, database, vault, clock and broker",
-        description="Check what the agent stands on. Exit code 0: all well; 1: something needs attention.",
+        description="Check what the agent stands on: settings, key, database, vault, clock, broker. Changes nothing.",
     )
     _add_dir(command)
     command.set_defaults(call=_doctor)
@@ -135,11 +143,12 @@ def _add_enrol(commands: Any) -> argparse.ArgumentParser:
     )
     _add_dir(command)
     command.add_argument("--station", help="name of this station (default: dock- and 8 digits of its key)")
-    command.add_argument("--hub-receipt-key", required=True, metavar="KEYLINE")
-    command.add_argument("--hub-log-key", required=True, metavar="KEYLINE")
+    command.add_argument("--hub-receipt-key", required=True, metavar="KEYLINE", help="receipt_key of dock-hub keys")
+    command.add_argument("--hub-log-key", required=True, metavar="KEYLINE", help="log_key of dock-hub keys")
     command.add_argument("--mqtt", required=True, metavar="URL", help="mqtt://host:port or mqtts://host:port")
-    for name in ("ca", "certificate", "private-key"):
-        command.add_argument(f"--{name}", type=Path, help="PEM file for mqtts")
+    pems = {"ca": "authority of the broker's certificate", "certificate": "this station's", "private-key": "its key"}
+    for name, what in pems.items():
+        command.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"PEM file for mqtts: {what}")
     command.set_defaults(call=_enrol)
     return command
 

@@ -46,7 +46,7 @@ def add_officer(commands: Any) -> argparse.ArgumentParser:
     )
     command.add_argument("number", nargs="?", help="service number")
     command.add_argument("--name", help="name shown on the dock's screen")
-    command.add_argument("--disable", action="store_true")
+    command.add_argument("--disable", action="store_true", help="this officer takes no camera any more")
     command.add_argument("--dir", type=Path, required=True, help="state directory with agent.toml, key and database")
     command.set_defaults(call=_officer)
     return command

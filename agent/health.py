@@ -81,7 +81,7 @@ WORDS: Mapping[Code, tuple[str, str]] = {
         "The supply voltage was too low since power-on. Check power supply and cable."),
     Code.THROTTLED: ("处理器因过热或供电不足正在降速，采集会变慢。",
         "The processor is slowed down by heat or low voltage; copying takes longer."),
-    Code.CLOCK_UNSURE: ("采集站时钟未与标准时间同步（{quality}）。请检查网络对时。",
+    Code.CLOCK_UNSURE: ("无法确认采集站时钟与标准时间同步。请检查网络对时。",
         "The dock's clock is not known to be right ({quality}). Check time service."),
     Code.CLOCK_ERROR: ("采集站时钟误差可能达 {seconds} 秒。请检查网络对时。",
         "The dock's clock may be wrong by {seconds} s. Check time service."),

@@ -24,13 +24,13 @@ def add_profile(commands: Any) -> argparse.ArgumentParser:
         help="try camera profiles on a card, list and show them",
         description="Camera profiles say how a camera model is recognised and how its names are read. They do not "
         "decide what is docked: everything on a card is.",
-        epilog="To add a camera model: agent/profiles/README.md. Start with: dock-agent profile test /path/to/card",
+        epilog="To add a camera model: agent/profiles/README.md",
     )
     below = command.add_subparsers(required=True, metavar="ACTION")
     test = below.add_parser(
         "test",
         help="which profile recognises a card, and what it reads from it",
-        description="Look at CARD without changing it: which profile recognises it and why, what the others missed, "
+        description="Look at CARD without changing it: which profile recognises it and why, what the others missed,\n"
         "which camera it is, how its names are read, sidecars, free space and charge source.",
         epilog=TEST_EXITS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -38,14 +38,18 @@ def add_profile(commands: Any) -> argparse.ArgumentParser:
     test.add_argument("card", type=Path, metavar="CARD", help="folder, card image, or block device (/dev/sdX)")
     test.add_argument("--profile", type=Path, metavar="FILE", help="a profile to try, beside the installed ones")
     test.set_defaults(call=_call, action="test")
-    listing = below.add_parser("list", help="all profiles", description="List all profiles.")
+    exits = "exit codes: 0 done; 2 wrong usage, or a profile that cannot be used"
+    text = "List all profiles, built-in ones and the site's own."
+    listing = below.add_parser("list", help="all profiles", description=text, epilog=exits)
     listing.set_defaults(call=_call, action="list")
     show = below.add_parser(
         "show",
         help="print a profile's TOML, to begin another from it",
-        description="Print the TOML of profile NAME: a beginning for one of your own.",
+        description="Print the TOML of profile NAME: a beginning for one of your own. For example: "
+        "dock-agent profile show dcim > mine.toml",
+        epilog=exits,
     )
-    show.add_argument("name", metavar="NAME")
+    show.add_argument("name", metavar="NAME", help="as dock-agent profile list shows it")
     show.set_defaults(call=_call, action="show")
     for parser in (test, listing, show):
         parser.add_argument(

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from agent.errors import AgentError
+from agent.kiosk.words import TITLES
 from agent.report import size_text, time_text
 from agent.settings import HubLink, Settings, load_settings
 from agent.station import clock_quality, load_or_create_station
@@ -118,14 +119,33 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         )
     for bay in status["bays"]:
         done = f" {bay['files_done']}/{bay['files_total']}" if bay["files_total"] else ""
-        lines.append(
-            f"仓位 / bay {bay['bay']}: {bay['camera'] or '-'} {bay['state']}{done} {bay['reason'] or ''}".rstrip()
-        )
+        words = f"{bay['camera'] or '-'} {state_text(bay['state'])}{done} {bay['reason'] or ''}"
+        lines.append(f"仓位 / bay {bay['bay']}: {words.rstrip()}")
     if status["key"]:
         lines.append(f"公钥行 / key line {status['key']}")
     for row in status["dockings"]:
-        lines.append(f"{row['docking']}  {row['camera']}  {row['files']}  {row['reason'] or '…'}")
+        lines.append(f"{row['docking']}  {row['camera']}  {files_text(row['files'])}  {row['reason'] or '…'}")
     return lines
+
+
+def state_text(state: str) -> str:
+    """A bay's state as the dock's screen says it."""
+    _, zh, en = TITLES.get(state, ("", state, state))
+    return f"{zh} / {en.lower()}"
+
+
+FILES = {
+    "planned": "待复制 / to copy",
+    "known": "此前已保存 / saved before",
+    "sealed": "新封存 / sealed",
+    "changed": "复制时有变化 / changed",
+    "failed": "读不出 / not read",
+}
+
+
+def files_text(files: dict[str, int]) -> str:
+    """How many files of one docking are in which state."""
+    return ", ".join(f"{number} {FILES.get(state, state)}" for state, number in files.items()) or "-"
 
 
 @dataclass(frozen=True)
@@ -154,7 +174,7 @@ def doctor(directory: Path) -> list[Check]:
         settings = load_settings(directory)
     except AgentError as error:
         return [Check("settings", ok=False, detail=f"{error.zh} / {error.en}")]
-    checks.append(Check("settings", ok=True, detail=f"{len(settings.bays)} bays, vault {settings.vault}"))
+    checks.append(Check("settings", ok=True, detail=f"{len(settings.bays)} bays, vault {settings.vault.resolve()}"))
     check("key", lambda: _key(settings))
     check("database", lambda: _database(settings))
     check("vault", lambda: _vault(settings.vault))

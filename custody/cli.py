@@ -27,6 +27,8 @@ from custody.timestamp import load_certificates
 from custody.witnesscli import add_witness
 
 _VERIFY_HELP = """\
+核验存证库、其中一次接入，或中心导出的证据包：文件齐全，与采集站封存时逐位相同，无添加，各声明相符。不需要服务器和网络。
+
 Verifies a vault, one docking in it, anything that holds dockings, or a bundle that a hub has exported: that every file
 is there and is bit for bit what the station sealed, that nothing was added, and that all statements agree. Of a bundle
 it also checks that every statement is in the hub's audit log, and says what is proved and what is not. Needs no server
@@ -52,9 +54,24 @@ examples
   custody verify /srv/vault --json | jq '.findings[] | .kind, .path'
 """
 _TSA_HELP = "PEM file: certificates of a time-stamping authority that you trust, to verify when the log stood so"
+_DIGEST_HELP = """\
+计算一个文件的 SHA-256 和分块树的根哈希，与封存记录中的一致即为同一内容。
+
+Prints the SHA-256 of a file and the root of the tree over its chunks of 1 MiB, as a seal states them.
+
+example
+  custody digest 0001.MP4
+
+exit codes: 0 done; 2 wrong usage; 3 the file cannot be read
+"""
 _SHOW_HELP = """\
+以可读形式打印一份证据文件；给出 --key 时还说明是否由该密钥签名。
+
 Prints an envelope, receipt, signed note, checkpoint, key line, manifest or leaves file in readable form. With --key it
 says whether that key signed it; without, nothing shown is proved.
+
+example
+  custody show completed.dsse.json --key station.vkey
 
 exit codes: 0 shown, and with --key proved; 1 not signed by the key; 2 wrong usage; 3 unreadable or of no known form
 """
@@ -90,7 +107,11 @@ def _unreadable(message: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="custody", description="Verify footage of body-worn cameras without trusting anybody's server."
+        prog="custody",
+        description="核验执法记录仪录像，无需信任任何人的服务器。\n"
+        "Verify footage of body-worn cameras without trusting anybody's server.",
+        epilog="Start with: custody verify PATH --key KEYLINE. Exit codes and examples: custody COMMAND --help",
+        formatter_class=raw,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     verify = commands.add_parser(
@@ -98,11 +119,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("path", metavar="PATH", help="a bundle, a vault, a docking folder, or anything above one")
     verify.set_defaults(run=_verify)
-    digest = commands.add_parser("digest", help="SHA-256 and tree root of a file")
-    digest.add_argument("path", metavar="FILE")
+    digest = commands.add_parser(
+        "digest", help="SHA-256 and tree root of a file", description=_DIGEST_HELP, formatter_class=raw
+    )
+    digest.add_argument("path", metavar="FILE", help="any file")
     digest.set_defaults(run=_digest)
     shown = commands.add_parser("show", help="print an evidence file", description=_SHOW_HELP, formatter_class=raw)
-    shown.add_argument("path", metavar="FILE")
+    shown.add_argument("path", metavar="FILE", help="an evidence file: from .custody/ of a docking, or from a bundle")
     shown.set_defaults(run=_show)
     verify.add_argument("--tsa", metavar="FILE", action="append", type=_certificates, default=[], help=_TSA_HELP)
     add_witness(commands)

@@ -106,9 +106,12 @@ def refuse_options(args: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy/install",
-        description="Install a docking station's agent, or the hub, as a systemd service. "
-        "将采集站或中心安装为系统服务。"
+        description="Install a docking station's agent, or the hub, as a systemd service. 将采集站或中心安装为系统服务。"
+        "可重复运行：只改动有差异之处，只在那时重启服务，从不触碰录像。"
         "Safe to repeat: it changes what differs, restarts the service only then, and never touches footage.",
+        epilog="例 / example: sudo deploy/install agent --vault /srv/vault. Then, as root: systemctl status "
+        "custodock-agent. 退出码 / exit codes: 0 完成 / done, 1 未完成，已说明原因 / not done, it says why, "
+        "2 用法错误 / wrong use.",
     )
     option = parser.add_argument
     option("what", choices=["agent", "hub"], help="采集站或中心 / a station or the hub")

@@ -15,7 +15,7 @@ from typing import Any
 from hub.broker import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60
+START_SECONDS = 180  # a program that cannot start ends, and is told at once; a busy machine only takes long
 STOP_SECONDS = 15
 
 
@@ -38,8 +38,8 @@ def answer(command: list[str]) -> Any:
 
 
 def free_port(wanted: int) -> int:
-    """`wanted` when nobody listens there, else a port that the system picks."""
-    for port in (wanted, 0):
+    """`wanted` when it is free, else one above it: a trial keeps its port, so none that the system gives to others."""
+    for port in range(wanted, wanted + 1000, 10):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
@@ -55,6 +55,7 @@ class Programs:
         """Each program's output goes to `logs`/NAME.log, appended."""
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._began: dict[str, int] = {}  # bytes that each log held before this start
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -62,6 +63,7 @@ class Programs:
     def start(self, name: str, command: list[str]) -> None:
         """Start one program, its output going to its log. A session of its own keeps the terminal's Ctrl-C from it."""
         with self._log(name).open("ab") as log:
+            self._began[name] = log.tell()
             self._running[name] = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 (this process has one thread)
@@ -71,7 +73,8 @@ class Programs:
         """Raise TrialError with the last words of a program that has ended."""
         for name, process in self._running.items():
             if process.poll() is not None:
-                tail = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+                said = self._log(name).read_bytes()[self._began[name] :].decode(errors="replace")
+                tail = said.splitlines()[-15:]
                 raise TrialError(f"{name} ended with {process.returncode}. {self._log(name)}:\n" + "\n".join(tail))
 
     def stop(self) -> None:

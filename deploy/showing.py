@@ -7,20 +7,21 @@ STATES = {
     "empty": "空闲 / empty",
     "listing": "读取目录 / reading the directory",
     "copying": "正在复制 / copying",
-    "safe": "已完成，可以取走 / done, safe to remove",
+    "safe": "已完成，可以取下 / done, safe to remove",
     "attention": "需要处理 / needs attention",
     "failed": "失败 / failed",
 }
 
 
 def size_text(size_bytes: int) -> str:
-    """A number of bytes for people, in units of 1,000 as on a card's label."""
+    """A number of bytes for people, in units of 1,024 as the dock's screen says it."""
+    # not the agent's own: `deploy/try --help` runs before there are any packages
     size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+        size /= 1024
+    return f"{size:.1f} TiB"
 
 
 def columns(rows: list[tuple[str, str]]) -> list[str]:
@@ -49,7 +50,9 @@ def bay_line(bay: dict[str, Any]) -> str:
 
 
 def progress_lines(status: dict[str, Any]) -> list[str]:
-    """The station now: one line a bay, and one for events that still wait for the hub's receipt."""
+    """The station now: one line a bay, and one for events still without the hub's receipt. None before it runs."""
+    if not status["bays"]:
+        return []
     lines = [bay_line(bay) for bay in status["bays"]]
     waiting = status["outbox"]["unreceipted"]
     receipts = (
@@ -67,7 +70,7 @@ def changes(before: list[str], after: list[str]) -> list[str]:
 
 def banner(url: str, user: str, password: str, places: dict[str, str]) -> str:
     """What to do first: the address, the sign-in, and where things lie."""
-    first = f"{password}   （首次登录时修改 / changed at the first sign-in）"
+    first = f"{password}   （首次登录时换成自己的，此后作废 / replaced by your own at the first sign-in, then void）"
     rows = [("打开 / open", url), ("用户 / user", user), ("初始密码 / first password", first), *places.items()]
     stop = "  按 Ctrl-C 停止，再次运行继续使用 / Ctrl-C stops; the next start goes on with the same data"
     return "\n".join(["", *columns(rows), "", stop, ""])

@@ -32,6 +32,7 @@ MARKER = "made-by-deploy-try"
 READY = "ready.json"
 AGENT_SETTINGS = """\
 vault = "../vault"
+kiosk_port = {kiosk_port}
 
 [[bay]]  # a card image NAME.img that appears here is docked as the memory card of camera NAME
 name = "1"
@@ -122,10 +123,10 @@ def set_up(place: Place) -> None:
     for directory in (place.hub, place.station, place.vault, place.cards, place.footage, place.logs):
         directory.mkdir(mode=0o700)
     print("Setting up hub and station / 正在建立中心和采集站", flush=True)
-    broker_port = free_port(1883)
+    broker_port, kiosk_port = free_port(1883), free_port(8766)
     hub_keys = answer(tool("dock-hub", "init", "--dir", place.hub, "--json"))
     password = answer(tool("dock-hub", "user", "add", USER, "--admin", "--dir", place.hub, "--json"))["password"]
-    (place.station / "agent.toml").write_text(AGENT_SETTINGS, encoding="utf-8")
+    (place.station / "agent.toml").write_text(AGENT_SETTINGS.format(kiosk_port=kiosk_port), encoding="utf-8")
     keys = ["--hub-receipt-key", hub_keys["receipt_key"], "--hub-log-key", hub_keys["log_key"]]
     link = ["--mqtt", f"mqtt://127.0.0.1:{broker_port}", "--json"]
     station = answer(tool("dock-agent", "enrol", "--dir", place.station, *keys, *link))
@@ -133,14 +134,13 @@ def set_up(place: Place) -> None:
     sign_in = place.root / "sign-in.txt"
     sign_in.touch(mode=0o600)
     sign_in.write_text(f"{USER}\n{password}\n", encoding="utf-8")
-    (place.root / READY).write_text(
-        json.dumps({"broker_port": broker_port, "station_key": station["key"]}), encoding="utf-8"
-    )
+    facts = {"broker_port": broker_port, "kiosk_port": kiosk_port, "station_key": station["key"]}
+    (place.root / READY).write_text(json.dumps(facts), encoding="utf-8")
 
 
 def kept(place: Place, name: str) -> Any:
-    """What the set-up wrote down: `broker_port`, `station_key`."""
-    return json.loads((place.root / READY).read_text(encoding="utf-8"))[name]
+    """What the set-up wrote down: `broker_port`, `kiosk_port`, `station_key`; None for what an older one did not."""
+    return json.loads((place.root / READY).read_text(encoding="utf-8")).get(name)
 
 
 def start_all(place: Place, programs: Programs, port: int) -> str:
@@ -228,7 +228,12 @@ def trial(arguments: argparse.Namespace) -> None:
         try:
             url = start_all(place, programs, arguments.port or free_port(8765))
             user, password = (place.root / "sign-in.txt").read_text(encoding="utf-8").split()
-            inputs = {"存储卡镜像 / cards": str(place.cards), "录像文件夹 / footage": str(place.footage)}
+            screen = f"http://127.0.0.1:{kept(place, 'kiosk_port')}" if kept(place, "kiosk_port") else "-"
+            inputs = {
+                "采集站屏幕 / dock's screen": screen,
+                "存储卡镜像 / cards": str(place.cards),
+                "录像文件夹 / footage": str(place.footage),
+            }
             print(banner(url, user, password, {**inputs, "存证库 / vault": str(place.vault)}), flush=True)
             if arguments.sample:
                 dock_sample(place)
@@ -240,10 +245,15 @@ def trial(arguments: argparse.Namespace) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="deploy/try",
-        description="Start a hub and a docking station on this machine, reachable from this machine only. The first "
+        description="在本机启动中心和采集站，只能从本机访问。首次启动会安装软件包，生成密钥和第一个账号；以后沿用同样的数据。\n\n"
+        "Start a hub and a docking station on this machine, reachable from this machine only. The first\n"
         "start installs the packages and makes keys and a first user; later starts go on with the same data.",
-        epilog="Begin with: deploy/try --sample. Then open the printed address. From another computer: "
-        "ssh -L 8765:127.0.0.1:8765 THIS-MACHINE. Exit codes: 0 ended as asked, 1 something failed, 2 wrong use.",
+        epilog="examples:\n"
+        "  deploy/try --sample                                 # then open the printed address\n"
+        "  deploy/try --sample --once                          # dock the sample, check it in two ways, end\n"
+        "  ssh -L 8765:127.0.0.1:8765 THIS-MACHINE             # to see it from another computer\n\n"
+        "exit codes: 0 ended as asked, 1 something failed, 2 wrong use",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--sample", action="store_true", help="dock a sample card: 8 files, one of them cut off, one deleted"

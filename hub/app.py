@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hub import log
+from hub.access import Role
+from hub.commandhelp import complete
 from hub.db import Database, open_database
 from hub.errors import HubError, Invalid, LogUntrusted, NotFound
 from hub.keys import HubKeys, create_keys, load_keys
@@ -73,8 +75,9 @@ from that person, not from the network. Put at least one witness where the hub's
   dock-hub witness add KEYLINE --dir DIR                            a computer that asks the hub (custody witness pull)
   dock-hub witness policy 2 --dir DIR                               two of them make a checkpoint witnessed"""
 CHECK_HELP = (
-    "Derive everything again from the entries and compare: entries, signatures, chains, tiles, checkpoints, state,\n"
-    "stations, accounts and every index row. Stops at the first wrong item and names it; --json gives fault and item.\n"
+    "Derive everything again from the entries and compare.\n"
+    "Entries, signatures, chains, tiles, checkpoints, state, stations, accounts and every index row; stops at the\n"
+    "first wrong item and names it; --json gives fault and item. Meant for every night.\n"
     "\nfaults of the log (exit 4):\n"
     + "".join(f"  {code:20} {en}\n" for code, (_, en) in FAULTS.items())
     + "faults of the index (exit 5):\n"
@@ -318,6 +321,7 @@ def _command(group: Any, name: str, run: Callable[[argparse.Namespace], None], t
     made.add_argument("--dir", type=Path, required=True, help="the hub's directory: hub.toml, keys, database")
     made.add_argument("--json", action="store_true", help="print the result as JSON")
     made.set_defaults(run=run)
+    complete(made)
     return made
 
 
@@ -329,7 +333,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         description="The hub of Custodock: takes in what stations sign, keeps the audit log, serves the pages.\n"
         "First `dock-hub init --dir DIR`, then `dock-hub user add NAME --admin --dir DIR`,\n"
-        "then `dock-hub run --dir DIR`.",
+        "then `dock-hub run --dir DIR`. Each command explains itself, with examples: `dock-hub COMMAND --help`.\n"
+        "中心：接收采集站签名的事件，保管审计日志，提供网页。",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -345,13 +350,13 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("key", metavar="KEYLINE", help="name+hash+base64; the name becomes the station's id")
     _command(stations, "list", _station_list, "List the enrolled stations.")
     show = _command(stations, "show", _station_show, "Show one station.")
-    show.add_argument("station", metavar="STATION")
+    show.add_argument("station", metavar="STATION", help="its id, as `dock-hub station list` shows it")
 
     users = commands.add_parser("user", help="accounts of people").add_subparsers(required=True)
     user = _command(users, "add", _user_add, "Create an account and print its first password, to be changed at once.")
-    user.add_argument("name", metavar="NAME")
-    user.add_argument("--admin", action="store_true", help="an administrator")
-    user.add_argument("--role", default="officer", help="role of the account (default officer)")
+    user.add_argument("name", metavar="NAME", help="with which the person signs in")
+    user.add_argument("--admin", action="store_true", help="an administrator, who runs the hub and sees no footage")
+    user.add_argument("--role", default="officer", help=f"{', '.join(Role)} (default officer)")
 
     run = _command(commands, "run", _run, "Run the hub until SIGTERM. Migrates the database and checks the log first.")
     run.add_argument("--host", help="address of the pages (default 127.0.0.1; TLS is the reverse proxy's)")
@@ -376,20 +381,21 @@ def _add_log(commands: Any) -> None:
     check = _command(logs, "check", _log_check, CHECK_HELP)
     check.add_argument("--quick", action="store_true", help="only what `run` checks at its start")
     entries = _command(logs, "show", _log_show, "Print log entries, one JSON object per line.")
-    entries.add_argument("--start", type=int, default=0, metavar="INDEX")
-    entries.add_argument("--limit", type=int, default=50, metavar="N")
+    entries.add_argument("--start", type=int, default=0, metavar="INDEX", help="the first entry (default 0)")
+    entries.add_argument("--limit", type=int, default=50, metavar="N", help="so many at most (default 50)")
     proof = _command(logs, "proof", _log_proof, "Print a C2SP tlog-proof of one entry, to hand out.")
-    proof.add_argument("index", type=int, metavar="INDEX")
+    proof.add_argument("index", type=int, metavar="INDEX", help="the entry's number, as pages and `log show` give it")
     _add_log_export(logs)
     text = "Write the log's root as one sheet to print, with a QR code: HTML, for A4."
     sheet = _command(logs, "root-sheet", _log_root_sheet, text)
     sheet.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="must not exist")
     readers = logs.add_parser("reader", help="programs that may read entries").add_subparsers(required=True)
     text = "Admit a program that reads log entries, and print its token: it is shown this once."
-    _command(readers, "add", _reader_add, text).add_argument("name", metavar="NAME")
+    _command(readers, "add", _reader_add, text).add_argument("name", metavar="NAME", help="a name for the log's book")
     _command(readers, "list", _reader_list, "List the programs that may read log entries.")
     text = "End a program's token, at once and for good."
-    _command(readers, "revoke", _reader_revoke, text).add_argument("name", metavar="NAME")
+    revoke = _command(readers, "revoke", _reader_revoke, text)
+    revoke.add_argument("name", metavar="NAME", help="as `dock-hub log reader list` shows it")
 
 
 def _add_log_export(logs: Any) -> None:
@@ -412,14 +418,16 @@ def _add_witnesses(commands: Any) -> None:
     ).add_subparsers(required=True, dest="what")
     _command(witnesses, "list", _witness_list, "List witnesses, keys that stations offer, and alarms.")
     text = "Accept the witness key that a station offered in its own chain."
-    _command(witnesses, "accept", _witness_change, text).add_argument("station", metavar="STATION")
+    _command(witnesses, "accept", _witness_change, text).add_argument(
+        "station", metavar="STATION", help="whose key, as `dock-hub witness list` shows it"
+    )
     add = _command(witnesses, "add", _witness_change, "Accept a witness by the key line that its keeper gave you.")
-    add.add_argument("key", metavar="KEYLINE")
+    add.add_argument("key", metavar="KEYLINE", help="name+hash+base64, as `custody witness init` printed it")
     add.add_argument("--url", help="where `custody witness run` answers; without it, the witness asks by itself")
     remove = _command(witnesses, "remove", _witness_change, "Let a witness count no more.")
-    remove.add_argument("name", metavar="NAME")
+    remove.add_argument("name", metavar="NAME", help="as `dock-hub witness list` shows it")
     policy = _command(witnesses, "policy", _witness_change, "Set how many witnesses make a checkpoint witnessed.")
-    policy.add_argument("needed", metavar="N", type=int)
+    policy.add_argument("needed", metavar="N", type=int, help="so many witnesses; 0: none is asked for")
 
 
 def _add_export(commands: Any) -> None:

@@ -93,8 +93,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """`dock-hub broker`: parse the command line, tie this process to its parent, serve."""
     parser = argparse.ArgumentParser(
         prog="dock-hub broker",
-        description="Run the embedded MQTT 5 broker on 127.0.0.1, for a station and a hub on one machine. "
+        description="在 127.0.0.1 运行内置的 MQTT 5 服务器，供同一台机器上的采集站和中心使用。\n"
+        "Run the embedded MQTT 5 broker on 127.0.0.1, for a station and a hub on one machine.\n"
         "It ends when the process that started it ends. For several machines use deploy/mosquitto.",
+        epilog="example:\n  dock-hub broker --dir /var/lib/custodock-hub\n\n"
+        "exit codes: 0 or by a signal: stopped as asked; 1 the port is taken or the directory cannot be written;\n"
+        "2 wrong usage",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=int, default=1883, help="TCP port on 127.0.0.1 (default 1883)")
     parser.add_argument("--dir", type=Path, required=True, help="existing directory for the generated broker.toml")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 240
+SECONDS = 600
 
 pytestmark = [
     pytest.mark.slow,
@@ -81,6 +81,7 @@ def test_docks_the_sample_twice_with_one_state(clone: Path, state: Path) -> None
     assert first.returncode == 0, first.stdout + first.stderr
     assert "8 个文件与源卡一致" in first.stdout
     assert re.search(r"custody verify +0: ", first.stdout)
+    assert re.search(r"dock's screen +http://127.0.0.1:\d+\n", first.stdout)
     assert not programs_of(state)
     for sums in (state / "vault").rglob("SHA256SUMS"):  # as the README tells everybody to do
         subprocess.run(["sha256sum", "--quiet", "--strict", "--check", sums.name], cwd=sums.parent, check=True)

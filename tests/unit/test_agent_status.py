@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.status import _live, process_birth
+from agent.status import _live, files_text, process_birth, state_text
 
 
 def written(tmp_path: Path, **fields: object) -> Path:
@@ -46,3 +46,9 @@ def test_a_damaged_file_says_nothing(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "status.json"
     path.write_bytes(text)
     assert _live(path) == {}
+
+
+def test_files_and_bays_read_as_sentences() -> None:
+    assert files_text({"known": 8, "sealed": 1}) == "8 此前已保存 / saved before, 1 新封存 / sealed"
+    assert files_text({}) == "-"
+    assert (state_text("safe"), state_text("levitating")) == ("可以取下 / safe to remove", "levitating / levitating")

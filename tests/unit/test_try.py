@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy.programs import TrialError, free_port
+import agent.report
+from deploy.programs import Programs, TrialError, free_port, wait_for
 from deploy.showing import bay_line, changes, columns, progress_lines, size_text, sums_compared
 from deploy.trial import MARKER, READY, Place, claimed, clear, confirm_fresh
 
@@ -17,11 +18,9 @@ def bay(**values: Any) -> dict[str, Any]:
     return empty | {"bytes_done": 0, "bytes_total": 0, "seconds_left": None, "reason": None} | values
 
 
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_610_000_000, "2.6 GB"), (5 * 10**12, "5.0 TB")]
-)
-def test_sizes(size: int, text: str) -> None:
-    assert size_text(size) == text
+@pytest.mark.parametrize("size", [0, 1023, 1024, 2_610_000_000, 5 * 10**12])
+def test_sizes_read_as_on_the_docks_screen(size: int) -> None:
+    assert size_text(size) == agent.report.size_text(size)
 
 
 def test_a_copying_bay_shows_files_bytes_and_time() -> None:
@@ -54,6 +53,21 @@ def test_only_changes_are_printed() -> None:
     assert changes(first, progress_lines(status | {"outbox": {"unreceipted": 1}})) == [
         "等待回执 / waiting for the hub's receipt: 1"
     ]
+
+
+def test_nothing_is_told_of_a_station_that_does_not_run_yet() -> None:
+    assert progress_lines({"bays": [], "outbox": {"unreceipted": 0}}) == []
+
+
+def test_a_program_that_ends_is_quoted_from_this_start_only(tmp_path: Path) -> None:
+    (tmp_path / "hub.log").write_text("of yesterday\n")
+    programs = Programs(tmp_path)
+    programs.start("hub", ["sh", "-c", "echo of today; exit 3"])
+    with pytest.raises(TrialError) as caught:
+        wait_for("The hub", programs, lambda: False)
+    assert "hub ended with 3" in str(caught.value)
+    assert "of today" in str(caught.value)
+    assert "of yesterday" not in str(caught.value)
 
 
 def test_sums_compared_names_what_differs() -> None:
