@@ -187,6 +187,7 @@ class WitnessRefused(Event):
     own_size: int  # of this log when it learned of it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRequested(Event):
     """Somebody asks for a command that another person must approve. Its body is in no log: it may name people."""
 

@@ -254,6 +254,7 @@ class LogCleared(Event):
     kept_size: int  # of the checkpoint that this station held to
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandAnswered(Event):
     """What became of a command of the hub; in one commit with what it did here."""
 
