@@ -35,25 +35,34 @@ unnoticed. A leader's or an auditor's computer is the right place: it needs Pyth
   custody witness check NOTE --log-url https://hub/log --key 'LOG KEY LINE'
                                                          does today's log extend the checkpoint on this sheet of paper?
   custody witness clear DIR --log ORIGIN                 people have looked at a contradiction and decided
-
+"""
+_EXITS = """
 exit codes
   0  done; check: the log extends that checkpoint
   1  contradiction: the log does not extend what it showed; both notes are printed or kept
   2  wrong usage
   3  the folder, the note or the log cannot be read
 """
+_CHINESE = {
+    "init": "建立见证方的密钥和目录，打印其公钥行。",
+    "run": "通过 HTTP 应答中心的见证请求，直到停止。",
+    "pull": "向中心取检查点，核对后联署，并将联署交回。",
+    "show": "显示该见证方见过的内容，包括每一处矛盾。",
+    "clear": "人员查看矛盾并作出决定后，继续见证。",
+    "check": "核对如今的日志是否延续纸上的检查点。",
+}
 _ROOT_HEX = re.compile("[0-9a-f]{64}")
 
 
 def add_witness(commands: Any) -> None:
     """Add `custody witness` to the commands of `custody`."""
     raw = argparse.RawDescriptionHelpFormatter
-    witness = commands.add_parser("witness", help="cosign a hub's log", description=HELP, formatter_class=raw)
+    witness = commands.add_parser("witness", help="cosign a hub's log", description=HELP + _EXITS, formatter_class=raw)
     kinds = witness.add_subparsers(required=True, metavar="WHAT")
     init = _add(kinds, "init", _init, "make key and folder, print the witness's key line")
     init.add_argument("--name", required=True, help="name of the witness for ever, such as office.example/leader")
     run = _add(kinds, "run", _run, "answer add-checkpoint over HTTP until stopped")
-    run.add_argument("--port", type=int, required=True)
+    run.add_argument("--port", type=int, required=True, help="TCP port to listen on, such as 8450")
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     pull = _add(kinds, "pull", _pull, "ask the hub for its checkpoint, cosign it, hand the cosignature back")
     pull.add_argument("--every", type=float, metavar="SECONDS", help="go on until stopped; otherwise once")
@@ -63,7 +72,7 @@ def add_witness(commands: Any) -> None:
     clear.add_argument(
         "--anew", action="store_true", help="forget what was known: take the next checkpoint as the first"
     )
-    check = kinds.add_parser("check", help="whether the log extends a checkpoint on paper")
+    check = _parser(kinds, "check", "whether the log extends a checkpoint on paper")
     check.add_argument(
         "note", metavar="NOTE", nargs="?", help="file with the note, as scanned; - reads it from the input"
     )
@@ -79,9 +88,18 @@ def add_witness(commands: Any) -> None:
 
 
 def _add(kinds: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = kinds.add_parser(name, help=text, description=text)
+    made = _parser(kinds, name, text)
     made.add_argument("dir", metavar="DIR", type=Path, help="folder of the witness")
     made.set_defaults(run=_guarded(run))
+    return made
+
+
+def _parser(kinds: Any, name: str, text: str) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    said = f"{_CHINESE[name]}\n{text[0].upper()}{text[1:]}. Examples: `custody witness --help`."
+    made: argparse.ArgumentParser = kinds.add_parser(
+        name, help=text, description=said, epilog=_EXITS.strip(), formatter_class=raw
+    )
     return made
 
 

@@ -12,7 +12,17 @@ from custody.events import decode_event
 from hub import log
 from hub.db import Database, insert_rows
 from hub.projections import NOT_FOR_STATIONS, Projection, project
-from hub.tables import camera, camera_event, docking, hub_subject, log_entry, segment, segment_bigrams, unprojected
+from hub.tables import (
+    camera,
+    camera_event,
+    command_answer,
+    docking,
+    hub_subject,
+    log_entry,
+    segment,
+    segment_bigrams,
+    unprojected,
+)
 
 _PAGE = 500
 
@@ -29,7 +39,7 @@ def reindex(db: Database, utc_offset_minutes: int) -> int:
 
 
 def _clear(tx: Connection) -> None:
-    for table in (segment, docking, camera, camera_event, unprojected, hub_subject):
+    for table in (segment, docking, camera, camera_event, command_answer, unprojected, hub_subject):
         tx.execute(delete(table))
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("INSERT INTO segment_text (segment_text) VALUES ('delete-all')")
