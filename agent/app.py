@@ -130,13 +130,14 @@ def _add_enrol(commands: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         "enrol",
         help="create this station's key and pin the hub's",
-        description="Create the station's key (if there is none) and pin the hub's two keys, as `dock-hub keys` "
+        description="Create the station's key (if there is none) and pin the hub's keys, as `dock-hub keys` "
         "prints them. Then give the printed key line to the hub: dock-hub station add KEYLINE.",
     )
     _add_dir(command)
     command.add_argument("--station", help="name of this station (default: dock- and 8 digits of its key)")
     command.add_argument("--hub-receipt-key", required=True, metavar="KEYLINE")
     command.add_argument("--hub-log-key", required=True, metavar="KEYLINE")
+    command.add_argument("--hub-command-key", metavar="KEYLINE", help="without it this station takes no commands")
     command.add_argument("--mqtt", required=True, metavar="URL", help="mqtt://host:port or mqtts://host:port")
     for name in ("ca", "certificate", "private-key"):
         command.add_argument(f"--{name}", type=Path, help="PEM file for mqtts")
@@ -214,10 +215,11 @@ def _doctor(args: argparse.Namespace) -> int:
 def _enrol(args: argparse.Namespace) -> int:
     try:
         receipt_key, log_key = parse_key_line(args.hub_receipt_key), parse_key_line(args.hub_log_key)
+        command_key = parse_key_line(args.hub_command_key) if args.hub_command_key else None
     except KeyInvalid as error:
         raise invalid(str(error), f"密钥行无效：{error}") from error
-    files = (path and path.absolute() for path in (args.ca, args.certificate, args.private_key))
-    link = HubLink(args.mqtt, receipt_key, log_key, *files)
+    ca, certificate, private_key = (path and path.absolute() for path in (args.ca, args.certificate, args.private_key))
+    link = HubLink(args.mqtt, receipt_key, log_key, ca, certificate, private_key, command_key)
     link.address()
     try:
         args.dir.mkdir(parents=True, exist_ok=True, mode=0o700)

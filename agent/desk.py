@@ -13,6 +13,7 @@ from agent.duty import NOTICE, Checkout, NotAtHand, VerdictWord
 from agent.errors import AgentError, Exit, Reaction
 from agent.officers import Officer, check_pin
 from agent.pipeline import Dock
+from agent.policies import ordered_policy
 from agent.readiness import Level
 
 
@@ -44,7 +45,7 @@ class Desk:
     """Check-outs, from whatever screen they come. Belongs to the event loop."""
 
     def __init__(self, dock: Dock, board: Board, duty_time: timedelta = duty.DUTY) -> None:
-        """Bays are known by `board`; a camera is due back after `duty_time`."""
+        """Bays are known by `board`; a camera is due back after `duty_time`, or what the hub asks instead."""
         self._dock, self._board, self._duty_time = dock, board, duty_time
 
     async def check_out(self, bay: str, number: str, pin: str, *, confirmed: bool) -> HandedOut:
@@ -59,6 +60,7 @@ class Desk:
             raise NotReady
         reasons = [str(reason.code) for reason in verdict.reasons]
         word = cast(VerdictWord, verdict.level.word)
+        ordered = await self._dock.store.call(ordered_policy)
         checkout = await self._dock.store.call(
             duty.check_out,
             self._dock.station,
@@ -68,7 +70,7 @@ class Desk:
             word,
             reasons,
             now,
-            self._duty_time,
+            ordered.duty_time if ordered is not None else self._duty_time,
         )
         self._mark(bay, camera, officer.number)
         return HandedOut(officer, checkout)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
-import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from agent.errors import AgentError, Exit, Reaction, SettingsInvalid
 from agent.store import Store
+from custody.commandbody import RosterEntry
+from custody.pin import hash_pin
 
 NUMBER = re.compile(r"[A-Za-z0-9-]{1,20}")
 PIN = re.compile(r"[0-9]{4,12}")
 TRIES_MAX = 5  # wrong PINs in a row; then each further one doubles the wait
 BLOCK_SECONDS = 60
 BLOCK_SECONDS_MAX = 3600
-_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 1 << 14, 8, 1  # RFC 7914: 16 MiB and about 50 ms; a Pi takes a few times as long
 
 
 class PinRefused(AgentError):
@@ -69,8 +68,26 @@ def set_officer(store: Store, number: str, name: str, pin: str) -> None:
     store.execute(
         "INSERT INTO officer (number, name, pin_hash) VALUES (?,?,?) ON CONFLICT (number) DO UPDATE SET "
         "name = excluded.name, pin_hash = excluded.pin_hash, failures = 0, blocked_until = NULL, disabled_at = NULL",
-        (number, name, _hash(pin, os.urandom(16))),
+        (number, name, hash_pin(pin)),
     )
+
+
+def keep_officer(store: Store, entry: RosterEntry, at: datetime) -> bool:
+    """Keep an officer as the hub's roster tells; False for a new one without a PIN, who could take nothing.
+
+    Inside the caller's transaction. A PIN that does not come stays, and so does the block after wrong ones.
+    """
+    disabled = at.isoformat() if entry.disabled else None
+    if entry.pin_hash is not None:
+        store.execute(
+            "INSERT INTO officer (number, name, pin_hash, disabled_at) VALUES (?,?,?,?) ON CONFLICT (number) DO UPDATE "
+            "SET name = excluded.name, pin_hash = excluded.pin_hash, failures = 0, blocked_until = NULL, "
+            "disabled_at = excluded.disabled_at",
+            (entry.number, entry.name, entry.pin_hash, disabled),
+        )
+        return True
+    known = "UPDATE officer SET name = ?, disabled_at = ? WHERE number = ?"
+    return store.execute(known, (entry.name, disabled, entry.number)).rowcount > 0
 
 
 def disable_officer(store: Store, number: str, at: datetime) -> bool:
@@ -96,7 +113,7 @@ def check_pin(store: Store, number: str, pin: str, now: datetime) -> Officer:
     left = (datetime.fromisoformat(blocked_until) - now).total_seconds() if blocked_until else 0
     if 0 < left <= BLOCK_SECONDS_MAX:  # longer than any block: the clock was set back, which must lock nobody out
         raise PinBlocked(math.ceil(left))
-    right = hmac.compare_digest(_hash(pin[:64], bytes.fromhex(kept.split("$")[1])), kept)
+    right = hmac.compare_digest(hash_pin(pin[:64], bytes.fromhex(kept.split("$")[1])), kept)
     if right and disabled_at is None:
         with store.begin():
             store.execute("UPDATE officer SET failures = 0, blocked_until = NULL WHERE number = ?", (number,))
@@ -114,11 +131,6 @@ def _blocked_until(failures: int, now: datetime) -> str | None:
         return None
     seconds = min(BLOCK_SECONDS_MAX, BLOCK_SECONDS << min(16, failures - TRIES_MAX))
     return (now + timedelta(seconds=seconds)).astimezone(UTC).isoformat()
-
-
-def _hash(pin: str, salt: bytes) -> str:
-    raw = hashlib.scrypt(pin.encode(), salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P, dklen=32, maxmem=1 << 26)
-    return f"scrypt${salt.hex()}${raw.hex()}"
 
 
 _NOBODY = "scrypt$" + "00" * 16 + "$" + "00" * 32  # no PIN gives this: for unknown numbers

@@ -27,7 +27,10 @@ PORT = re.compile(r"[A-Za-z0-9:._-]{1,80}-usb[0-9]-[0-9]+(\.[0-9]+)*")
 
 @dataclass(frozen=True, slots=True)
 class HubLink:
-    """Where the hub is reached and which keys its answers must carry. TLS by ``mqtts://`` with the three files."""
+    """Where the hub is reached and which keys its answers must carry. TLS by ``mqtts://`` with the three files.
+
+    Without `command_key` (enrolled by an earlier version) the station takes no commands.
+    """
 
     url: str
     receipt_key: VerifyKey
@@ -35,6 +38,7 @@ class HubLink:
     ca: Path | None = None
     certificate: Path | None = None
     private_key: Path | None = None
+    command_key: VerifyKey | None = None
 
     def address(self) -> tuple[str, int, bool]:
         """Host, port and whether TLS. Raises SettingsInvalid."""
@@ -201,13 +205,19 @@ def load_link(directory: Path) -> HubLink | None:
         return None
     try:
         body = json.loads(path.read_text("utf-8"))
-        files = {key: Path(body[key]) for key in ("ca", "certificate", "private_key") if body.get(key)}
-        return HubLink(str(body["mqtt"]), parse_key_line(body["receipt_key"]), parse_key_line(body["log_key"]), **files)
+        ca, certificate, private_key = (_path(body, key) for key in ("ca", "certificate", "private_key"))
+        command_key = parse_key_line(body["command_key"]) if body.get("command_key") else None
+        receipt_key, log_key = parse_key_line(body["receipt_key"]), parse_key_line(body["log_key"])
+        return HubLink(str(body["mqtt"]), receipt_key, log_key, ca, certificate, private_key, command_key)
     except (OSError, ValueError, KeyError, TypeError, KeyInvalid) as error:
         raise invalid(
             f"{path.name} cannot be read ({error}); enrol this station again",
             f"无法读取 {path.name}（{error}）；请重新登记本采集站",
         ) from error
+
+
+def _path(body: dict[str, Any], key: str) -> Path | None:
+    return Path(body[key]) if body.get(key) else None
 
 
 def save_link(directory: Path, link: HubLink) -> None:
@@ -216,6 +226,7 @@ def save_link(directory: Path, link: HubLink) -> None:
         "mqtt": link.url,
         "receipt_key": link.receipt_key.line,
         "log_key": link.log_key.line,
+        "command_key": link.command_key.line if link.command_key is not None else "",
         "ca": str(link.ca or ""),
         "certificate": str(link.certificate or ""),
         "private_key": str(link.private_key or ""),

@@ -21,7 +21,9 @@ from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
 from custody.event import Sha256Hex
 from custody.events import ChainHead
 
-MIGRATIONS = ("001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql", "005_witness.sql")
+MIGRATIONS = (
+    "001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql", "005_witness.sql", "006_commands.sql",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,22 @@ class FindingRow:
     detail: str
     offset_bytes: int | None
     length_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """A hold in force: nothing that fits every field that is set may be cleared or leave the vault."""
+
+    hold_id: str
+    camera: str | None
+    docking: str | None
+    file_sha256: str | None  # hex
+    reason: str
+
+    def fits(self, camera: str, docking: str, file_sha256: str) -> bool:
+        """Whether it keeps this file of this docking of this camera."""
+        pairs = ((self.camera, camera), (self.docking, docking), (self.file_sha256, file_sha256))
+        return all(held is None or held == given for held, given in pairs)
 
 
 class Store:
@@ -403,6 +421,15 @@ class Store:
             "SELECT created_at FROM outbox WHERE receipted_at IS NULL ORDER BY seq LIMIT 1"
         ).fetchone()
         return number, None if oldest is None else datetime.fromisoformat(oldest[0])
+
+    # --- holds, as commands place and lift them ---
+
+    def holds(self) -> list[HoldRow]:
+        """Every hold in force, oldest first."""
+        rows = self._db.execute(
+            "SELECT hold_id, camera, docking, file_sha256, reason FROM hold WHERE lifted_by IS NULL ORDER BY number"
+        )
+        return [HoldRow(*row) for row in rows]
 
     def check(self) -> str:
         """SQLite's own quick check: ``ok`` or what is damaged."""

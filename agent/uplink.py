@@ -1,4 +1,4 @@
-"""The line to the hub: sends the outbox in order over MQTT 5 and clears rows by verified receipts only.
+"""The line to the hub: sends the outbox in order over MQTT 5, clears rows by verified receipts only, takes commands.
 
 Durable first, then announce: every envelope lies in the outbox before it is sent. The link may be away for weeks.
 """
@@ -11,7 +11,8 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +23,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import outbox
+from agent.commands import Handler, Trust, take_command, trust_now
+from agent.errors import VaultError
 from agent.settings import HubLink, invalid
+from agent.station import clock_quality
 from agent.store import Store
 from agent.store_thread import StoreThread
 from agent.waiting import happened
@@ -56,14 +60,23 @@ class Uplink:
     """Runs as one task; `poke` wakes it when envelopes were queued, `publish_bay` keeps a bay's topic fresh."""
 
     def __init__(
-        self, link: HubLink, witness: Witness, store: StoreThread, state: Callable[[], dict[str, Any]]
+        self,
+        link: HubLink,
+        witness: Witness,
+        store: StoreThread,
+        state: Callable[[], dict[str, Any]],
+        handlers: Mapping[str, Handler] | None = None,
     ) -> None:
-        """`state` gives the station's retained state without outbox figures. Raises SettingsInvalid."""
+        """`state` gives the station's retained state without outbox figures; `handlers` carry out kinds of commands
+        that `agent.commands` does not. Raises SettingsInvalid."""
         self._link, self._witness, self._station = link, witness, witness.station
         self._store, self._describe = store, state
         self._behind_since: float | None = None  # the log shows less than before; on a monotonic clock
         self._demanding_since: float | None = None  # the log was told to prove a checkpoint and has not
         self._refused: Code | None = None
+        # without a command key no command is opened; the log's then stands in its place and is never asked
+        self._pinned = Trust(link.command_key or link.log_key, link.log_key, handlers or {}, link.receipt_key)
+        self._trust = self._pinned
         self._state = outbox.SendState()
         self._wake = asyncio.Event()
         self._inbox: asyncio.Queue[Callable[[], Any]] = asyncio.Queue()
@@ -91,6 +104,7 @@ class Uplink:
 
     async def run(self) -> None:
         """Work until cancelled; then say offline and leave."""
+        await self._learn_keys()
         host, port, _ = self._link.address()
         self._client.connect_async(host, port, keepalive=30, clean_start=False, properties=_session())
         self._client.loop_start()
@@ -154,8 +168,9 @@ class Uplink:
         self._state = outbox.disconnected(self._state)
 
     async def _on_answer(self, raw: bytes) -> None:
+        receipt_key = self._trust.receipt_key or self._link.receipt_key
         try:
-            answer, checkpoint = open_receipt(raw, self._station.id, self._link.receipt_key, self._link.log_key)
+            answer, checkpoint = open_receipt(raw, self._station.id, receipt_key, self._trust.log_key)
         except CustodyError as error:
             log.warning("receipt_refused code=%s why=%s", error.code, error)
             return
@@ -215,6 +230,29 @@ class Uplink:
         answer = await self._store.call(hello, self._witness)
         self._client.publish(station_topic(self._station.id, "cosignatures"), answer.raw, qos=1)
 
+    async def _on_command(self, raw: bytes) -> None:
+        """Carry a command out; its answer lies in the outbox and goes with this step's sending."""
+        if self._link.command_key is None:
+            log.warning("command_refused code=no_command_key")
+            return
+        now, clock = datetime.now(UTC), clock_quality()
+        try:
+            answer = await self._store.call(take_command, self._station, self._pinned, raw, now, clock)
+            await self._learn_keys()
+        except VaultError as error:  # nothing was done and nothing answered: the hub sends it again
+            log.warning("command_postponed code=%s", error.code)
+            return
+        if answer is not None:
+            log.info(
+                "command_answered number=%d kind=%s result=%s reason=%s",
+                answer.number, answer.kind, answer.result, answer.reason,
+            )  # fmt: skip
+
+    async def _learn_keys(self) -> None:
+        """The hub's keys as the rotations so far leave them; the witness holds to the log's newest one."""
+        self._trust = await self._store.call(trust_now, self._pinned)
+        self._witness = replace(self._witness, log_key=self._trust.log_key)
+
     # --- paho's thread: hand everything over to the event loop ---
 
     def _make_client(self) -> mqtt.Client:
@@ -246,7 +284,7 @@ class Uplink:
         if reason.is_failure:
             log.error("uplink_refused reason=%s", reason)
             return
-        own = [station_topic(self._station.id, channel) for channel in ("receipts", "witness")]
+        own = [station_topic(self._station.id, channel) for channel in ("receipts", "commands", "witness")]
         client.subscribe([(topic, 1) for topic in (*own, LOG_CHECKPOINT)])
         self._hand_over(self._on_up)
 
@@ -259,6 +297,8 @@ class Uplink:
             self._hand_over(lambda: self._on_checkpoint(raw, retained=retained))
         elif message.topic.endswith("/witness"):
             self._hand_over(lambda: self._on_witness_request(raw))
+        elif message.topic.endswith("/commands"):
+            self._hand_over(lambda: self._on_command(raw))
         else:
             self._hand_over(lambda: self._on_answer(raw))
 

@@ -25,6 +25,7 @@ KEYS = b"untrusted-keys"  # whoever alters a bundle can replace what lies in it
 LOG_KEY = KEYS + b"/log.vkey"
 HUB_KEY = KEYS + b"/hub.vkey"
 STATION_KEY = KEYS + b"/station-"  # <id>.vkey
+ROTATION = KEYS + b"/rotation-"  # <log index, 12 digits>.dsse.json: a key.rotated event, see keys.md
 FINISHED = b"closing/finished.dsse.json"  # made when the tag manifest was final: these two stand outside it
 FINISHED_PROOF = b"closing/finished.tlog-proof"
 OUTSIDE_THE_TAG_MANIFEST = frozenset({TAG_MANIFEST, FINISHED, FINISHED_PROOF})

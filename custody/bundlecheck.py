@@ -122,6 +122,11 @@ class BundleCheck:
             if path not in self._entries and not self.hides(path):
                 self.find(Kind.KEY_FILE_MISSING, path)
 
+    def read_rotation(self, path: bytes, raw: bytes) -> None:
+        """1. A rotation of the hub's keys that lies in the bundle; before the key files, in the order of the log."""
+        self._take_out(path)
+        self.keys.take_rotation(path, raw)
+
     def read_key(self, path: bytes, raw: bytes) -> None:
         """1. A key line that lies in the bundle."""
         if path not in (LOG_KEY, HUB_KEY) and not path.startswith(STATION_KEY):

@@ -17,6 +17,7 @@ from custody.bundle import (
     FINISHED,
     FINISHED_PROOF,
     KEYS,
+    ROTATION,
     SUMS,
     envelope_index,
     envelope_path,
@@ -64,8 +65,15 @@ def examine_bundle(
         check.hide(folder, why)
     read = _Reader(check)
     check.expect_keys()
+    for name in sorted(name for name in listing.entries if name.startswith(ROTATION)):  # 1
+        if (raw := read.small(name, MAX_ENVELOPE_BYTES)) is not None:
+            check.read_rotation(name, raw)
     for name in sorted(listing.entries):  # 1
-        if name.startswith(KEYS + b"/") and (raw := read.small(name, MAX_KEY_FILE_BYTES)) is not None:
+        if (
+            name.startswith(KEYS + b"/")
+            and not name.startswith(ROTATION)
+            and (raw := read.small(name, MAX_KEY_FILE_BYTES)) is not None
+        ):
             check.read_key(name, raw)
     check.read_checkpoint(read.small(CHECKPOINT, MAX_NOTE_BYTES))  # 2
     check.read_finish(read.small(FINISHED, MAX_ENVELOPE_BYTES), read.small(FINISHED_PROOF, MAX_PROOF_BYTES),

@@ -14,6 +14,8 @@ from custody.errors import CustodyError, FormatError, KeyInvalid, SignatureInval
 from custody.event import Event
 from custody.events import decode_event
 from custody.finding import Kind
+from custody.hubevents import KeyRotated
+from custody.keyrotation import Rotation, check_rotation, trace_back
 from custody.signers import Statement, read_key_file
 
 Vouch = Literal["given", "log", "bundle"]  # how a key is known: the caller, the log's entry of its enrolment, nobody
@@ -35,6 +37,24 @@ class BundleKeys:
         self._enrolled: dict[str, VerifyKey] = {}
         self._beside: dict[bytes, VerifyKey] = {}
         self._said: set[str] = set()
+        self._rotations: list[Rotation] = []  # in the order of the log
+
+    def take_rotation(self, path: bytes, raw: bytes) -> None:
+        """A rotation that lies in the bundle, in the order of the log and before the key files. What shows it is that
+        both keys signed for each other: from a given key on, every key that followed it is as good as given."""
+        try:
+            envelope = parse_envelope(raw)
+            event = decode_event(envelope.payload_type, envelope.payload)
+            if not isinstance(event, KeyRotated):
+                raise FormatError("not a rotation")
+            rotation = check_rotation(event)
+        except CustodyError as error:
+            self._complain(Kind.KEY_FILE_ALTERED, path, detail=str(error))
+            return
+        self._rotations.append(rotation)
+        if rotation.old.line in {key.line for key in self._trusted}:
+            self._trusted += (rotation.new,)
+            self._given[rotation.new.label] = rotation.new
 
     def take_file(self, path: bytes, raw: bytes) -> None:
         """One key line that lies in the bundle."""
@@ -70,7 +90,7 @@ class BundleKeys:
         if not given and LOG_KEY in self._beside:
             keys = [self._beside[LOG_KEY]]
         fault: CustodyError = SignatureInvalid("no key of this log is at hand")
-        for key in keys:
+        for key in reversed(keys):
             try:
                 return open_checkpoint(note, key), given
             except CustodyError as caught:
@@ -106,10 +126,11 @@ class BundleKeys:
             return self._given[label], "given"
         name = label.rpartition("+")[0]
         hub = self._beside.get(HUB_KEY)
+        hubs = {} if hub is None else {key.label: key for key in trace_back(hub, self._rotations)}
         if any(key.name == name for key in self._trusted):
             self._once(Kind.SIGNER_UNKNOWN, label, path)
-        if hub is not None and hub.label == label:  # what the log holds in the hub's name, the log's keeper put there
-            return hub, "log" if self.log_key_given else "bundle"
+        if label in hubs:  # what the log holds in the hub's name, the log's keeper put there
+            return hubs[label], "log" if self.log_key_given else "bundle"
         if label in self._enrolled:
             return self._enrolled[label], "log" if self.log_key_given else "bundle"
         if self._trusted and not self.enrolment_unseen:

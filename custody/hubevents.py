@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from custody.event import Event, Sha256Hex
 
+KeyRole = Literal["log", "receipts", "events", "commands"]
 MAX_LISTED_RECORDINGS = 1000  # in one bundle.exported event
 
 
@@ -185,6 +187,81 @@ class WitnessRefused(Event):
     own_size: int  # of this log when it learned of it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRequested(Event):
+    """Somebody asks for a command that another person must approve. Its body is in no log: it may name people."""
+
+    TYPE = "command.requested.v1"
+    command_id: str  # UUIDv7, see commands.md
+    station: str  # that it is for
+    kind: str  # kind of command with version
+    body_sha256: Sha256Hex  # of the body's exact text
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandApproved(Event):
+    """A second person approves a command. Stated before the command is issued, so that the command can prove it."""
+
+    TYPE = "command.approved.v1"
+    command_id: str  # see command.requested.v1
+    body_sha256: Sha256Hex  # of the body's exact text, as the approver saw it
+    approved_by: str  # account; never the one that requested it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandWithdrawn(Event):
+    """A command that was requested and not yet issued will not be."""
+
+    TYPE = "command.withdrawn.v1"
+    command_id: str  # see command.requested.v1
+    withdrawn_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandIssued(Event):
+    """The hub tells a station to do something; the station answers with command.answered.v1."""
+
+    TYPE = "command.issued.v1"
+    command_id: str  # UUIDv7, see commands.md
+    station: str  # that it is for
+    number: int  # gapless from 1 per station
+    kind: str  # kind of command with version
+    body_sha256: Sha256Hex  # of the body's exact text
+    command_sha256: Sha256Hex  # of the command's envelope
+    expires_at: datetime  # by the hub's clock
+    requested_by: str  # account
+    approved_by: str | None  # account; null for a kind that one person may order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotationRequested(Event):
+    """Somebody asks to replace one of the hub's keys; the new key is made and not yet used. A later request for the
+    same role takes this one's place."""
+
+    TYPE = "key.rotation_requested.v1"
+    change_id: str  # UUIDv7
+    role: KeyRole  # what the key signs
+    old_line: str  # key line in use
+    new_line: str  # key line that shall follow
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotated(Event):
+    """A key of the hub is replaced: from the next entry on, and the next checkpoint, only the new one counts."""
+
+    TYPE = "key.rotated.v1"
+    change_id: str  # see key.rotation_requested.v1
+    role: KeyRole  # what the key signs
+    old_line: str  # key line so far
+    new_line: str  # key line from now on; the same name
+    old_signature: str  # base64: of the old key over the rotation's text, see keys.md
+    new_signature: str  # base64: of the new key over the same text
+    requested_by: str  # account
+    approved_by: str  # account; never the one that requested it
+
+
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
     StationFrozen,
@@ -202,4 +279,10 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     WitnessRemoved,
     WitnessPolicySet,
     WitnessRefused,
+    CommandRequested,
+    CommandApproved,
+    CommandWithdrawn,
+    CommandIssued,
+    KeyRotationRequested,
+    KeyRotated,
 )

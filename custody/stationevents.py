@@ -254,6 +254,18 @@ class LogCleared(Event):
     kept_size: int  # of the checkpoint that this station held to
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAnswered(Event):
+    """What became of a command of the hub; in one commit with what it did here."""
+
+    TYPE = "command.answered.v1"
+    number: int  # of the command
+    kind: str  # as the command calls itself
+    command_sha256: Sha256Hex  # of its envelope
+    result: Literal["accepted", "refused", "expired"]  # whether it was carried out
+    reason: str  # "done", or the code of why not, see commands.md
+
+
 STATION_EVENTS: tuple[type[Event], ...] = (
     StationStarted,
     DockingStarted,
@@ -269,4 +281,5 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     WitnessOffered,
     LogRefused,
     LogCleared,
+    CommandAnswered,
 )

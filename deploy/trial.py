@@ -127,6 +127,7 @@ def set_up(place: Place) -> None:
     password = answer(tool("dock-hub", "user", "add", USER, "--admin", "--dir", place.hub, "--json"))["password"]
     (place.station / "agent.toml").write_text(AGENT_SETTINGS, encoding="utf-8")
     keys = ["--hub-receipt-key", hub_keys["receipt_key"], "--hub-log-key", hub_keys["log_key"]]
+    keys += ["--hub-command-key", hub_keys["command_key"]]
     link = ["--mqtt", f"mqtt://127.0.0.1:{broker_port}", "--json"]
     station = answer(tool("dock-agent", "enrol", "--dir", place.station, *keys, *link))
     answer(tool("dock-hub", "station", "add", station["key"], "--dir", place.hub, "--json"))

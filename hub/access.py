@@ -27,6 +27,22 @@ class Action(StrEnum):
     SEE_LOG = "see_log"
     SEE_PEOPLE = "see_people"
     CHANGE_PEOPLE = "change_people"
+    SEE_COMMANDS = "see_commands"
+    ORDER_ROSTER = "order_roster"
+    ORDER_POLICY = "order_policy"
+    ORDER_HOLD = "order_hold"
+    REQUEST_LIFT = "request_lift"
+    APPROVE_LIFT = "approve_lift"
+    REQUEST_GRANT = "request_grant"
+    APPROVE_GRANT = "approve_grant"
+    REVOKE_GRANT = "revoke_grant"
+    REQUEST_RELEASE = "request_release"
+    APPROVE_RELEASE = "approve_release"
+    REQUEST_DISPOSITION = "request_disposition"
+    APPROVE_DISPOSITION = "approve_disposition"
+    REQUEST_KEYS = "request_keys"
+    APPROVE_KEYS = "approve_keys"
+    FREEZE_STATION = "freeze_station"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,25 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.SEE_LOG: _EVERYBODY - {Role.OFFICER, Role.EQUIPMENT_OFFICE},
     Action.SEE_PEOPLE: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
     Action.CHANGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
+    Action.SEE_COMMANDS: _EVERYBODY - {Role.OFFICER},
+    Action.ORDER_ROSTER: frozenset({Role.CUSTODIAN, Role.EQUIPMENT_OFFICE}),
+    Action.ORDER_POLICY: frozenset({Role.EQUIPMENT_OFFICE, Role.SECTION_HEAD}),
+    # whoever learns of a case may keep its footage at once; ending a hold takes two others' offices
+    Action.ORDER_HOLD: frozenset(
+        {Role.CUSTODIAN, Role.SECTION_HEAD, Role.APPROVING_LEADER, Role.RECORDS_CUSTODIAN, Role.AUDITOR}
+    ),
+    Action.REQUEST_LIFT: frozenset({Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
+    Action.APPROVE_LIFT: frozenset({Role.APPROVING_LEADER}),
+    Action.REQUEST_GRANT: frozenset({Role.SECTION_HEAD, Role.CUSTODIAN, Role.RECORDS_CUSTODIAN}),
+    Action.APPROVE_GRANT: frozenset({Role.APPROVING_LEADER}),
+    Action.REVOKE_GRANT: frozenset({Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN, Role.APPROVING_LEADER, Role.AUDITOR}),
+    Action.REQUEST_RELEASE: frozenset({Role.CUSTODIAN, Role.EQUIPMENT_OFFICE}),
+    Action.APPROVE_RELEASE: frozenset({Role.SECTION_HEAD, Role.APPROVING_LEADER}),
+    Action.REQUEST_DISPOSITION: frozenset({Role.RECORDS_CUSTODIAN}),
+    Action.APPROVE_DISPOSITION: frozenset({Role.APPROVING_LEADER}),
+    Action.REQUEST_KEYS: frozenset({Role.ADMINISTRATOR}),
+    Action.APPROVE_KEYS: frozenset({Role.APPROVING_LEADER, Role.AUDITOR}),
+    Action.FREEZE_STATION: frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.APPROVING_LEADER}),
 }
 
 

@@ -14,7 +14,9 @@ from typing import Any
 from hub import log
 from hub.db import Database, open_database
 from hub.errors import HubError, Invalid, LogUntrusted, NotFound
-from hub.keys import HubKeys, create_keys, load_keys
+from hub.keychanges.command import ACCOUNT_HELP, APPROVE_HELP, approve_change, key_lines, person, rotate
+from hub.keychanges.service import finish_changes, list_changes
+from hub.keys import ROLES, HubKeys, create_keys, load_keys
 from hub.logcheck import check_log, check_start
 from hub.logfaults import FAULTS, INDEX_FAULTS, IndexWrong
 from hub.migrations import check_schema, migrate
@@ -109,16 +111,33 @@ def _init(arguments: argparse.Namespace) -> None:
         write_settings(settings)
     except FileExistsError as error:
         raise Invalid(f"{error.filename} exists: this directory holds a hub already; choose an empty one") from None
-    _print(arguments, {"hub_id": hub_id, "directory": str(directory)} | _key_lines(keys))
+    _print(arguments, {"hub_id": hub_id, "directory": str(directory)} | key_lines(keys))
 
 
 def _keys(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
-    _print(arguments, _key_lines(load_keys(settings.keys_directory, settings.hub_id)))
+    _print(arguments, key_lines(load_keys(settings.keys_directory, settings.hub_id)))
 
 
-def _key_lines(keys: HubKeys) -> dict[str, str]:
-    return {f"{role.removesuffix('s')}_key": line for role, line in keys.lines.items()}
+def _key(work: Callable[[argparse.Namespace, Settings, HubKeys, Database], dict[str, Any]]) -> Any:
+    return lambda arguments: _print(arguments, work(arguments, *_opened(arguments)))
+
+
+def _key_list(arguments: argparse.Namespace) -> None:
+    rows = list_changes(_opened(arguments)[2])
+    if arguments.json:
+        print(json.dumps(rows, ensure_ascii=False))
+    for row in () if arguments.json else rows:
+        state = f"rotated {row['rotated_at']} by {row['approved_by']}" if row["approved_by"] else "waits for approval"
+        print(f"{row['id']}\t{row['role']}\t{row['requested_by']}\t{state}")
+
+
+def _station_freeze(arguments: argparse.Namespace) -> None:
+    from hub.stations.service import freeze_station  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    freeze_station(database, keys, person(arguments, database, keys), arguments.station, arguments.reason)
+    _print(arguments, {"station": arguments.station, "frozen": True})
 
 
 def _station_add(arguments: argparse.Namespace) -> None:
@@ -263,10 +282,10 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _opened(arguments: argparse.Namespace) -> tuple[Settings, HubKeys, Database]:
     """Settings, keys and a database of exactly this version's schema."""
     settings = _settings(arguments)
-    keys, database = load_keys(settings.keys_directory, settings.hub_id), _open(settings)
+    database = _open(settings)
     with database.read() as connection:
         check_schema(connection)
-    return settings, keys, database
+    return settings, finish_changes(database, settings.keys_directory, settings.hub_id), database
 
 
 def _open(settings: Settings) -> Database:
@@ -315,12 +334,20 @@ def _parser() -> argparse.ArgumentParser:
     text = "Print the hub's public key lines: to enrol stations, and on paper for whoever verifies without trusting us."
     _command(commands, "keys", _keys, text)
 
+    _add_keys(commands)
     stations = commands.add_parser("station", help="enrol and list stations").add_subparsers(required=True)
     add = _command(stations, "add", _station_add, "Enrol a station by the key line that `dock-agent enrol` printed.")
     add.add_argument("key", metavar="KEYLINE", help="name+hash+base64; the name becomes the station's id")
     _command(stations, "list", _station_list, "List the enrolled stations.")
     show = _command(stations, "show", _station_show, "Show one station.")
     show.add_argument("station", metavar="STATION")
+    text = (
+        "Take nothing more from a station, for instance because its key was stolen. One person may; the log keeps it."
+    )
+    freeze = _command(stations, "freeze", _station_freeze, text)
+    freeze.add_argument("station", metavar="STATION")
+    freeze.add_argument("--reason", required=True, help="goes into the audit log; no names of people")
+    freeze.add_argument("--account", required=True, help=ACCOUNT_HELP)
 
     users = commands.add_parser("user", help="accounts of people").add_subparsers(required=True)
     user = _command(users, "add", _user_add, "Create an account and print its first password, to be changed at once.")
@@ -344,6 +371,17 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
     commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")
     return parser
+
+
+def _add_keys(commands: Any) -> None:
+    changes = commands.add_parser("key", help="rotate the hub's keys, by two people").add_subparsers(required=True)
+    ask = _command(changes, "rotate", _key(rotate), "Ask for a new key; another account approves it.")
+    ask.add_argument("role", choices=ROLES)
+    approve = _command(changes, "approve", _key(approve_change), APPROVE_HELP)
+    approve.add_argument("change", metavar="CHANGE", help="as `key rotate` printed it")
+    for one in (ask, approve):
+        one.add_argument("--account", required=True, help=ACCOUNT_HELP)
+    _command(changes, "list", _key_list, "List rotations and requests.")
 
 
 def _add_log(commands: Any) -> None:

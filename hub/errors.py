@@ -48,6 +48,12 @@ class KeysUnusable(Stop):
     code = "keys_unusable"
 
 
+class KeysChanged(Stop):
+    """A key was rotated beside this process: it must not sign with the old one. Start again with the new files."""
+
+    code = "keys_changed"
+
+
 class SettingsInvalid(Stop):
     """hub.toml has an unknown key, a missing one or a value of the wrong kind."""
 

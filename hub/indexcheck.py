@@ -22,7 +22,13 @@ from custody.hubevents import (
     AccountCreated,
     BundleExported,
     BundleFinished,
+    CommandApproved,
+    CommandIssued,
+    CommandRequested,
+    CommandWithdrawn,
     EnvelopeRefused,
+    KeyRotated,
+    KeyRotationRequested,
     LogReaderAdded,
     LogReaderRevoked,
     SecondFactorSet,
@@ -36,8 +42,10 @@ from custody.hubevents import (
 )
 from hub import log
 from hub.accounts.derived import PeopleCheck
+from hub.commands.check import CommandRows
 from hub.db import Row
 from hub.indexscratch import Scratch
+from hub.keychanges.check import KeyChangeRows
 from hub.logfaults import IndexWrong, untrusted
 from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
@@ -45,6 +53,7 @@ from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
 from hub.tables import (
     camera_event,
+    command_answer,
     docking,
     log_reader,
     refused,
@@ -57,10 +66,13 @@ from hub.tables import (
 )
 from hub.times import to_text
 
-_BY_LOG_INDEX = (segment, camera_event, unprojected)
+_BY_LOG_INDEX = (segment, camera_event, command_answer, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
-_OWNERS = (segment.c.log_index, camera_event.c.log_index, docking.c.started_index, docking.c.closed_index)
 _SPECIAL = ("frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
+_OWNERS = (
+    segment.c.log_index, camera_event.c.log_index, command_answer.c.log_index, docking.c.started_index,
+    docking.c.closed_index,
+)  # fmt: skip
 
 
 class IndexCheck:
@@ -75,6 +87,7 @@ class IndexCheck:
         self._readers: dict[str, list[Any]] = {}
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
+        self._commands, self._changes = CommandRows(), KeyChangeRows()
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
         self._scratch = Scratch(connection) if whole else None
@@ -95,9 +108,8 @@ class IndexCheck:
                 self._hub_event(entry)
             else:
                 self._station_event(entry, projection, stale)
-        for table, rows in zip(
-            _BY_LOG_INDEX, (projection.segments, projection.camera_events, projection.unprojected), strict=True
-        ):
+        derived = (projection.segments, projection.camera_events, projection.command_answers, projection.unprojected)
+        for table, rows in zip(_BY_LOG_INDEX, derived, strict=True):
             self._compare(table, rows, start, end)
         if self._scratch is not None:
             for difference in self._scratch.add(projection):
@@ -119,6 +131,8 @@ class IndexCheck:
         witnesses = {name: tuple(row) for name, row in self._witnesses.items()}
         self._compare_rows(witness, tuple(witness.c.keys()), witnesses, "witness_altered")
         self._compare_rows(witness_policy, tuple(witness_policy.c.keys()), self._policy, "witness_altered")
+        self._commands.compare(self._connection)
+        self._changes.compare(self._connection)
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
         self.find_more(size)
@@ -195,18 +209,28 @@ class IndexCheck:
                     self._readers[name][3] = entry.received_at
             case EnvelopeRefused():
                 self._check_refused(entry.index, known)
-            case WitnessAdded(witness=name):
-                added = (name, known.key_line, known.station, known.url, entry.received_at, None)
-                self._witnesses[name] = list(added)
-            case WitnessRemoved(witness=name):
-                with suppress(KeyError):
-                    self._witnesses[name][-1] = entry.received_at
-            case WitnessPolicySet(needed=needed):
-                self._policy[1] = (1, needed, entry.received_at)
+            case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
+                self._witness_event(known, entry.received_at)
+            case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
+                self._commands.take(known, entry.index, entry.received_at)
+            case KeyRotationRequested() | KeyRotated():
+                self._changes.take(known, entry.index, entry.received_at)
             case BundleExported() | BundleFinished() | WitnessRefused():
                 pass  # they have no rows
             case _:
                 assert_never(known)
+
+    def _witness_event(self, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, received_at: str) -> None:
+        match event:
+            case WitnessAdded(witness=name):
+                self._witnesses[name] = [name, event.key_line, event.station, event.url, received_at, None]
+            case WitnessRemoved(witness=name):
+                with suppress(KeyError):
+                    self._witnesses[name][-1] = received_at
+            case WitnessPolicySet(needed=needed):
+                self._policy[1] = (1, needed, received_at)
+            case _:
+                assert_never(event)
 
     def _check_refused(self, index: int, event: EnvelopeRefused) -> None:
         row = self._refused.pop(index, None)

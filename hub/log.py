@@ -8,6 +8,7 @@ to nobody. So hub processes on one database never sign two histories.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections import deque
@@ -20,7 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, desc, insert, select, type_coerce, update
 from sqlalchemy.types import NullType
 
-from custody.checkpoint import Checkpoint, SigningKey, open_checkpoint, parse_checkpoint, sign_checkpoint
+from custody.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from custody.digest import HASH_BYTES, CompactRange, leaf_hash
 from custody.errors import CustodyError, FormatError
 from custody.event import NO_PREVIOUS, Event, Sha256Hex
@@ -28,8 +29,10 @@ from custody.events import seal_event
 from custody.merkle import Subtree, inclusion_proof
 from custody.tiles import MAX_ENTRY_BYTES, Tile, grow, subtrees
 from hub.db import insert_rows, upsert_rows
+from hub.errors import KeysChanged
 from hub.identifiers import new_id
-from hub.keys import HubKeys
+from hub.keyhistory import read_history
+from hub.keys import HubKeys, key_set
 from hub.logfaults import untrusted
 from hub.tables import checkpoint, log_entry, log_state, log_tile
 from hub.times import to_text
@@ -58,6 +61,7 @@ class LogHead:
     roots: tuple[bytes, ...]
     own_seq: int
     own_hash: str
+    key_set: str | None
 
 
 class Appender:
@@ -89,7 +93,7 @@ class Appender:
         self._leaves.append(leaf_hash(raw))
         return index
 
-    def record(self, kind: type[Event], **facts: Any) -> int:
+    def record(self, kind: type[Event], /, **facts: Any) -> int:
         """State an event of the hub itself, signed with its event key, and return its log index."""
         event = kind(
             id=new_id(self._at),
@@ -111,7 +115,7 @@ class Appender:
             self.note = newest
             return
         key, tree = self._keys.log, CompactRange(self._head.size, self._head.roots)
-        _check_base(newest, key, tree)
+        _check_base(tx, newest, self._keys, tree)
         for leaf in self._leaves:
             tree.append(leaf)
         insert_rows(tx, log_entry.name, _ENTRY_COLUMNS, self._rows)
@@ -140,6 +144,8 @@ def appending(tx: Connection, keys: HubKeys, at: datetime) -> Iterator[Appender]
     Take it before reading what decides about an entry: the lock is what makes the decision hold.
     """
     head = lock(tx)
+    if head.key_set is not None and head.key_set != key_set(keys):
+        raise KeysChanged("中心密钥已更换，请重新启动 / a key of the hub was rotated; start this program again")
     appender = Appender(keys, head, at)
     yield appender
     appender.flush(tx)
@@ -147,7 +153,9 @@ def appending(tx: Connection, keys: HubKeys, at: datetime) -> Iterator[Appender]
 
 def create(tx: Connection, keys: HubKeys, at: datetime) -> None:
     """Start an empty log with a signed checkpoint of size 0."""
-    tx.execute(insert(log_state).values(id=1, size=0, roots=b"", own_seq=0, own_hash=NO_PREVIOUS))
+    tx.execute(
+        insert(log_state).values(id=1, size=0, roots=b"", own_seq=0, own_hash=NO_PREVIOUS, key_set=key_set(keys))
+    )
     note = sign_checkpoint(Checkpoint(keys.log.name, 0, CompactRange().root()), keys.log)
     tx.execute(insert(checkpoint).values(size=0, note=note, signed_at=to_text(at)))
 
@@ -197,26 +205,38 @@ def _head(connection: Connection, query: Any) -> LogHead:
     if not isinstance(row.own_seq, int) or not _SHA256.fullmatch(str(row.own_hash)):
         raise untrusted("state_altered", "log_state", "it is no head of a chain")
     hashes = tuple(roots[i : i + HASH_BYTES] for i in range(0, len(roots), HASH_BYTES))
-    return LogHead(row.size, hashes, row.own_seq, row.own_hash)
+    return LogHead(row.size, hashes, row.own_seq, row.own_hash, row.key_set)
 
 
-def _check_base(note: str, key: SigningKey, tree: CompactRange) -> None:
+def _check_base(tx: Connection, note: str, keys: HubKeys, tree: CompactRange) -> None:
     """Raise LogUntrusted unless `note`, the newest checkpoint, is our key's and of exactly this tree.
 
     The comparison in compare-and-swap: whoever changed state or checkpoint beside us is found before we sign.
     """
-    label = key.verify_key.label
+    key = keys.log.verify_key
     try:
-        if (label, note) in _KNOWN:
+        if (key.label, note) not in _KNOWN and key.label != _signer_of(note):  # the commit of a rotation, or a forgery
+            before = tx.execute(select(checkpoint.c.previous_size).order_by(desc(checkpoint.c.size)).limit(1))
+            key = read_history(tx, keys).log_at(before.scalar_one() or 0)
+        if (key.label, note) in _KNOWN:
             signed = parse_checkpoint(note.partition("\n\n")[0] + "\n")
         else:
-            signed = open_checkpoint(note, key.verify_key)
-            _KNOWN.append((label, note))
+            signed = open_checkpoint(note, key)
+            _KNOWN.append((key.label, note))
     except (CustodyError, AttributeError, TypeError) as error:  # or no text at all
         raise untrusted("checkpoint_altered", "checkpoint/newest", str(error)) from None
     if (signed.size, signed.root) != (tree.size, tree.root()):
         more = f"the state has {tree.size} entries, the newest checkpoint {signed.size}, or their roots differ"
         raise untrusted("state_altered", "log_state", more)
+
+
+def _signer_of(note: str) -> str:
+    """The label that a note's first signature claims; empty for what is no note."""
+    name, _, encoded = note.rpartition("\n\n")[2].partition("\n")[0].removeprefix("\u2014 ").partition(" ")
+    try:
+        return f"{name}+{base64.b64decode(encoded)[:4].hex()}"
+    except ValueError:
+        return ""
 
 
 def _extend_tiles(tx: Connection, start: int, leaves: Sequence[bytes]) -> None:

@@ -14,6 +14,7 @@ back to an earlier day, and a change by somebody who holds the log key: that is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, desc, func, select
 
@@ -24,6 +25,7 @@ from custody.event import NO_PREVIOUS
 from custody.tiles import ENTRIES, TILE_WIDTH, range_of, right_edge
 from hub import log
 from hub.indexcheck import IndexCheck
+from hub.keyhistory import read_history
 from hub.keys import HubKeys
 from hub.logfaults import untrusted
 from hub.logwalk import LogWalk, plain
@@ -102,12 +104,17 @@ def open_newest(connection: Connection, keys: HubKeys) -> tuple[int, bytes]:
     if row is None:
         raise untrusted("checkpoint_missing", "checkpoint/0", "there is none at all")
     try:
-        signed = open_checkpoint(row.note, keys.log.verify_key)
+        signed = open_checkpoint(row.note, _log_key(connection, keys, row))
     except (CustodyError, AttributeError, TypeError) as error:
         raise untrusted("checkpoint_altered", f"checkpoint/{row.size}", str(error)) from None
     if signed.size != row.size:
         raise untrusted("checkpoint_altered", f"checkpoint/{row.size}", f"its note is of {signed.size}")
     return signed.size, signed.root
+
+
+def _log_key(connection: Connection, keys: HubKeys, row: Any) -> VerifyKey:
+    """The key that must have signed a stored checkpoint."""
+    return read_history(connection, keys).log_at(row.previous_size if isinstance(row.previous_size, int) else 0)
 
 
 def _signed_size(connection: Connection, keys: HubKeys, state_size: int) -> int:
@@ -116,7 +123,7 @@ def _signed_size(connection: Connection, keys: HubKeys, state_size: int) -> int:
     if row is None:
         raise untrusted("checkpoint_missing", f"checkpoint/{state_size}", "there is none at all")
     try:
-        signed = open_checkpoint(row.note, keys.log.verify_key)
+        signed = open_checkpoint(row.note, _log_key(connection, keys, row))
     except (CustodyError, AttributeError, TypeError):
         return state_size  # the walk comes to this checkpoint and names it
     if signed.size != row.size:

@@ -2,7 +2,8 @@
 
 For each page of 256 entries, one tile of level 0: 1. No entry is missing. 2. Its leaf is the tile's; if not, the signed
 checkpoint above decides which of the two was changed. 3. Its columns say what its envelope says. 4. It follows its
-source's previous entry. 5. Its source signed it, with the key that the log itself enrolled. 6. It was received when its
+source's previous entry. 5. Its source signed it, with the key that the log itself enrolled or,
+for the hub, the one that counted there. 6. It was received when its
 checkpoint was signed. At each checkpoint: 7. It is the next one, signed by our key, for exactly this tree.
 At the end: 8. Upper tiles follow from lower ones. 9. There is nothing more. Memory does not grow with the log.
 """
@@ -29,6 +30,7 @@ from custody.hubevents import StationEnrolled
 from custody.tiles import TILE_BITS, TILE_WIDTH, Tile, range_of, split_hashes, tile_hash
 from hub import log
 from hub.errors import LogUntrusted
+from hub.keyhistory import read_history
 from hub.keys import HubKeys
 from hub.logfaults import untrusted
 from hub.opening import claimed_type
@@ -102,8 +104,9 @@ class LogWalk:
         self.size, self.first = size, first
         self.heads: dict[str, tuple[int, str]] = {}  # seq and digest of each source's last entry so far
         self.tree = range_of(first, log.stored_subtrees(connection)) if first else CompactRange()
-        self._connection, self._keys = connection, keys
-        self._signers: dict[str, VerifyKey] = {**(known or {}), log.HUB_SOURCE: keys.events.verify_key}
+        self._connection = connection
+        self._history = read_history(connection, keys)
+        self._signers: dict[str, VerifyKey] = dict(known or {})
         self._levels: list[_Level] = []
         self._checkpoints = self._read_checkpoints()
         self._before: _Checkpoint | None = None
@@ -196,7 +199,8 @@ class LogWalk:
         return seq - 1, str(digest)
 
     def _check_signature(self, entry: Logged, envelope: Envelope) -> None:
-        key = self._signers.get(entry.source)
+        hubs = entry.source == log.HUB_SOURCE
+        key = self._history.events_at(entry.index) if hubs else self._signers.get(entry.source)
         if key is None:
             raise untrusted("entry_signature", f"entry/{entry.index}", f"the log enrols no key of {entry.source}")
         try:
@@ -264,7 +268,7 @@ class LogWalk:
 
     def _root_of(self, row: Any) -> bytes | None:
         """The root that a stored checkpoint states if our key signed it and it holds not a byte more; else None."""
-        key = self._keys.log.verify_key
+        key = self._history.log_at(row.previous_size if isinstance(row.previous_size, int) else 0)
         try:
             stated = open_checkpoint(row.note, key)
             raw = base64.b64decode(row.note.split(" ")[-1])

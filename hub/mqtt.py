@@ -30,6 +30,9 @@ from custody.errors import FormatError
 from custody.topics import LOG_CHECKPOINT, TOPICS, parse_station_topic, station_topic, subscription
 from hub import log
 from hub.answers import Answers
+from hub.commands import sending
+from hub.commands.queries import load_envelopes, waiting_numbers
+from hub.commands.service import forget_answered, issue_approved, note_sent
 from hub.db import Database
 from hub.intake import MAX_BATCH, Intake
 from hub.mqttclient import Client, Delivery
@@ -76,6 +79,7 @@ class HubLine:
         self._replicas = Replicas(settings.client_id) if settings.replica else None
         self._stations: frozenset[str] | None = None  # of a replica: those it has subscribed to on this connection
         self._asked: dict[int | None, list[str]] = {}  # filters of subscriptions that the broker has not answered
+        self._sender = sending.Sender()
         self._client = self._make_client()
         self._witnesses = StationWitnesses(asking, self._client.publish)
 
@@ -199,6 +203,7 @@ class HubLine:
         try:
             self._intake.tick()
             self._divide_stations(now)
+            self._send_commands()
             with self._db.read() as connection:
                 note = log.newest_note(connection)
         except SQLAlchemyError:
@@ -247,6 +252,18 @@ class HubLine:
         _, message_id = self._client.subscribe([(topic, 1) for topic in topics])
         self._asked[message_id] = topics
 
+    def _send_commands(self) -> None:
+        """Issue what was approved before a crash, and send what is due. Sent first, remembered then: a crash in between
+        only leaves the page behind. Raises SQLAlchemy's errors."""
+        issue_approved(self._db, self._intake.keys)
+        forget_answered(self._db)
+        due = self._sender.due(waiting_numbers(self._db, sending.WINDOW), time.monotonic())
+        if not due:
+            return
+        for name, _, raw in load_envelopes(self._db, due):
+            self._client.publish(station_topic(name, "commands"), raw, qos=1)
+        note_sent(self._db, due)
+
     def _forget_connection(self) -> None:
         # message ids belong to the connection: an old one must never acknowledge a new message
         self.connected = False
@@ -256,6 +273,7 @@ class HubLine:
         self._published_note = ""
         self._stations = None
         self._asked.clear()
+        self._sender = sending.Sender()
 
     # --- paho's callbacks, all within loop() ---
 

@@ -120,6 +120,24 @@ class TooManyAttempts(Problem):
         self.retry_after_seconds = retry_after_seconds
 
 
+class SecondPersonNeeded(Problem):
+    """Whoever asked for something tries to approve it."""
+
+    code = "second_person_needed"
+    http_status = 403
+    title = mark("Another person must approve this")
+    advice = mark("Nothing was changed. Whoever asks for it never approves it; ask a colleague with the right role.")
+
+
+class NotOpenAnyMore(Problem):
+    """A request was approved, withdrawn or ended meanwhile."""
+
+    code = "not_open_any_more"
+    http_status = 409
+    title = mark("This request is not open any more")
+    advice = mark("Nothing was changed. Somebody has decided on it, or it has ended. Load the page again to see how.")
+
+
 class EntryDamaged(Problem):
     """The stored bytes of a log entry are no envelope any more. Loud, because intake stores nothing but envelopes."""
 

@@ -19,7 +19,13 @@ from custody.hubevents import (
     AccountCreated,
     BundleExported,
     BundleFinished,
+    CommandApproved,
+    CommandIssued,
+    CommandRequested,
+    CommandWithdrawn,
     EnvelopeRefused,
+    KeyRotated,
+    KeyRotationRequested,
     LogReaderAdded,
     LogReaderRevoked,
     SecondFactorSet,
@@ -38,6 +44,7 @@ from custody.stationevents import (
     CameraLeft,
     CameraOverdue,
     CameraReturned,
+    CommandAnswered,
     DeviceRefused,
     DockingClosed,
     DockingStarted,
@@ -49,14 +56,16 @@ from custody.stationevents import (
 )
 from hub.db import Row, insert_rows, upsert_rows
 from hub.search import Filters, document, fts5_document, tsvector_document
-from hub.tables import camera, camera_event, docking, segment, segment_bigrams, station, unprojected
+from hub.tables import camera, camera_event, command_answer, docking, segment, segment_bigrams, station, unprojected
 from hub.times import to_text
 
 CameraEvent = (
     CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
 )
 WitnessEvent = WitnessOffered | LogRefused | LogCleared
-StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent
+StationEvent = (
+    StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent | CommandAnswered
+)
 HubEvent = (
     StationEnrolled
     | StationFrozen
@@ -74,6 +83,12 @@ HubEvent = (
     | WitnessRemoved
     | WitnessPolicySet
     | WitnessRefused
+    | CommandRequested
+    | CommandApproved
+    | CommandWithdrawn
+    | CommandIssued
+    | KeyRotationRequested
+    | KeyRotated
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -89,6 +104,7 @@ _CLOSED_COLUMNS = (
 )  # fmt: skip
 _CAMERA_COLUMNS = ("id", "first_seen_at", "last_seen_at", "last_station")
 _CAMERA_EVENT_COLUMNS = tuple(c.name for c in camera_event.columns)
+_ANSWER_COLUMNS = tuple(c.name for c in command_answer.columns)
 CAMERA_EVENT_TYPES = frozenset(cls.TYPE for cls in get_args(CameraEvent))
 _UNPROJECTED_COLUMNS = tuple(c.name for c in unprojected.columns)
 
@@ -129,6 +145,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | DeviceRefused()
         ):
             return known.TYPE, _camera_event(known), ""
+        case CommandAnswered():
+            return known.TYPE, _answer(known), ""
         case (
             StationEnrolled()
             | StationFrozen()
@@ -146,6 +164,12 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | WitnessRemoved()
             | WitnessPolicySet()
             | WitnessRefused()
+            | CommandRequested()
+            | CommandApproved()
+            | CommandWithdrawn()
+            | CommandIssued()
+            | KeyRotationRequested()
+            | KeyRotated()
         ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:
@@ -164,6 +188,7 @@ class Projection:
         self.software: dict[str, str] = {}
         self.witness_keys: dict[str, str] = {}  # as stations offer them
         self.camera_events: list[Row] = []
+        self.command_answers: list[Row] = []
         self.unprojected: list[Row] = []
 
     def add(self, log_index: int, draft: Draft, received_at: str) -> None:
@@ -179,6 +204,9 @@ class Projection:
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))
+            return
+        if kind == CommandAnswered.TYPE:
+            self.command_answers.append((log_index, *row))
             return
         if kind == SegmentSealed.TYPE:
             self.segments.append((log_index, *row))
@@ -201,6 +229,7 @@ class Projection:
         self.write_text(tx)
         self.write_standing(tx)
         insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self.camera_events)
+        insert_rows(tx, command_answer.name, _ANSWER_COLUMNS, self.command_answers)
         insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self.unprojected)
         for column, said in (("software", self.software), ("witness_key", self.witness_keys)):
             if said:
@@ -240,6 +269,11 @@ def _camera_event(e: CameraEvent) -> Row:
         None if due_at is None else to_text(due_at),
         isinstance(e, CameraDocked) and e.disputed,
     )
+
+
+def _answer(e: CommandAnswered) -> Row:
+    """Values in the order of `_ANSWER_COLUMNS`, from the second on."""
+    return e.source, e.number, _text(e.kind), e.command_sha256, e.result, _text(e.reason), to_text(e.at)
 
 
 def _segment(e: SegmentSealed, offset: timedelta) -> Row:

@@ -10,7 +10,7 @@ from custody.events import decode_event
 from hub import log
 from hub.db import Database
 from hub.projections import NOT_FOR_STATIONS, Projection, project
-from hub.tables import camera, camera_event, docking, log_entry, segment, segment_bigrams, unprojected
+from hub.tables import camera, camera_event, command_answer, docking, log_entry, segment, segment_bigrams, unprojected
 
 _PAGE = 500
 
@@ -26,7 +26,7 @@ def reindex(db: Database, utc_offset_minutes: int) -> int:
 
 
 def _clear(tx: Connection) -> None:
-    for table in (segment, docking, camera, camera_event, unprojected):
+    for table in (segment, docking, camera, camera_event, command_answer, unprojected):
         tx.execute(delete(table))
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("INSERT INTO segment_text (segment_text) VALUES ('delete-all')")

@@ -12,6 +12,7 @@ import uvicorn
 from hub.db import Database, open_database
 from hub.errors import Invalid
 from hub.intake import Intake
+from hub.keychanges.service import finish_changes
 from hub.keys import HubKeys, load_keys
 from hub.logcheck import check_start
 from hub.migrations import migrate
@@ -29,9 +30,10 @@ def run(settings: Settings) -> None:
 
     A kill at any moment is safe: what was not committed was not acknowledged, and what was is found as a duplicate.
     """
-    keys = load_keys(settings.keys_directory, settings.hub_id)
+    load_keys(settings.keys_directory, settings.hub_id)  # before the database is touched
     db = _open(settings)
     migrate(db)
+    keys = finish_changes(db, settings.keys_directory, settings.hub_id)
     with db.read() as connection:
         report = check_start(connection, keys, settings.utc_offset_minutes)
     logger.info("log_checked size=%d root=%s", report.size, report.root.hex())

@@ -34,6 +34,7 @@ _YEAR_SECONDS = 365 * 86400
 _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
+    ("/commands", mark("Commands"), Action.SEE_COMMANDS),
     ("/log", mark("Audit log"), Action.SEE_LOG),
     ("/people", mark("People"), Action.SEE_PEOPLE),
 )
@@ -45,7 +46,7 @@ class Site:
 
     db: Database
     software: str
-    key_lines: Mapping[str, str]  # by role: log, receipts, events
+    key_lines: Mapping[str, str]  # by role, see hub.keys.ROLES
     keys: HubKeys | None = None  # to state what the hub itself does; None: pages that only read
 
     @cached_property
@@ -178,6 +179,9 @@ def _environment(words: Wording) -> Environment:
         "label": words.label,
         "label_explanation": words.label_explanation,
         "say": words.say,
+        "command_kind": words.command_kind,
+        "command_state": words.command_state,
+        "command_field": words.command_field,
     }
     environment.globals["static"] = static_href
     return environment

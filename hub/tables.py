@@ -58,6 +58,7 @@ log_state = Table(
     Column("roots", LargeBinary, nullable=False),  # compact range: one 32-byte root per set bit of size
     Column("own_seq", BigInteger, nullable=False),  # head of the hub's own chain
     Column("own_hash", Text, nullable=False),
+    Column("key_set", Text),  # digest of the key lines that may sign now (hub.keys.key_set); null: of an older version
 )
 
 log_tile = Table(
@@ -180,6 +181,55 @@ witness_state = Table(
     Column("alarm_sha256", Text),  # of that note; null: it sent none that our key signed
     Column("alarm_note", Text),  # that note: the evidence
     Column("alarm_at", Text),
+)
+
+# --- commands to stations: written by hub/commands only; what a station answered is in command_answer ---
+
+command = Table(
+    "command",
+    metadata,
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("station", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # see custody/commandbody.py
+    Column("body", Text),  # exact text; null once a roster was answered: it names people
+    Column("body_sha256", Text, nullable=False),
+    Column("valid_seconds", BigInteger, nullable=False),  # from the issue on
+    Column("requested_by", Text, nullable=False),  # account
+    Column("requested_at", Text, nullable=False),
+    Column("request_index", BigInteger),  # of command.requested; null for a kind that one person may order
+    Column("approved_by", Text),
+    Column("approved_at", Text),
+    Column("approval_index", BigInteger),
+    Column("withdrawn_by", Text),
+    Column("withdrawn_at", Text),
+    # set by the issue: place in the station's chain of commands, and the exact bytes that are sent until it answers
+    Column("number", BigInteger),
+    Column("command_sha256", Text),
+    Column("envelope", LargeBinary),  # null before the issue, and once a roster was answered
+    Column("issued_at", Text),
+    Column("expires_at", Text),
+    Column("sent_at", Text),  # first handed to the broker while the station was online; for people, in no event
+    UniqueConstraint("station", "number"),
+    CheckConstraint("approved_by IS NULL OR approved_by <> requested_by", name="two_people"),
+    CheckConstraint("withdrawn_by IS NULL OR number IS NULL", name="withdrawn_before_issue"),
+    Index("ix_command_requested_at", "requested_at"),
+)
+
+key_change = Table(
+    "key_change",
+    metadata,
+    # rotations of the hub's keys, see hub/keychanges; the newest of a role that is not approved is the open request
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("role", Text, nullable=False),
+    Column("old_line", Text, nullable=False),
+    Column("new_line", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", Text, nullable=False),
+    Column("approved_by", Text),
+    Column("rotated_at", Text),
+    Column("rotated_index", BigInteger),  # log index of key.rotated
+    Column("announced_at", Text),  # when every station was told by a command; in no event of its own
+    CheckConstraint("approved_by IS NULL OR approved_by <> requested_by", name="two_people"),
 )
 
 # --- people: written by hub/accounts only ---
@@ -379,6 +429,21 @@ camera_event = Table(
     Column("disputed", Boolean, nullable=False),
     Index("ix_camera_event_camera_log_index", "camera", "log_index"),
     Index("ix_camera_event_station_log_index", "station", "log_index"),
+)
+
+command_answer = Table(
+    "command_answer",
+    metadata,
+    # what stations state that became of commands; one row an event
+    Column("log_index", BigId, primary_key=True, autoincrement=False),
+    Column("station", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("command_sha256", Text, nullable=False),
+    Column("result", Text, nullable=False),  # accepted, refused, expired
+    Column("reason", Text, nullable=False),  # "done", or the code of why not
+    Column("at", Text, nullable=False),  # station's clock
+    Index("ix_command_answer_station_number", "station", "number"),
 )
 
 # Full text of a segment's path, see hub/search.py. SQLite: the FTS5 table `segment_text` (search.FTS5_TABLE), made in

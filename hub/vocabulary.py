@@ -78,6 +78,18 @@ REASONS = {
     "station_frozen": mark("The station is frozen"),
     "not_for_stations": mark("A statement that is not for stations to make"),
     "fork": mark("Two different histories of one station"),
+    # why a station did not carry a command out
+    "expired": mark("The command came too late"),
+    "from_future": mark("The station's clock is behind the hub's"),
+    "clock_unsynchronised": mark("The station's clock is not synchronised"),
+    "unknown_kind": mark("A command of a newer version"),
+    "bad_body": mark("The command's content cannot be read"),
+    "not_approved": mark("The log does not prove that two people stand for it"),
+    "release_off": mark("Clearing is switched off at this station"),
+    "hold_unknown": mark("The station knows no such hold in force"),
+    "grant_known": mark("The station has a grant of this number already"),
+    "pin_missing": mark("A new officer needs a PIN"),
+    "bad_rotation": mark("The rotation does not follow from the keys that the station knows"),
 }
 
 ENTRY_TYPES = {
@@ -111,6 +123,13 @@ ENTRY_TYPES = {
     "witness.refused.v1": mark("Witness contradicts the log"),
     "log.refused.v1": mark("Station refuses the log"),
     "log.cleared.v1": mark("Station accepts the log again"),
+    "command.requested.v1": mark("Command requested"),
+    "command.approved.v1": mark("Command approved"),
+    "command.withdrawn.v1": mark("Command withdrawn"),
+    "command.issued.v1": mark("Command issued"),
+    "command.answered.v1": mark("Command answered"),
+    "key.rotation_requested.v1": mark("Key rotation requested"),
+    "key.rotated.v1": mark("Key rotated"),
 }
 
 VERDICTS = {
@@ -143,4 +162,48 @@ ROLES = {
     "records_custodian": mark("Records custodian"),
     "auditor": mark("Auditor"),
     "administrator": mark("Administrator"),
+}
+
+COMMAND_KINDS = {
+    "roster.v1": mark("Officers at the dock"),
+    "policy.v1": mark("What is asked of cameras"),
+    "hold.v1": mark("Hold"),
+    "hold_lifted.v1": mark("Hold lifted"),
+    "grant.v1": mark("Grant to view"),
+    "grant_revoked.v1": mark("Grant revoked"),
+    "key_rotated.v1": mark("New key of the hub"),
+    "release.v1": mark("Clearing of a camera"),
+    "disposition.v1": mark("Disposition of footage"),
+}
+
+COMMAND_STATES = {
+    "requested": mark("Waits for a second person"),
+    "approved": mark("Approved, about to be sent"),
+    "withdrawn": mark("Withdrawn"),
+    "waiting": mark("Waits for the station"),
+    "delivered": mark("Sent, not answered yet"),
+    "accepted": mark("Carried out"),
+    "refused": mark("Refused by the station"),
+    "expired": mark("Came too late"),
+    "lost": mark("Never carried out: the hub was restored from a backup"),
+}
+
+COMMAND_FIELDS = {
+    "officer": mark("Officer"),
+    "minimum_charge_percent": mark("Charge at least, percent"),
+    "minimum_minutes": mark("Room for at least, minutes"),
+    "duty_minutes": mark("A duty lasts, minutes"),
+    "hold_id": mark("Hold (id)"),
+    "camera": mark("Camera"),
+    "docking": mark("Offload (id)"),
+    "file_sha256": mark("File (SHA-256)"),
+    "reason": mark("Reason"),
+    "grant_id": mark("Grant (id)"),
+    "holder": mark("Account"),
+    "purpose": mark("Purpose"),
+    "valid_seconds": mark("Good for, seconds"),
+    "until": mark("Until"),
+    "disposition_id": mark("Disposition (id)"),
+    "file_sha256s": mark("Files"),
+    "basis": mark("Basis"),
 }

@@ -26,6 +26,8 @@ from hub.audit import api as log_api
 from hub.audit import pages as log_pages
 from hub.audit import tiles as log_tiles
 from hub.audit.queries import count_entries
+from hub.commands import api as command_api
+from hub.commands import pages as command_pages
 from hub.db import Database
 from hub.errors import DomainError
 from hub.intake import Intake
@@ -69,8 +71,8 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None = None) -> FastAPI:
     """The application over an opened database.
 
-    `key_lines` are the hub's public keys by role (log, receipts, events). With `intake`, stations may also deliver
-    their envelopes by HTTP, and people can do what the log has to state.
+    `key_lines` are the hub's public keys by role (`hub.keys.ROLES`). With `intake`, stations may also deliver their
+    envelopes by HTTP, and people can do what the log has to state.
     """
     app = FastAPI(
         title="Custodock",
@@ -103,6 +105,8 @@ def create_app(db: Database, key_lines: Mapping[str, str], intake: Intake | None
         app.include_router(router)
     if intake is not None:
         app.state.intake = intake
+        app.include_router(command_pages.router)
+        app.include_router(command_api.router)
         app.include_router(delivery_api.router, max_body_size=delivery_api.MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=STATIC_DIR))
     app.add_middleware(_Headers)

@@ -15,6 +15,9 @@ from hub.vocabulary import (
     BAY_STATES,
     CHANGES,
     CLOCKS,
+    COMMAND_FIELDS,
+    COMMAND_KINDS,
+    COMMAND_STATES,
     ENTRY_TYPES,
     LABEL_EXPLANATIONS,
     LABELS,
@@ -167,3 +170,15 @@ class Wording:
     def role(self, code: str) -> str:
         """The name of a role."""
         return self.say(ROLES[code]) if code in ROLES else visible(code[:80])
+
+    def command_kind(self, code: str) -> str:
+        """What a command asks for; an unknown kind is shown as it came, made visible."""
+        return self.say(COMMAND_KINDS[code]) if code in COMMAND_KINDS else visible(code[:80])
+
+    def command_state(self, code: str) -> str:
+        """What became of a command."""
+        return self.say(COMMAND_STATES[code]) if code in COMMAND_STATES else visible(code[:80])
+
+    def command_field(self, name: str) -> str:
+        """What a fact of a command is; an unknown one is shown as it came, made visible."""
+        return self.say(COMMAND_FIELDS[name]) if name in COMMAND_FIELDS else visible(name[:80])

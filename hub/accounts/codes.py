@@ -6,6 +6,7 @@ A code is taken once and only one step early or late; failures count and block a
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,12 +15,16 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from custody.hubevents import SecondFactorSet, SignedIn
 from hub import log
+from hub.access import Actor
 from hub.accounts.service import (
     SECOND_FACTOR,
     count_failure,
     end_other_sessions,
     forgive_name,
     refuse_blocked,
+    resume_session,
+    sign_in,
+    sign_out,
     token_key,
 )
 from hub.db import Database
@@ -88,6 +93,22 @@ def enter_code(db: Database, keys: HubKeys, name: str, code: str, token: str, no
         forgive_name(tx, name)
         tx.execute(update(session).where(session.c.token_sha256 == token_key(token)).values(code_due=False))
         entries.record(SignedIn, account=name, second_factor=True)
+
+
+def identify(
+    db: Database, keys: HubKeys, name: str, password: str, read_code: Callable[[], str], address: str, now: datetime
+) -> Actor:
+    """Who this is, without a session that stays; `read_code` is asked where the account has a second factor.
+
+    Raises WrongPassword, WrongCode, TooManyAttempts, NotSignedIn.
+    """
+    token = sign_in(db, keys, name, password, address, now)
+    try:
+        if resume_session(db, token, now, touch=False).code_due:
+            enter_code(db, keys, name, read_code(), token, now)
+        return resume_session(db, token, now, touch=False)
+    finally:
+        sign_out(db, token)
 
 
 def check_code(db: Database, name: str, code: str, now: datetime) -> int:

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends, Form, Request
+from fastapi import Depends, Form, Header, Request
 
 from hub.access import Action, Actor, may
 from hub.accounts.service import form_token, resume_session
@@ -63,3 +63,8 @@ def checked_form(request: Request, form_token_given: Annotated[str, Form(alias="
     cookie = request.cookies.get(SESSION_COOKIE) or request.cookies.get(FORM_COOKIE)
     if not cookie or not hmac.compare_digest(form_token(cookie), form_token_given):
         raise FormExpired
+
+
+def checked_header(request: Request, x_form_token: Annotated[str, Header()] = "") -> None:
+    """As `checked_form`, for programs: the token stands in the header ``X-Form-Token``. Raises FormExpired."""
+    checked_form(request, x_form_token)

@@ -14,6 +14,7 @@ from custody.errors import CustodyError
 from custody.merkle import verify_inclusion
 from hub import log
 from hub.db import Database
+from hub.keyhistory import events_line_at
 from hub.logqueries import Proof
 from hub.problems import BadQuery, NotFound
 from hub.tables import checkpoint, log_entry, station
@@ -138,7 +139,7 @@ def prove_entry(connection: Connection, index: int, hub_key_line: str) -> EntryP
     return EntryProof(
         entry=_entry(row),
         envelope=envelope,
-        signed_by=_signer(envelope, _key_line(connection, row["source"], hub_key_line)),  # 2
+        signed_by=_signer(envelope, _key_line(connection, row["source"], index, hub_key_line)),  # 2
         path=tuple(h.hex() for h in path),
         checkpoint=now,
         covered_at=datetime.fromisoformat(covered_at),
@@ -158,9 +159,9 @@ def count_entries(connection: Connection) -> int:
     return int(connection.execute(select(func.max(checkpoint.c.size))).scalar_one() or 0)
 
 
-def _key_line(connection: Connection, source: str, hub_key_line: str) -> str | None:
+def _key_line(connection: Connection, source: str, index: int, hub_key_line: str) -> str | None:
     if source == log.HUB_SOURCE:
-        return hub_key_line
+        return events_line_at(connection, index, hub_key_line)
     return connection.execute(select(station.c.key_line).where(station.c.id == source)).scalar_one_or_none()
 
 

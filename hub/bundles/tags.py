@@ -14,10 +14,11 @@ from sqlalchemy import Connection, select
 from custody import bundle
 from custody.bag import BAG_INFO, BAGIT, DECLARATION, PAYLOAD_MANIFEST, TAG_MANIFEST, info_lines, manifest_bytes
 from custody.bundle import docking_folder, envelope_path, footage_path, leaves_path, manifest_path, proof_path
-from custody.hubevents import BundleExported
+from custody.hubevents import BundleExported, KeyRotated
 from custody.stationevents import DockingClosed, SegmentSealed
 from custody.sums import checksum_line
 from custody.zipped import verifier_zipapp
+from hub import log
 from hub.bundles.page import render_page, render_register
 from hub.bundles.selection import (
     Entry,
@@ -30,7 +31,7 @@ from hub.bundles.selection import (
 )
 from hub.db import Database
 from hub.keys import HubKeys
-from hub.tables import station
+from hub.tables import log_entry, station
 
 _MANIFEST = ".custody/manifest.jsonl"
 
@@ -131,6 +132,13 @@ def _write_statement(write: _Writer, prover: Prover, entry: Entry) -> None:
 def _write_keys(connection: Connection, write: _Writer, keys: HubKeys, stations: set[str]) -> None:
     write(bundle.LOG_KEY, f"{keys.log.verify_key.line}\n".encode())
     write(bundle.HUB_KEY, f"{keys.events.verify_key.line}\n".encode())
+    rotations = select(log_entry.c.idx, log_entry.c.envelope).where(
+        log_entry.c.event_type == KeyRotated.TYPE, log_entry.c.source == log.HUB_SOURCE
+    )
+    for entry in connection.execute(
+        rotations.order_by(log_entry.c.idx)
+    ):  # so that an older key on paper still leads here
+        write(bundle.ROTATION + b"%012d.dsse.json" % entry.idx, log.stored_bytes(entry.envelope))
     rows = connection.execute(select(station.c.id, station.c.key_line).where(station.c.id.in_(sorted(stations))))
     for row in rows:
         write(bundle.STATION_KEY + f"{row.id}.vkey".encode(), f"{row.key_line}\n".encode())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from custody.checkpoint import parse_key_line
 from custody.errors import FormatError, KeyInvalid
 from custody.event import NO_PREVIOUS
-from custody.hubevents import StationEnrolled
+from custody.hubevents import StationEnrolled, StationFrozen
 from custody.topics import check_station_id
 from hub import log
+from hub.access import Action, Actor, may
 from hub.db import Database
-from hub.errors import Conflict, Invalid
+from hub.errors import Conflict, Invalid, NotFound
 from hub.keys import HubKeys
+from hub.problems import NotAllowed
 from hub.tables import station
 from hub.times import now_utc, to_text
 
@@ -41,3 +43,26 @@ def enrol_station(db: Database, keys: HubKeys, key_line: str) -> str:
         )
         entries.record(StationEnrolled, station=key.name, key_line=key.line)
     return key.name
+
+
+def freeze_station(db: Database, keys: HubKeys, actor: Actor, name: str, reason: str) -> None:
+    """Take nothing more from a station until people have looked: its key was stolen, or may have been.
+
+    One person may, for it only protects. Raises NotAllowed, NotFound, Conflict when it is frozen, Invalid.
+    """
+    if not may(actor, Action.FREEZE_STATION):
+        raise NotAllowed
+    if not 0 < len(reason) <= 200 or not reason.isprintable():
+        raise Invalid("a reason is 1 to 200 printable characters")
+    now = now_utc()
+    with db.begin() as tx, log.appending(tx, keys, now) as entries:
+        row = tx.execute(select(station).where(station.c.id == name)).one_or_none()
+        if row is None:
+            raise NotFound(f"no station {name} is enrolled")
+        if row.frozen_at is not None:
+            raise Conflict(f"station {name} is frozen already: {row.frozen_reason}")
+        said = f"{reason} ({actor.name})"
+        entries.record(
+            StationFrozen, station=name, reason=said, station_seq=row.last_seq, envelope_sha256=row.last_hash
+        )
+        tx.execute(update(station).where(station.c.id == name).values(frozen_at=to_text(now), frozen_reason=said))

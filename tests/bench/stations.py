@@ -28,7 +28,7 @@ class SigningStation:
         self.previous = str(NO_PREVIOUS)
         self.docking = f"019c5a10-0000-7000-8000-{int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]):012x}"
 
-    def seal(self, kind: type[Event], **facts: Any) -> bytes:
+    def seal(self, kind: type[Event], /, **facts: Any) -> bytes:
         """The next envelope of the chain."""
         event = kind(
             id=f"019c5a10-0000-7000-8000-{self.seq + 1:012x}",

@@ -77,7 +77,7 @@ class Installation:
         keys = run_json("hub.app", "init", "--dir", self.hub_dir, "--json")
         enrolled = run_json(
             "agent.app", "enrol", "--dir", self.agent_dir, "--hub-receipt-key", keys["receipt_key"],
-            "--hub-log-key", keys["log_key"], "--mqtt", mqtt, "--json",
+            "--hub-log-key", keys["log_key"], "--hub-command-key", keys["command_key"], "--mqtt", mqtt, "--json",
         )  # fmt: skip
         self.station, self.station_key = enrolled["station"], enrolled["key"]
         run_json("hub.app", "station", "add", self.station_key, "--dir", self.hub_dir, "--json")

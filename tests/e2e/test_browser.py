@@ -39,6 +39,7 @@ PAGES = (
     "/recordings",
     "/recordings?q=没有",
     "/recordings?label=any",
+    "/commands",
     "/log",
     "/log/entries/3",
     "/password",

@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import json
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +122,32 @@ def open_checkpoint(note: str, vkey: str) -> Checkpoint:
     return Checkpoint(int(size), base64.b64decode(root))
 
 
+def signed_by(vkey: str, signature: str, message: bytes) -> bool:
+    raw = base64.b64decode(vkey.split("+", 2)[2])
+    try:
+        Ed25519PublicKey.from_public_bytes(raw[1:]).verify(base64.b64decode(signature), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def follow_rotations(vkey: str, entries: Iterable[bytes]) -> str:
+    """The log's key after every rotation among the entries, as custody/spec/keys.md tells it: each key signs for the
+    next one, and the next for it."""
+    for entry in entries:
+        payload = json.loads(base64.b64decode(json.loads(entry)["payload"]))
+        if payload.get("type") != "key.rotated.v1" or payload["source"] != "hub" or payload["role"] != "log":
+            continue
+        old, new = payload["old_line"], payload["new_line"]
+        text = f"custodock key rotation v1\nlog\n{old}\n{new}\n".encode()
+        if old != vkey:
+            continue  # the key that was given is a later one
+        if not signed_by(old, payload["old_signature"], text) or not signed_by(new, payload["new_signature"], text):
+            raise Wrong("a rotation of the log's key that the keys have not signed")
+        vkey = new
+    return vkey
+
+
 # --- tlog-tiles ---
 
 
@@ -163,7 +190,11 @@ class Log:
     """The whole log as its tiles give it: leaves of level 0, compared with every other level and the checkpoint."""
 
     def __init__(self, get: Get, vkey: str) -> None:
+        """`vkey` may be the log's key of any time: then the entries are read to follow its rotations."""
         self.note = get("checkpoint").decode()
+        if f"+{self._key_hash()}+" not in vkey:
+            vkey = follow_rotations(vkey, self._claimed_entries(get))
+        self.vkey = vkey
         self.checkpoint = open_checkpoint(self.note, vkey)
         size = self.checkpoint.size
         self.leaves = level_hashes(get, 0, size)
@@ -177,6 +208,16 @@ class Log:
                     raise Wrong(f"hash {i} of level {level} is not that of its entries")
             level += 1
         self._get = get
+
+    def _key_hash(self) -> str:
+        line = self.note[self.note.rindex("\n\n") + 2 :].splitlines()[0]
+        return base64.b64decode(line.split(" ")[2])[:4].hex()
+
+    def _claimed_entries(self, get: Get) -> Iterator[bytes]:
+        """What lies there under the size that the checkpoint claims: nothing of it is proved yet."""
+        size = int(self.note.splitlines()[1])
+        for index in range(-(-size // 256)):
+            yield from bundle_entries(get, index, min(256, size - index * 256))
 
     def check_entries(self) -> int:
         """Every entry gives its leaf; how many there are."""

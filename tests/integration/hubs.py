@@ -16,7 +16,7 @@ from hub import log
 from hub.answers import Answer
 from hub.db import Database, open_database
 from hub.intake import Intake
-from hub.keys import HubKeys
+from hub.keys import ROLES, HubKeys
 from hub.migrations import migrate
 from hub.opening import Message
 from hub.stations.service import enrol_station
@@ -90,10 +90,7 @@ def drop_triggers(tx: Connection) -> None:
 def test_keys() -> HubKeys:
     """Fixed keys; never used outside tests."""
     return HubKeys(
-        *(
-            SigningKey.from_seed(f"hub.test/{role}", hashlib.sha256(role.encode()).digest())
-            for role in ("log", "receipts", "events")
-        )
+        *(SigningKey.from_seed(f"hub.test/{role}", hashlib.sha256(role.encode()).digest()) for role in ROLES)
     )
 
 

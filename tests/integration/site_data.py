@@ -38,7 +38,7 @@ class Story(SigningStation):
         self.at = at
         self.entry = 0
 
-    def seal(self, kind: type[Event], **facts: Any) -> bytes:
+    def seal(self, kind: type[Event], /, **facts: Any) -> bytes:
         event = kind(
             id=f"019c5a10-0000-7000-8000-{self.seq + 1:012x}",
             source=self.name,

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from custody.checkpoint import (
     parse_key_line,
     sign_checkpoint,
 )
+from custody.commands import ANSWERED, CommandHead, CommandRefused, open_command
 from custody.digest import EMPTY_ROOT, leaf_hash, node_hash, tree_root
 from custody.disk import Hasher
 from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, open_envelope, pae
 from custody.errors import CustodyError
 from custody.events import decode_event
 from custody.examine import examine
+from custody.fields import Sha256Hex
 from custody.manifest import ManifestReader
 from custody.merkle import verify_consistency, verify_inclusion
 from custody.receipt import open_receipt
@@ -134,6 +137,20 @@ def test_receipt(case: dict[str, str]) -> None:
     except CustodyError as caught:
         error = caught
     check_code(case, error)
+
+
+@each("commands")
+def test_command(case: dict[str, Any]) -> None:
+    raw, head = (VECTORS / case["file"]).read_bytes(), CommandHead(case["head_number"], case["head_sha256"])
+    now, key = datetime.fromisoformat(case["now"]), parse_key_line(case["key"])
+    after, refused = None, None
+    try:
+        after = open_command(raw, case["station"], key, head, now, case["clock"]).head
+    except CommandRefused as caught:
+        after, refused = caught.head, caught
+    check_code(case, refused)
+    assert (after is not None) == case["answered"] == (refused is None or refused.code in ANSWERED)
+    assert after in (None, CommandHead(head.number + 1, Sha256Hex(hashlib.sha256(raw).hexdigest())))
 
 
 @each("proofs")

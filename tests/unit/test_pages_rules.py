@@ -24,17 +24,31 @@ ZH = Wording(Language.ZH, load_translations()[Language.ZH])
 EN = Wording(Language.EN, gettext.NullTranslations())
 NOW = datetime(2026, 3, 5, 6, 0, tzinfo=UTC)
 
-SEE = {Action.SEE_STATIONS, Action.SEE_RECORDINGS, Action.SEE_LOG}
+SEE = {Action.SEE_STATIONS, Action.SEE_RECORDINGS, Action.SEE_LOG, Action.SEE_COMMANDS}
 MATRIX = {
     Role.OFFICER: {Action.SEE_STATIONS},
-    Role.EQUIPMENT_OFFICE: {Action.SEE_STATIONS},
-    Role.CUSTODIAN: SEE,
-    Role.SECTION_HEAD: SEE,
-    Role.APPROVING_LEADER: SEE,
-    Role.RECORDS_CUSTODIAN: SEE,
-    Role.AUDITOR: SEE | {Action.SEE_PEOPLE},
-    Role.ADMINISTRATOR: SEE | {Action.SEE_PEOPLE, Action.CHANGE_PEOPLE},
-}
+    Role.EQUIPMENT_OFFICE: {
+        Action.SEE_STATIONS, Action.SEE_COMMANDS, Action.ORDER_ROSTER, Action.ORDER_POLICY, Action.REQUEST_RELEASE,
+    },
+    Role.CUSTODIAN: SEE | {Action.ORDER_ROSTER, Action.ORDER_HOLD, Action.REQUEST_GRANT, Action.REQUEST_RELEASE},
+    Role.SECTION_HEAD: SEE | {
+        Action.ORDER_POLICY, Action.ORDER_HOLD, Action.REQUEST_LIFT, Action.REQUEST_GRANT, Action.REVOKE_GRANT,
+        Action.APPROVE_RELEASE,
+    },
+    Role.APPROVING_LEADER: SEE | {
+        Action.ORDER_HOLD, Action.APPROVE_LIFT, Action.APPROVE_GRANT, Action.REVOKE_GRANT, Action.APPROVE_RELEASE,
+        Action.APPROVE_DISPOSITION, Action.APPROVE_KEYS, Action.FREEZE_STATION,
+    },
+    Role.RECORDS_CUSTODIAN: SEE | {
+        Action.ORDER_HOLD, Action.REQUEST_LIFT, Action.REQUEST_GRANT, Action.REVOKE_GRANT, Action.REQUEST_DISPOSITION,
+    },
+    Role.AUDITOR: SEE | {
+        Action.ORDER_HOLD, Action.REVOKE_GRANT, Action.APPROVE_KEYS, Action.FREEZE_STATION, Action.SEE_PEOPLE,
+    },
+    Role.ADMINISTRATOR: SEE | {
+        Action.REQUEST_KEYS, Action.FREEZE_STATION, Action.SEE_PEOPLE, Action.CHANGE_PEOPLE,
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("role", Role)

@@ -25,6 +25,7 @@ from custody.receipt import Receipt, ReceiptEntry, ResendRequest, seal_receipt
 from custody.stationevents import Counts, Gap, StationStarted
 from custody.tiles import encode_bundle, tiles_of
 from tests.vectors.bundlecases import bundles
+from tests.vectors.commandcases import commands
 from tests.vectors.dockings import AT, OTHER_KEY, STATION_KEY, Docking, Station, bent, build, pattern
 from tests.vectors.edits import edits
 
@@ -44,6 +45,7 @@ def make(top: Path) -> None:
         "notes": _notes(files),
         "envelopes": _envelopes(files),
         "receipts": _receipts(files),
+        "commands": commands(files),
         "proofs": _proofs(),
         "tile_paths": _tile_paths(),
         "tile_trees": _tile_trees(),
@@ -473,7 +475,7 @@ def _dockings(top: Path) -> list[Case]:
 
 def snapshot(top: Path) -> dict[str, bytes]:
     """Every made file below `top`."""
-    made = ("keys", "notes", "envelopes", "receipts", "manifests", "dockings", "bundles")
+    made = ("keys", "notes", "envelopes", "receipts", "commands", "manifests", "dockings", "bundles")
     files = [f for folder in made for f in (top / folder).rglob("*") if f.is_file()]
     return {f.relative_to(top).as_posix(): f.read_bytes() for f in [*files, top / "cases.json", top / "tree.json"]}
 
@@ -485,7 +487,7 @@ def main(argv: list[str], render: Callable[[Path], None] = make) -> int:
         made = snapshot(Path(scratch))
     if argv == ["--check"]:
         return int(made != snapshot(HERE))
-    for folder in ("keys", "notes", "envelopes", "receipts", "manifests", "dockings", "bundles"):
+    for folder in ("keys", "notes", "envelopes", "receipts", "commands", "manifests", "dockings", "bundles"):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     for name, content in made.items():
         (HERE / name).parent.mkdir(parents=True, exist_ok=True)

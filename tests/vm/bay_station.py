@@ -54,7 +54,8 @@ class BayStation:
         self.lab.run(f"systemctl stop custodock-agent && cat > {STATE}/agent.toml", stdin=settings.encode())
         said = self.lab.run(
             f"{AS_USER} dock-agent enrol --dir {STATE} --hub-receipt-key '{keys['receipt_key']}' "
-            f"--hub-log-key '{keys['log_key']}' --mqtt mqtt://{HOST}:{mqtt_port} --json"
+            f"--hub-log-key '{keys['log_key']}' --hub-command-key '{keys['command_key']}' "
+            f"--mqtt mqtt://{HOST}:{mqtt_port} --json"
         )
         run_json("hub.app", "station", "add", json.loads(said.out)["key"], "--dir", self._hub_dir, "--json")
 

@@ -1,0 +1,160 @@
+"""Commands as pages and the sender need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import and_, desc, func, select
+
+from hub.access import Actor
+from hub.commands.policy import may_approve, may_withdraw
+from hub.db import Database
+from hub.errors import NotFound
+from hub.tables import command, command_answer, station, station_state
+from hub.times import from_text
+
+PAGE_ROWS = 50
+MAX_PAGE_ROWS = 200
+# approved: the second person agreed and it is about to be issued; lost: the station has answered another command under
+# this number, so it will never answer this one (this hub was restored from a backup)
+State = Literal["requested", "approved", "withdrawn", "waiting", "delivered", "accepted", "refused", "expired", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One command. `reason`: the station's code, "" before it answered. `may_approve` etc.: this reader."""
+
+    id: str
+    station: str
+    kind: str
+    state: State
+    reason: str
+    number: int | None
+    requested_by: str
+    requested_at: datetime | None
+    approved_by: str | None
+    approved_at: datetime | None
+    withdrawn_by: str | None
+    issued_at: datetime | None
+    expires_at: datetime | None
+    answered_at: datetime | None
+    answer_index: int | None
+    body: str | None
+    body_sha256: str
+    command_sha256: str | None
+    may_approve: bool
+    may_withdraw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommandPage:
+    """A page of commands, newest first; `next_cursor` is None on the last one."""
+
+    rows: tuple[CommandRow, ...]
+    next_cursor: str | None
+
+
+_ANSWER = and_(command_answer.c.station == command.c.station, command_answer.c.number == command.c.number)
+_QUERY = select(
+    command,
+    command_answer.c.log_index,
+    command_answer.c.result,
+    command_answer.c.reason,
+    command_answer.c.at.label("answered_at"),
+    command_answer.c.command_sha256.label("answered_sha256"),
+).join(command_answer, _ANSWER, isouter=True)
+
+
+def load_commands(
+    db: Database, actor: Actor, station_id: str = "", cursor: str | None = None, limit: int = PAGE_ROWS
+) -> CommandPage:
+    """Commands, newest first, of one station or of all; `cursor` is the id of the last one of the page before."""
+    query = _QUERY.order_by(desc(command.c.id)).limit(limit + 1)  # ids sort by time
+    if station_id:
+        query = query.where(command.c.station == station_id)
+    if cursor:
+        query = query.where(command.c.id < cursor)
+    with db.read() as connection:
+        rows = connection.execute(query).all()
+    shown = tuple(_row(row, actor) for row in rows[:limit])
+    return CommandPage(shown, shown[-1].id if len(rows) > limit else None)
+
+
+def load_command(db: Database, actor: Actor, command_id: str) -> CommandRow:
+    """One command. Raises NotFound."""
+    with db.read() as connection:
+        row = connection.execute(_QUERY.where(command.c.id == command_id)).first()
+    if row is None:
+        raise NotFound("there is no such command")
+    return _row(row, actor)
+
+
+def load_station_ids(db: Database) -> tuple[str, ...]:
+    """Every enrolled station, for forms."""
+    with db.read() as connection:
+        return tuple(connection.execute(select(station.c.id).order_by(station.c.id)).scalars())
+
+
+def waiting_numbers(db: Database, limit: int) -> dict[str, list[int]]:
+    """The first unanswered numbers, rising, of every station that is online; stations that wait for nothing are there
+    with none. A station answers in order, so what follows its last answer is unanswered."""
+    answered = select(command_answer.c.station, func.max(command_answer.c.number).label("last"))
+    last = answered.group_by(command_answer.c.station).subquery()
+    query = (
+        select(command.c.station, command.c.number)
+        .join(station_state, station_state.c.station == command.c.station)
+        .join(last, last.c.station == command.c.station, isouter=True)
+        .where(
+            station_state.c.online,
+            command.c.envelope.is_not(None),
+            command.c.number > func.coalesce(last.c.last, 0),
+        )
+        .order_by(command.c.station, command.c.number)
+    )
+    found: dict[str, list[int]] = {}
+    with db.read() as connection:
+        for name, number in connection.execute(query):
+            numbers = found.setdefault(name, [])
+            if len(numbers) < limit:
+                numbers.append(number)
+    return found
+
+
+def load_envelopes(db: Database, wanted: list[tuple[str, int]]) -> list[tuple[str, int, bytes]]:
+    """The exact bytes of commands by (station, number), in the order asked for; those that are gone are left out."""
+    found: list[tuple[str, int, bytes]] = []
+    with db.read() as connection:
+        for name, number in wanted:
+            query = select(command.c.envelope).where(command.c.station == name, command.c.number == number)
+            raw = connection.execute(query).scalar_one_or_none()
+            if raw is not None:
+                found.append((name, number, bytes(raw)))
+    return found
+
+
+def _row(row: Any, actor: Actor) -> CommandRow:
+    state = _state(row)
+    open_ = state == "requested"
+    return CommandRow(
+        row.id, row.station, row.kind, state, row.reason or "", row.number, row.requested_by,
+        from_text(row.requested_at), row.approved_by, from_text(row.approved_at), row.withdrawn_by,
+        from_text(row.issued_at), from_text(row.expires_at), from_text(row.answered_at), row.log_index, row.body,
+        row.body_sha256, row.command_sha256,
+        open_ and may_approve(actor, row.kind, row.requested_by),
+        open_ and may_withdraw(actor, row.kind, row.requested_by),
+    )  # fmt: skip
+
+
+def _state(row: Any) -> State:
+    if row.withdrawn_by is not None:
+        return "withdrawn"
+    if row.number is None:
+        return "requested" if row.approved_by is None else "approved"
+    if row.result is None:
+        return "waiting" if row.sent_at is None else "delivered"
+    if row.answered_sha256 != row.command_sha256:
+        return "lost"
+    result: State = row.result
+    return result

@@ -1,0 +1,236 @@
+"""Commands to stations: each function is one transaction and one event in the log.
+
+A command is requested, approved by a second person where its kind needs one, issued (numbered, signed, logged), and
+sent until the station's answer is in the log. A kind for two people is issued in a transaction after its approval,
+because it carries the proof that request and approval are in the log; `issue_approved` does it, and does it again
+after a crash in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, desc, insert, select, update
+
+from custody.approval import Approval
+from custody.checkpoint import SigningKey
+from custody.commandbody import Body
+from custody.commands import KINDS, CommandHead, Header, body_sha256, body_text, seal_command
+from custody.errors import FormatError
+from custody.event import Sha256Hex
+from custody.fields import dump_json, read_fields
+from custody.hubevents import CommandApproved, CommandIssued, CommandRequested, CommandWithdrawn
+from custody.tlogproof import LogProof
+from hub import log
+from hub.access import Actor
+from hub.commands import policy
+from hub.db import Database
+from hub.errors import Conflict, DomainError, Invalid, NotFound
+from hub.identifiers import new_id
+from hub.keys import HubKeys
+from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
+from hub.tables import command, command_answer, log_entry, station
+from hub.times import now_utc, to_text
+
+MAX_BODY_BYTES = 36 * 1024  # as a command's JSON holds it: with approval and base64 it stays below an envelope's limit
+logger = logging.getLogger("hub.commands")
+
+
+def request_command(db: Database, keys: HubKeys, actor: Actor, name: str, body: Body) -> str:
+    """Ask station `name` to do something and return the command's id; a kind for one person is issued at once.
+
+    Raises NotAllowed, NotFound for a station that is not enrolled, Invalid for a body that no station would take.
+    """
+    rule, now = policy.check_request(actor, body.KIND), now_utc()
+    try:
+        text = body_text(body)
+    except FormatError as error:
+        raise Invalid(str(error)) from None
+    if len(dump_json(text)) > MAX_BODY_BYTES:
+        raise Invalid("this is too much for one command; give it in several")
+    row = {
+        "id": new_id(now), "station": name, "kind": body.KIND, "body": text, "body_sha256": body_sha256(text),
+        "valid_seconds": int(rule.valid.total_seconds()), "requested_by": actor.name, "requested_at": to_text(now),
+    }  # fmt: skip
+    with db.begin() as tx, log.appending(tx, keys, now) as entries:
+        if tx.execute(select(station.c.id).where(station.c.id == name)).first() is None:
+            raise NotFound(f"no station {name} is enrolled")
+        if rule.approve is None:
+            tx.execute(insert(command).values(**row))
+            issue(tx, entries, keys.commands, row, None, now)
+        else:
+            index = entries.record(
+                CommandRequested, command_id=row["id"], station=name, kind=body.KIND,
+                body_sha256=row["body_sha256"], requested_by=actor.name,
+            )  # fmt: skip
+            tx.execute(insert(command).values(**row, request_index=index))
+    return str(row["id"])
+
+
+def approve_command(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
+    """Be the second person of a command and issue it; raises as `record_approval` does.
+
+    A crash after the first of the two commits leaves it approved; `issue_approved` issues it then.
+    """
+    record_approval(db, keys, actor, command_id)
+    issue_approved(db, keys)
+
+
+def record_approval(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
+    """State that a second person approves. Raises NotFound, NotOpenAnyMore, SecondPersonNeeded, NotAllowed."""
+    now = now_utc()
+    with db.begin() as tx, log.appending(tx, keys, now) as entries:
+        row = _open_request(tx, command_id)
+        if actor.name == row.requested_by:
+            raise SecondPersonNeeded
+        if not policy.may_approve(actor, row.kind, row.requested_by):
+            raise NotAllowed
+        index = entries.record(
+            CommandApproved, command_id=command_id, body_sha256=row.body_sha256, approved_by=actor.name
+        )
+        decided = {"approved_by": actor.name, "approved_at": to_text(now), "approval_index": index}
+        tx.execute(update(command).where(command.c.id == command_id).values(**decided))
+
+
+def withdraw_command(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
+    """End a request that nobody has approved. Raises NotFound, NotOpenAnyMore, NotAllowed."""
+    now = now_utc()
+    with db.begin() as tx, log.appending(tx, keys, now) as entries:
+        row = _open_request(tx, command_id)
+        if not policy.may_withdraw(actor, row.kind, row.requested_by):
+            raise NotAllowed
+        entries.record(CommandWithdrawn, command_id=command_id, withdrawn_by=actor.name)
+        tx.execute(
+            update(command)
+            .where(command.c.id == command_id)
+            .values(withdrawn_by=actor.name, withdrawn_at=to_text(now), body=None)
+        )
+
+
+def issue_approved(db: Database, keys: HubKeys) -> int:
+    """Issue every command that was approved and not yet issued, each in a transaction; how many there were."""
+    ready = command.c.approved_by.is_not(None) & command.c.number.is_(None)
+    with db.read() as connection:
+        waiting = connection.execute(select(command.c.id).where(ready).order_by(command.c.id)).scalars().all()
+    for command_id in waiting:
+        now = now_utc()
+        try:
+            with db.begin() as tx, log.appending(tx, keys, now) as entries:
+                row = tx.execute(select(command).where(ready, command.c.id == command_id)).one_or_none()
+                if row is not None:  # another process may have been faster
+                    issue(tx, entries, keys.commands, dict(row._mapping), _approval(tx, entries.size, row), now)
+        except DomainError:  # of a kind that this older version does not know: it waits for the newer one
+            logger.exception("command_not_issued id=%s", command_id)
+    return len(waiting)
+
+
+def note_sent(db: Database, sent: list[tuple[str, int]]) -> None:
+    """Remember for people that these commands (station, number) were handed to the broker, if they were not before."""
+    with db.begin() as tx:
+        for name, number in sent:
+            unsent = (command.c.station == name) & (command.c.number == number) & command.c.sent_at.is_(None)
+            tx.execute(update(command).where(unsent).values(sent_at=to_text(now_utc())))
+
+
+def forget_answered(db: Database) -> int:
+    """Drop the bytes of answered rosters, which name people; what they were stays provable by the logged digests."""
+    answered = (
+        select(command_answer.c.log_index)
+        .where(command_answer.c.station == command.c.station, command_answer.c.number == command.c.number)
+        .exists()
+    )
+    named = (command.c.kind == "roster.v1") & command.c.envelope.is_not(None)
+    with db.read() as connection:
+        if connection.execute(select(command.c.id).where(named, answered).limit(1)).first() is None:
+            return 0
+    with db.begin() as tx:
+        return tx.execute(update(command).where(named, answered).values(body=None, envelope=None)).rowcount
+
+
+def _open_request(tx: Connection, command_id: str) -> Any:
+    """A request that waits for its second person. The log's lock is held, so nobody decides on it meanwhile."""
+    row = tx.execute(select(command).where(command.c.id == command_id)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such command")
+    if row.number is not None or row.approved_by is not None or row.withdrawn_by is not None:
+        raise NotOpenAnyMore
+    return row
+
+
+def issue(
+    tx: Connection,
+    entries: log.Appender,
+    key: SigningKey,
+    row: dict[str, Any],
+    approval: Approval | None,
+    now: datetime,
+) -> None:
+    """Give a command that is in its table its number, sign it, log it, inside the caller's transaction.
+
+    The log's lock is what makes the number the next one.
+    """
+    head, expires_at = _head(tx, row["station"]), now + timedelta(seconds=row["valid_seconds"])
+    header = Header(
+        id=row["id"], station=row["station"], number=head.number + 1, previous=head.sha256, issued_at=now,
+        expires_at=expires_at, kind=row["kind"], body=row["body"], approval=approval,
+    )  # fmt: skip
+    try:
+        raw = seal_command(header, key)
+    except (FormatError, KeyError) as error:
+        raise Conflict(f"this command cannot be issued by this version: {error}") from None
+    sha256 = body_sha256(raw.decode())
+    tx.execute(
+        update(command)
+        .where(command.c.id == row["id"])
+        .values(
+            number=header.number, command_sha256=sha256, envelope=raw, issued_at=to_text(now),
+            expires_at=to_text(expires_at),
+        )
+    )  # fmt: skip
+    entries.record(
+        CommandIssued, command_id=row["id"], station=row["station"], number=header.number, kind=row["kind"],
+        body_sha256=row["body_sha256"], command_sha256=sha256, expires_at=expires_at,
+        requested_by=row["requested_by"], approved_by=row.get("approved_by"),
+    )  # fmt: skip
+
+
+def _head(tx: Connection, name: str) -> CommandHead:
+    """Where the station's chain of commands stands: what was issued last, or what the station says it answered last.
+
+    They differ when this hub was restored from a backup: then the station knows commands that the hub forgot, and
+    answers nothing before the number that follows its own.
+    """
+    heads = []
+    for table in (command, command_answer):
+        query = select(table.c.number, table.c.command_sha256).where(
+            table.c.station == name, table.c.number.is_not(None)
+        )
+        row = tx.execute(query.order_by(desc(table.c.number)).limit(1)).one_or_none()
+        heads.append(CommandHead() if row is None else CommandHead(row.number, Sha256Hex(row.command_sha256)))
+    issued, answered = heads
+    return answered if answered.number >= issued.number else issued
+
+
+def _approval(tx: Connection, size: int, row: Any) -> Approval:
+    """The log's proof of request and approval, both below `size`, the newest committed checkpoint's."""
+    note, found = log.newest_note(tx), []
+    for index in (row.request_index, row.approval_index):
+        raw = tx.execute(select(log_entry.c.envelope).where(log_entry.c.idx == index)).scalar_one()
+        proof = LogProof(index, tuple(log.prove_inclusion(tx, index, size)), note)
+        found += [log.stored_bytes(raw).decode(), proof.text]
+    return Approval(request=found[0], request_proof=found[1], approval=found[2], approval_proof=found[3])
+
+
+def make_body(kind: str, facts: Any) -> Body:
+    """The body that a program or form gave. Raises Invalid."""
+    policy.rule_of(kind)
+    if kind not in KINDS:
+        raise Invalid(f"this version gives no command of kind {kind!r}")
+    try:
+        body: Body = read_fields(KINDS[kind], facts, kind)
+        body.check()
+    except FormatError as error:
+        raise Invalid(str(error)) from None
+    return body
