@@ -50,6 +50,8 @@ from custody.stationevents import (
     DockingStarted,
     LogCleared,
     LogRefused,
+    ReleaseFinished,
+    ReleaseIntended,
     SegmentSealed,
     StationStarted,
     WitnessOffered,
@@ -60,7 +62,15 @@ from hub.tables import camera, camera_event, command_answer, docking, segment, s
 from hub.times import to_text
 
 CameraEvent = (
-    CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
+    CameraDocked
+    | CameraChecked
+    | CameraCheckedOut
+    | CameraLeft
+    | CameraReturned
+    | CameraOverdue
+    | DeviceRefused
+    | ReleaseIntended
+    | ReleaseFinished
 )
 WitnessEvent = WitnessOffered | LogRefused | LogCleared
 StationEvent = (
@@ -143,6 +153,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | CameraReturned()
             | CameraOverdue()
             | DeviceRefused()
+            | ReleaseIntended()
+            | ReleaseFinished()
         ):
             return known.TYPE, _camera_event(known), ""
         case CommandAnswered():
@@ -252,7 +264,9 @@ class Projection:
 def _camera_event(e: CameraEvent) -> Row:
     """Values in the order of `_CAMERA_EVENT_COLUMNS`, from the second on; a field that an event lacks is None."""
     said: dict[str, Any] = {name: getattr(e, name, None) for name in ("bay", "camera_id", "verdict", "officer")}
-    reasons = [e.reason] if isinstance(e, DeviceRefused) else list(getattr(e, "reasons", ()))
+    reasons = list(getattr(e, "reasons", ()))
+    if isinstance(e, DeviceRefused | ReleaseFinished):
+        reasons = [e.reason if isinstance(e, DeviceRefused) else e.rule]
     due_at = getattr(e, "due_at", None)
     return (
         e.source,
