@@ -61,7 +61,7 @@ async def recognise_cards(
     """
     wanted = [glob for profile in profiles for glob in profile.wanted_files]
     places = tuple(Path(node) for node in nodes)
-    looked = await asyncio.gather(*(_look(inspectors, place, wanted) for place in places))
+    looked = await asyncio.gather(*(look_at(inspectors, place, wanted) for place in places))
     inspections = tuple(one for one in looked if one is not None)
     return _named(device, profiles, places, inspections, None, said)
 
@@ -137,7 +137,8 @@ def disputed_before(camera: str) -> Dispute:
     )
 
 
-async def _look(inspectors: Inspectors, place: Path, wanted: Sequence[Any]) -> Inspection | None:
+async def look_at(inspectors: Inspectors, place: Path, wanted: Sequence[Any]) -> Inspection | None:
+    """What a card says of itself; None where it cannot be looked at."""
     try:
         return await asyncio.to_thread(inspectors.look, place, wanted)
     except SourceError:

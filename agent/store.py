@@ -23,6 +23,7 @@ from custody.events import ChainHead
 
 MIGRATIONS = (
     "001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql", "005_witness.sql", "006_commands.sql",
+    "007_release.sql",
 )  # fmt: skip
 
 
