@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from custody.checkpoint import parse_checkpoint
 from custody.event import Sha256Hex
 from custody.releasebody import EntryRange, Release
 from hub import log
 from hub.errors import Conflict, NotFound
-from hub.tables import docking, log_entry
+from hub.tables import cosignature, docking, log_entry
+from hub.witnesses.queries import cosigned_note
 
 
 def compose_release(
-    connection: Connection, station: str, docking_id: str, note: str, ranges: Sequence[tuple[int, int]] = ()
+    connection: Connection, station: str, docking_id: str, ranges: Sequence[tuple[int, int]] = ()
 ) -> Release:
     """The body of a release of all files of a docking, or of these ranges of entries.
 
-    `note`: a checkpoint that the station itself has cosigned; it clears nothing under one that was never proved to it.
-    Raises NotFound for a docking that the hub does not know, Conflict for one that is not complete or not under `note`.
+    It stands on the newest checkpoint that the station itself has cosigned, with all its cosignatures: under one that
+    was never proved to it a station clears nothing. Raises NotFound for a docking that the hub does not know, Conflict
+    for one that is not complete, or not under such a checkpoint yet.
     """
     rows = docking.c.station == station, docking.c.id == docking_id
     row = connection.execute(select(docking).where(*rows)).one_or_none()
     if row is None:
         raise NotFound(f"no docking {docking_id} of {station}")
-    size = parse_checkpoint(note.partition("\n\n")[0] + "\n").size
-    if not row.complete or not row.listed or row.closed_index is None or row.closed_index >= size:
+    note = _cosigned_by(connection, station)
+    size = parse_checkpoint(note.partition("\n\n")[0] + "\n").size if note else 0
+    if note is None or not row.complete or not row.listed or row.closed_index is None or row.closed_index >= size:
         raise Conflict("this docking is not complete, or not under the checkpoint that the station has cosigned yet")
     digest = connection.execute(select(log_entry.c.envelope_sha256).where(log_entry.c.idx == row.closed_index))
     proof = log.prove_inclusion(connection, row.closed_index, size)
@@ -41,3 +44,10 @@ def compose_release(
         proof=tuple(Sha256Hex(one.hex()) for one in proof),
         entries=tuple(EntryRange(first=first, last=last) for first, last in ranges or [(1, row.listed)]),
     )
+
+
+def _cosigned_by(connection: Connection, station: str) -> str | None:
+    """The newest checkpoint that this station's witness key cosigned."""
+    mine = cosignature.c.witness == f"{station}/witness"
+    size = connection.execute(select(func.max(cosignature.c.size)).where(mine)).scalar_one()
+    return None if size is None else cosigned_note(connection, size)
