@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from agent.proved import proved_root
 from agent.settings import HubLink
 from agent.station import load_or_create_station
-from agent.store import Store
+from agent.store import MIGRATIONS, Store
 from agent.store_thread import StoreThread
 from agent.uplink import Uplink
 from agent.witness import (
@@ -118,13 +119,12 @@ def test_what_it_knows_is_said_unasked(store: Store, witness: Witness) -> None:
 
 
 def test_the_newest_checkpoint_of_before_has_to_be_proven_after_an_update(tmp_path: Path, witness: Witness) -> None:
-    old = Store(tmp_path / "old.db")
-    old._db.executescript(
-        "DROP TABLE witness; DROP TABLE contradiction; DROP TABLE witness_offer; CREATE TABLE checkpoint "
-        "(id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL, note TEXT NOT NULL) STRICT; "
-        "PRAGMA user_version = 4;"
-    )
-    old._db.execute("INSERT INTO checkpoint VALUES (1, 12, ?)", (note(12),))
+    old = sqlite3.connect(tmp_path / "old.db")
+    for name in MIGRATIONS[:4]:
+        old.executescript(resources.files("agent").joinpath("sql", name).read_text("utf-8"))
+    old.execute("PRAGMA user_version = 4")
+    old.execute("INSERT INTO checkpoint VALUES (1, 12, ?)", (note(12),))
+    old.commit()
     old.close()
     store = Store(tmp_path / "old.db")
     assert load_memory(store, LOG.name) == Memory(None, note(12), note(12))
