@@ -13,9 +13,19 @@ from agent.readiness import Verdict
 # empty: nothing there. recognising: a device is there, what it is comes next. listing, copying: an offload is under
 # way. safe: everything on the card is sealed in the vault. attention: what could be saved is, something could not;
 # people decide. failed: not everything is saved and it can go on. refused: no camera. storm: plugged too often.
-# no_card: a camera or card reader without a medium.
+# clearing: authorised files are being cleared from the camera. no_card: a camera or card reader without a medium.
 StateWord = Literal[
-    "empty", "recognising", "listing", "copying", "safe", "attention", "failed", "refused", "storm", "no_card"
+    "empty",
+    "recognising",
+    "listing",
+    "copying",
+    "safe",
+    "attention",
+    "failed",
+    "refused",
+    "storm",
+    "no_card",
+    "clearing",
 ]
 NO_PROGRESS = Progress("empty")
 

@@ -142,6 +142,17 @@ class CardSource:
         """How full each volume is, in the order of `facts`. Raises SourceGone."""
         return tuple(part.volume.space() for part in self._parts)
 
+    def find(self, entry: Entry) -> tuple[Volume, tuple[bytes, ...], str]:
+        """The volume of a listed file, its path there and its handle there. Raises ValueError, IndexError."""
+        index, _, handle = entry.handle.partition("/")
+        part = self._parts[int(index)]
+        return part.volume, entry.path[len(part.prefix) :], handle
+
+    @property
+    def volumes(self) -> tuple[Volume, ...]:
+        """In the order of `facts`."""
+        return tuple(part.volume for part in self._parts)
+
     def open(self, entry: Entry) -> Reader:
         """Open one listed file. Raises SourceUnreadable, SourceGone."""
         index, _, handle = entry.handle.partition("/")

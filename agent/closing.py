@@ -165,12 +165,12 @@ def _write_lists(store: Store, folder: Path, docking: DockingRow, station: Stati
     """Manifest and SHA256SUMS in one pass over the entries; SHA-256 in hex and length of the manifest."""
     custody = folder / ".custody"
     custody.mkdir(parents=True, exist_ok=True)
-    with _DurableFile(custody / "station.vkey") as key_line:
+    with DurableFile(custody / "station.vkey") as key_line:
         key_line.write(f"{station.key.verify_key.line}\n".encode())
     # sha256sum -c refuses an empty list: a docking that saved nothing new has none
-    sums_file = _DurableFile(folder / "SHA256SUMS") if counts.copied else nullcontext()
+    sums_file = DurableFile(folder / "SHA256SUMS") if counts.copied else nullcontext()
     prefix = docking.folder + b"/"
-    with _DurableFile(custody / "manifest.jsonl") as lines, sums_file as sums:
+    with DurableFile(custody / "manifest.jsonl") as lines, sums_file as sums:
         lines.write(_header_line(docking, station.id))
         for row, envelope in store.sealed_entries(docking.id):
             lines.write(_entry_line(row, envelope))
@@ -239,7 +239,7 @@ def _finding_line(row: FindingRow) -> bytes:
     )  # fmt: skip
 
 
-class _DurableFile:
+class DurableFile:
     """A new file that appears whole and fsynced under its name at the end; its directory is synced by the caller."""
 
     def __init__(self, path: Path) -> None:
@@ -271,7 +271,7 @@ def _write_closing_envelope(store: Store, vault: Path, folder: bytes, seq: int) 
     parse_envelope(raw)  # never hand out what could not be read back
     try:
         custody = vault / os.fsdecode(folder) / ".custody"
-        with _DurableFile(custody / "completed.dsse.json") as envelope_file:
+        with DurableFile(custody / "completed.dsse.json") as envelope_file:
             envelope_file.write(raw)
         sync_directory(custody)
     except OSError as error:

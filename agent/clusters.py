@@ -38,6 +38,7 @@ class Layout:
     root_bytes: int
     label: bytes
     volume_id: str
+    start: int  # of the volume: its boot sector
 
     @property
     def data_bytes(self) -> int:

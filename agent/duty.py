@@ -109,6 +109,7 @@ def camera_left(
         checkout = open_checkout(store, camera)
         officer = checkout.officer if checkout else None
         store.execute("UPDATE checkout SET left_at = ? WHERE camera = ? AND returned_at IS NULL", (_text(now), camera))
+        _note_left(store, camera, now)
         sign_events(
             store, station,
             [lambda common: CameraLeft(**common, camera_id=camera, bay=bay, offload=offload, verdict=verdict,
@@ -132,8 +133,14 @@ def left_unseen(store: Store, station: Station, at_hand: Collection[str], now: d
             store.execute(
                 "UPDATE checkout SET left_at = ? WHERE camera = ? AND returned_at IS NULL", (_text(now), camera)
             )
+            _note_left(store, camera, now)
         sign_events(store, station, [_left_maker(*row) for row in gone])
     return [camera for camera, *_ in gone]
+
+
+def _note_left(store: Store, camera: str, now: datetime) -> None:
+    """Nothing that this camera's dockings saved so far is cleared from it any more (agent/release.py)."""
+    store.execute("UPDATE docking SET left_at = ? WHERE camera = ? AND left_at IS NULL", (_text(now), camera))
 
 
 def _left_maker(camera: str, officer: str, verdict: VerdictWord, bay: str) -> Any:

@@ -50,6 +50,7 @@ def parse_boot(sector: bytes, start: int) -> Layout | None:
         root_bytes=0,
         label=b"",
         volume_id=f"{serial >> 16:04X}-{serial & 0xFFFF:04X}",
+        start=start,
     )
 
 
@@ -119,7 +120,7 @@ def _continues(pending: list[bytes], record: bytes) -> bool:
 
 def _finish(records: list[bytes], offset: int, ended: bool, utc: bool) -> Iterator[Node]:
     """The node of one set, or nothing without its stream record."""
-    if len(records) < 2 or records[1][0] | _IN_USE != _STREAM or (ended and not _is_whole(records)):
+    if len(records) < 2 or records[1][0] | _IN_USE != _STREAM or (ended and not is_whole(records)):
         return
     primary, stream = records[0], records[1]
     valid, first, size = struct.unpack_from("<QxxxxIQ", stream, 8)
@@ -138,7 +139,8 @@ def _finish(records: list[bytes], offset: int, ended: bool, utc: bool) -> Iterat
     )
 
 
-def _is_whole(records: list[bytes]) -> bool:
+def is_whole(records: list[bytes]) -> bool:
+    """Whether a set of records fits its checksum, section 6.3.3."""
     total = 0
     for index, byte in enumerate(b"".join(records)):
         if index not in (2, 3):  # the checksum itself

@@ -57,6 +57,7 @@ def parse_boot(sector: bytes, start: int) -> Layout | None:
         root_bytes=root_bytes,
         label=sector[extended + 7 : extended + 18].rstrip(b" \x00") if signed else b"",
         volume_id=f"{serial >> 16:04X}-{serial & 0xFFFF:04X}" if signed else "",
+        start=start,
     )
 
 
@@ -152,7 +153,7 @@ def _long(records: list[bytes], short: bytes, deleted: bool) -> bytes | None:
     elif (
         [r[0] & ~_LAST_LONG for r in records] != [*range(len(records), 0, -1)]
         or not records[0][0] & _LAST_LONG
-        or any(r[13] != _checksum(short[:11]) for r in records)
+        or any(r[13] != short_checksum(short[:11]) for r in records)
     ):
         return None
     units = b"".join(r[1:11] + r[14:26] + r[28:32] for r in reversed(records))
@@ -166,7 +167,8 @@ def _own(records: list[bytes]) -> list[bytes]:
     return records[starts[-1] :] if starts else records
 
 
-def _checksum(name: bytes) -> int:
+def short_checksum(name: bytes) -> int:
+    """Of the 11 bytes of a short name: what the records of its long name carry."""
     total = 0
     for byte in name:
         total = ((total >> 1) + (total << 7 & 0x80) + byte) & 0xFF

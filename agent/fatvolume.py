@@ -27,6 +27,18 @@ class _Folder:
     contiguous: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a listed file lies, as its handle says."""
+
+    first_cluster: int
+    size_bytes: int
+    valid_bytes: int
+    contiguous: bool
+    record_offset: int
+    record_digest: str
+
+
 class FatVolume:
     """One file system. `walk` may run again, as in the second look before a release."""
 
@@ -53,24 +65,54 @@ class FatVolume:
 
     def open(self, handle: str) -> ExtentReader:
         """Open what `walk` gave this handle. Raises SourceGone; ValueError for another handle."""
-        fields = handle.split(":")
-        first, size, valid, contiguous, record_offset = (int(field) for field in fields[:5])
-        runs = self.chain(first, size, bool(contiguous)).runs
+        place = self.place(handle)
+        runs = self.chain(place.first_cluster, place.size_bytes, place.contiguous).runs
         pieces = [(count * self.layout.cluster_bytes, self.layout.offset_of(start)) for start, count in runs]
 
         def changed() -> bool:
-            record, _ = self.medium.read_metadata(record_offset, fat.RECORD_BYTES)
-            return bool(fields[5]) and _digest(record) != fields[5]
+            record, _ = self.medium.read_metadata(place.record_offset, fat.RECORD_BYTES)
+            return bool(place.record_digest) and not self.is_listed_record(record, place)
 
-        return ExtentReader(self.medium, _written(pieces, valid, size), size, changed)
+        written = _written(pieces, place.valid_bytes, place.size_bytes)
+        return ExtentReader(self.medium, written, place.size_bytes, changed)
+
+    def place(self, handle: str) -> Place:
+        """What a handle of `walk` says. Raises ValueError for another handle."""
+        fields = handle.split(":")
+        first, size, valid, contiguous, record_offset = (int(field) for field in fields[:5])
+        return Place(first, size, valid, bool(contiguous), record_offset, fields[5])
+
+    def is_listed_record(self, record: bytes, place: Place) -> bool:
+        """Whether a directory record is still the one that was listed there."""
+        return _digest(record) == place.record_digest
+
+    def folder_pieces(self, path: tuple[bytes, ...]) -> list[tuple[int, int]]:
+        """Where the records of one folder lie, (offset, length) in their order. Raises LookupError, SourceGone."""
+        folder = self._root
+        for depth, name in enumerate(path, 1):
+            nodes = [n for n in self.nodes(folder) if n.name == name and n.is_directory and not n.deleted]
+            if len(nodes) != 1:
+                raise LookupError(f"{len(nodes)} folders of one name")
+            folder = _Folder(path[:depth], nodes[0].first_cluster, nodes[0].size_bytes, nodes[0].contiguous)
+        return self.extents(folder)[0]
+
+    def nodes(self, folder: _Folder) -> Iterator[Node]:
+        """The records of one directory as far as they can be read. Raises SourceGone."""
+        blocks = self.blocks(self.extents(folder)[0], folder.path, [])
+        if self.is_exfat:
+            return exfat.parse_directory(blocks, self.time_basis is TimeBasis.UTC)
+        return fat.parse_directory(blocks, self.layout)
+
+    def bitmap_pieces(self) -> list[tuple[int, int]]:
+        """exFAT: where the allocation bitmap lies, (offset, length). Raises SourceGone."""
+        first, size = self.special.bitmap or (0, 0)
+        return self.extents(_Folder((), first, size, contiguous=False))[0]
 
     def space(self) -> Space:
         """Total and free bytes of the data area. Raises SourceGone."""
         if not self.is_exfat:
             return fat_space(Table(self.medium, self.layout), self.layout)
-        first, size = self.special.bitmap or (0, 0)
-        pieces, _, _ = self.extents(_Folder((), first, size, contiguous=False))
-        bits = ((data, length) for _, data, length in self.medium.blocks(pieces))
+        bits = ((data, length) for _, data, length in self.medium.blocks(self.bitmap_pieces()))
         return bitmap_space(bits, self.layout.clusters, self.layout.cluster_bytes)
 
     def chain(self, first: int, size_bytes: int, contiguous: bool) -> Chain:
@@ -224,10 +266,8 @@ class _Listing:
         if not self._volume.is_exfat:
             yield from unclaimed_in_table(self._volume.table, self._layout, self._claims)
         elif self._volume.special.bitmap:
-            first, size = self._volume.special.bitmap
-            pieces, _, _ = self._volume.extents(_Folder((), first, size, contiguous=False))
             base = 2
-            for offset, bits, length in self._volume.medium.blocks(pieces):
+            for offset, bits, length in self._volume.medium.blocks(self._volume.bitmap_pieces()):
                 if bits is None:
                     self._bitmap_bad[offset, length] = None
                 elif bits.count(0) < length:

@@ -58,6 +58,7 @@ class Look:
 LOOKS: Mapping[str, Look] = {
     "empty": Look(Colour.OFF),
     "listing": Look(Colour.BLUE, (500, 500)),
+    "clearing": Look(Colour.BLUE, (200, 200)),
     "copying": Look(Colour.BLUE, (500, 500)),
     "charging": Look(Colour.AMBER, (1000, 1000)),
     "attention": Look(Colour.AMBER, (200, 1800)),

@@ -190,6 +190,12 @@ def disputed_before(camera: str) -> Dispute:
     )
 
 
+async def look_at(inspectors: Inspectors, place: Path, wanted: Sequence[Any]) -> Inspection | None:
+    """What a card says of itself; None where it cannot be looked at."""
+    looked = await _look(inspectors, place, wanted)
+    return looked if isinstance(looked, Inspection) else None
+
+
 async def _look(inspectors: Inspectors, place: Path, wanted: Sequence[Any]) -> Inspection | SourceError | None:
     """None for what has no file system. What may pass by itself is tried again: a camera's name hangs on it."""
     until = time.monotonic() + LOOK_AGAIN_SECONDS

@@ -19,6 +19,7 @@ from agent import duty
 from agent.bays import Bay
 from agent.baystate import BayState
 from agent.board import Board
+from agent.commands import Handler
 from agent.desk import Desk
 from agent.devices import DeviceWatch
 from agent.dockcare import DockCare
@@ -27,6 +28,8 @@ from agent.leds import BayLeds, led_state
 from agent.notify import Notifier
 from agent.opening import Opened
 from agent.profiles.loading import load_profiles
+from agent.releasebook import keep_order
+from agent.releasing import Releasing, release_sources
 from agent.settings import Settings
 from agent.station import Station, sign_events
 from agent.status import process_birth
@@ -36,6 +39,8 @@ from agent.uplink import Uplink
 from agent.usbbay import UsbBay
 from agent.usbports import Attached
 from agent.witness import Witness, load_or_create_witness_key, offer_key
+from custody.commands import Command
+from custody.releasebody import Release
 from custody.stationevents import StationStarted
 
 log = logging.getLogger("agent.service")
@@ -64,7 +69,8 @@ class Service:
         self._leds = {bay.name: BayLeds(bay.leds) for bay in settings.bays if bay.leds}
         self._inspectors = Inspectors(SPARES)
         profiles = load_profiles(settings.directory / "profiles")
-        grounds = Grounds(settings, opened.dock, self._board, profiles, self._inspectors)
+        self._releasing = Releasing(opened.dock, release_sources(settings))
+        grounds = Grounds(settings, opened.dock, self._board, profiles, self._inspectors, self._releasing)
         self._usb_bays = [UsbBay(grounds, bay) for bay in settings.bays if bay.ports]
         self._uplink: Uplink | None = None
         self._screen_up = asyncio.Event()
@@ -77,7 +83,7 @@ class Service:
         if self._settings.link is not None:
             key = load_or_create_witness_key(self._settings.directory, self._station)
             witness = Witness(self._station, key, self._settings.link.log_key)
-            self._uplink = Uplink(self._settings.link, witness, self._dock.store, self._describe)
+            self._uplink = Uplink(self._settings.link, witness, self._dock.store, self._describe, self._handlers())
             await self._dock.store.call(_state_started, self._station)
             await self._dock.store.call(offer_key, self._station, key)
         else:
@@ -114,6 +120,16 @@ class Service:
             await asyncio.gather(self._dock.workers.warm(SPARES), asyncio.to_thread(self._inspectors.warm))
         if self._settings.kiosk_port:
             await self._screen_up.wait()
+
+    def _handlers(self) -> dict[str, Handler]:
+        """Kinds of commands that this station takes only where an operator has switched them on."""
+        loop = asyncio.get_running_loop()
+
+        def keep(store: Store, command: Command, now: datetime) -> None:
+            keep_order(store, command, now)
+            loop.call_soon_threadsafe(self._releasing.stir)  # what it looks for comes after this commit
+
+        return {Release.KIND: keep} if self._settings.release else {}
 
     def _work(self) -> dict[str, Coroutine[Any, Any, Any]]:
         """Everything that runs as long as the agent does, by name."""
@@ -152,6 +168,7 @@ class Service:
         while True:
             for late in await self._dock.store.call(duty.state_overdue, self._station, datetime.now(UTC)):
                 log.warning("camera_overdue camera=%s due_at=%s", late.camera, late.due_at.isoformat())
+            await self._releasing.end_expired()
             await asyncio.sleep(OVERDUE_SECONDS)  # before the first look at the bays, so that they know what they hold
             if (at_hand := self._board.cameras()) is not None:
                 for camera in await self._dock.store.call(duty.left_unseen, self._station, at_hand, datetime.now(UTC)):

@@ -89,6 +89,8 @@ class Settings:
     minimum_charge_percent: int = 80  # Art. 7; what "full battery" means
     minimum_hours: float = 2.0  # Art. 7; what "large space" means, in hours of recording
     duty_hours: float = 12.0  # a camera that was checked out is due back by then
+    release: bool = False  # may authorised footage be cleared from cameras at all
+    release_keep_days: int = 0  # how long it stays on them at least, after it was saved
     link: HubLink | None = None
 
 
@@ -99,8 +101,11 @@ def load_settings(directory: Path) -> Settings:
         body = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise invalid(f"{path.name} cannot be read: {error}", f"无法读取 {path.name}：{error}") from error
-    numbers = {"settle_seconds", "kiosk_port", "minimum_charge_percent", "minimum_hours", "duty_hours"}
-    _no_others(body, {"vault", "bay"} | numbers, path.name)
+    numbers = {"settle_seconds", "kiosk_port", "minimum_charge_percent", "minimum_hours", "duty_hours",
+               "release_keep_days"}  # fmt: skip
+    _no_others(body, {"vault", "bay", "release"} | numbers, path.name)
+    if type(release := body.get("release", False)) is not bool:
+        raise invalid("release is true or false", "release 应为 true 或 false")
     vault = body.get("vault")
     if not isinstance(vault, str) or not vault:
         raise invalid('vault = "FOLDER" is missing', '缺少 vault = "目录"')
@@ -120,6 +125,8 @@ def load_settings(directory: Path) -> Settings:
         minimum_charge_percent=int(_number(body, "minimum_charge_percent", 1, 100, 80)),
         minimum_hours=_number(body, "minimum_hours", 0.5, 24, 2),
         duty_hours=_number(body, "duty_hours", 1, 240, 12),
+        release=release,
+        release_keep_days=int(_number(body, "release_keep_days", 0, 3650, 0)),
         link=load_link(directory),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from agent.clearclient import SOCKET, connect
 from agent.errors import AgentError
 from agent.kiosk.words import TITLES
 from agent.report import size_text, time_text
@@ -180,6 +181,7 @@ def doctor(directory: Path) -> list[Check]:
     check("vault", lambda: _vault(settings.vault))
     check("clock", lambda: ((quality := clock_quality()) == "synchronised", quality))
     check("broker", lambda: _broker(settings.link))
+    check("release", lambda: _release(settings))
     return checks
 
 
@@ -207,6 +209,13 @@ def _vault(vault: Path) -> tuple[bool, str]:
     if not os.access(vault, os.W_OK | os.X_OK):
         return False, "not writable"
     return free > FREE_BYTES_MIN, f"{size_text(free)} free"
+
+
+def _release(settings: Settings) -> tuple[bool, str]:
+    if not settings.release:
+        return True, "off: nothing is ever cleared from a camera"
+    connect().close()
+    return True, f"on; {SOCKET} answers"
 
 
 def _broker(link: HubLink | None) -> tuple[bool, str]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from agent import duty
@@ -28,7 +29,17 @@ from agent.policies import policy_in_force
 from agent.profiles.profile import Profile
 from agent.progress import Progress
 from agent.readiness import CameraFacts, Policy, Verdict, check, stricter
-from agent.recognise import Recognised, as_known, ask_ptp, is_set_aside, recognise_cards, recognise_ptp, remember
+from agent.recognise import (
+    Recognised,
+    as_known,
+    ask_ptp,
+    is_set_aside,
+    look_at,
+    recognise_cards,
+    recognise_ptp,
+    remember,
+)
+from agent.releasing import AtBay, Releasing
 from agent.settings import BaySettings, Settings
 from agent.source import PtpPort
 from agent.station import Station, clock_quality, sign_events
@@ -63,6 +74,7 @@ class Grounds:
     board: Board
     profiles: Sequence[Profile]
     inspectors: Inspectors
+    releasing: Releasing | None = None
 
     def policy(self, day: date) -> Policy:
         """What this bureau asks of a camera; in force from `day` on, unless it was before."""
@@ -111,8 +123,12 @@ class Stay:
             if await self._recognise():
                 await self._state_docked()
                 await self._offload_all()
+                if self._grounds.releasing is not None:
+                    self._grounds.releasing.listeners.add(self._changed)
                 await self._watch()
         finally:
+            if self._grounds.releasing is not None:
+                self._grounds.releasing.listeners.discard(self._changed)
             sampling.cancel()
             await asyncio.wait([sampling])
             await self._state_left()
@@ -222,12 +238,34 @@ class Stay:
     async def _watch(self) -> None:
         """Judge the camera now and then until it is taken; state every verdict that differs from the last."""
         ask_at = time.monotonic() + ASK_PTP_SECONDS
-        while not self.gone.is_set():
+        while True:
+            self._changed.clear()  # before the look at `gone`: whatever sets it later ends the wait below
+            if self.gone.is_set():
+                return
             if self._camera().ptp is not None and time.monotonic() >= ask_at:
                 ask_at = time.monotonic() + ASK_PTP_SECONDS
                 await self._ask_again()
             await self._judge()
-            await happened(self.gone, JUDGE_SECONDS)
+            if self._state.state == "safe" and self._grounds.releasing is not None:
+                await self._release(self._grounds.releasing)
+            await happened(self._changed, JUDGE_SECONDS)
+
+    async def _release(self, releasing: Releasing) -> None:
+        """Clear what is authorised; its card is then looked at anew, for it has more room."""
+        camera = self._camera()
+        at = AtBay(camera.camera, self._bay.name, camera.dispute is not None, camera.places, self.gone)
+
+        def show(done: int, total: int) -> None:
+            self._show("clearing", progress=Progress("clearing", files_done=done, files_total=total))
+
+        ended = await releasing.attend(at, show)
+        if self.gone.is_set() or (ended is None and self._state.state == "safe"):
+            return
+        self._show("safe", reason="released" if ended == "complete" else ended, progress=NO_PROGRESS)
+        places = [place for place in camera.places if isinstance(place, Path)]
+        looked = [await look_at(self._grounds.inspectors, place, ()) for place in places]
+        self._seen = replace(camera, inspections=tuple(one for one in looked if one is not None), at=datetime.now(UTC))
+        await self._judge()
 
     async def _ask_again(self) -> None:
         place = self._camera().places[0]
@@ -295,8 +333,8 @@ class Stay:
             return
         await self._keep_reading(Moment.LEFT)
         done: Literal["safe", "copying", "incomplete"] = "copying"
-        if self._left_in in ("safe", "attention", "failed"):
-            done = "safe" if self._left_in == "safe" else "incomplete"
+        if self._left_in in ("safe", "clearing", "attention", "failed"):
+            done = "safe" if self._left_in in ("safe", "clearing") else "incomplete"
         word: Any = self._verdict.level.word if self._verdict else "unchecked"
         camera, now = self._seen.camera, datetime.now(UTC)
         officer = await self._dock.store.call(

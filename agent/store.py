@@ -29,6 +29,7 @@ MIGRATIONS = (
     "005_witness.sql",
     "006_set_aside.sql",
     "007_commands.sql",
+    "008_release.sql",
 )
 
 

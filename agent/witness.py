@@ -16,9 +16,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, cast
 
+from agent.proved import forget_proved, keep_proved
 from agent.station import Station, load_or_create_key, sign_events
 from agent.store import Store
-from custody.checkpoint import VerifyKey
+from custody.checkpoint import VerifyKey, open_checkpoint
 from custody.cosignature import CosigningKey
 from custody.errors import FormatError
 from custody.event import Sha256Hex
@@ -97,6 +98,7 @@ def answer_request(store: Store, witness: Witness, raw: bytes, now: datetime) ->
         match outcome:
             case Cosign():
                 _save(store, origin, outcome.memory)
+                keep_proved(store, open_checkpoint(outcome.note, witness.log_key))
                 _settle(store, origin, "proof", now)
             case Refusal():
                 _refuse(store, witness, memory, outcome, now)
@@ -176,6 +178,8 @@ def clear(store: Store, station: Station, origin: str, reason: str, *, anew: boo
             [lambda common: LogCleared(**common, log=origin, reason=reason, begins_anew=anew, kept_size=kept)],
         )
         _save(store, origin, Memory() if anew else Memory(memory.cosigned))
+        if anew:
+            forget_proved(store, origin)
         return _settle(store, origin, "people", now)
 
 

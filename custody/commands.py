@@ -29,6 +29,7 @@ from custody.envelope import MAX_ENVELOPE_BYTES, open_envelope, seal
 from custody.errors import CustodyError, FormatError, SignatureInvalid
 from custody.event import NO_PREVIOUS, Clock
 from custody.fields import Sha256Hex, dump_json, load_object, read_fields, write_fields
+from custody.releasebody import Release
 from custody.topics import check_station_id
 
 COMMAND_TYPE = "application/vnd.custodock.command+json"
@@ -38,7 +39,8 @@ FUTURE_TOLERANCE = timedelta(minutes=5)  # a hub's clock may be ahead of a stati
 
 # Every kind that a station of this version knows. Whoever adds a kind adds its class here.
 KINDS: dict[str, type[Body]] = {
-    cls.KIND: cls for cls in (Roster, PolicyChange, Hold, HoldLifted, Grant, GrantRevoked, Disposition, KeyChange)
+    cls.KIND: cls
+    for cls in (Roster, PolicyChange, Hold, HoldLifted, Grant, GrantRevoked, Disposition, KeyChange, Release)
 }
 
 # Refusals of a command that is not the next of the hub's to this station: its sender learns nothing, its number stays.

@@ -286,6 +286,42 @@ class CommandAnswered(Event):
     reason: str  # "done", or the code of why not, see commands.md
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseIntended(Event):
+    """Files are about to be cleared from a camera: every rule is fulfilled. Stated before the first of them is."""
+
+    TYPE = "release.intended.v1"
+    command_id: str  # the hub's command release.v1, see release.md
+    command_sha256: Sha256Hex  # of its exact bytes
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    docking_id: str  # the docking that saved them
+    requested_by: str  # account, by the log
+    approved_by: str  # account, by the log; another one
+    files: int  # how many
+    bytes_in_all: int  # of them, as sealed
+    list_sha256: Sha256Hex  # of their list, see release.md
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseFinished(Event):
+    """What became of an authorisation to clear files; `certificate_sha256` binds the fate of each of them."""
+
+    TYPE = "release.finished.v1"
+    command_id: str  # see release.intended.v1
+    command_sha256: Sha256Hex  # see release.intended.v1
+    camera_id: str  # see camera.docked.v1
+    bay: str  # where the camera was; "-" when it was in none
+    docking_id: str  # see release.intended.v1
+    outcome: Literal["cleared", "partly", "refused", "stopped"]  # refused: nothing was cleared
+    rule: str  # "complete", or the rule that kept a file or ended it, see release.md
+    cleared: int  # files that are gone from the camera
+    kept: int  # authorised files that are still on it
+    unknown: int  # files of which the station cannot tell, for the camera was not there any more
+    certificate_sha256: Sha256Hex | None  # of the list with outcomes in the vault; null when nothing was intended
+    certificate_bytes: int | None  # its length
+
+
 STATION_EVENTS: tuple[type[Event], ...] = (
     StationStarted,
     DockingStarted,
@@ -303,4 +339,6 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     LogRefused,
     LogCleared,
     CommandAnswered,
+    ReleaseIntended,
+    ReleaseFinished,
 )

@@ -24,6 +24,8 @@ from deploy.system import InstallError, point, run, write
 CURRENT = HOME / "current"
 COMMANDS = Path("/usr/local/bin")
 UNIT, SMART, SMART_TIMER = "custodock-agent.service", "custodock-smart.service", "custodock-smart.timer"
+CLEAR, CLEAR_SOCKET = "custodock-clear@.service", "custodock-clear.socket"  # never enabled here: people do that
+PROGRAMS = ("dock-agent", "custody", "custodock-clear")
 DIRECTORY = Path("/var/lib/custodock")
 UNITS = Path("/etc/systemd/system")
 PLACE, SMART_PLACE = UNITS / f"{UNIT}.d/place.conf", UNITS / f"{SMART}.d/place.conf"
@@ -31,6 +33,8 @@ FILES = {  # in systemd/ of this checkout: where it goes
     UNIT: UNITS / UNIT,
     SMART: UNITS / SMART,
     SMART_TIMER: UNITS / SMART_TIMER,
+    CLEAR: UNITS / CLEAR,
+    CLEAR_SOCKET: UNITS / CLEAR_SOCKET,
     "custodock.sysusers": Path("/etc/sysusers.d/custodock.conf"),
     "custodock.tmpfiles": Path("/etc/tmpfiles.d/custodock.conf"),
     "60-custodock-cameras.rules": Path("/etc/udev/rules.d/60-custodock-cameras.rules"),
@@ -146,7 +150,7 @@ def install(
     # udev reads new rules by itself: our own disks must be excepted before the rule that protects cards is there
     write(OWN_DISKS, own_disks([directory, vault], own))
     write(RECORDERS, recorder_rules(RECORDERS.read_text("utf-8") if RECORDERS.exists() else "", recorders))
-    changed |= place_files("rules", "service", "timer")
+    changed |= place_files("rules", "service", "timer", "socket")
     run("udevadm", "control", "--reload")
     # cards that are docked already
     run("udevadm", "trigger", "--settle", "--action=change", "--subsystem-match=block", "--property-match=ID_BUS=usb")
@@ -156,7 +160,7 @@ def install(
     changed["place"] = write(PLACE, place_text(directory, vault, recorders=opens_recorders(RECORDERS)))
     write(SMART_PLACE, smart_place_text(vault))
     switched = point(CURRENT, program)
-    for name in ("dock-agent", "custody"):
+    for name in PROGRAMS:
         point(COMMANDS / name, CURRENT / "bin" / name)
     run("systemctl", "daemon-reload")
     run("systemctl", "--quiet", "enable", UNIT, SMART_TIMER)
@@ -203,12 +207,14 @@ def uninstall() -> None:
     if FILES[SMART_TIMER].exists():  # an earlier version had none
         run("systemctl", "--quiet", "disable", "--now", SMART_TIMER)
         shutil.rmtree("/run/custodock-smart", ignore_errors=True)
+    if FILES[CLEAR_SOCKET].exists():
+        run("systemctl", "--quiet", "disable", "--now", CLEAR_SOCKET)
     for path in (*FILES.values(), PLACE, SMART_PLACE, OWN_DISKS, RECORDERS):
         path.unlink(missing_ok=True)
     for place in (PLACE, SMART_PLACE):
         if place.parent.is_dir() and not any(place.parent.iterdir()):
             place.parent.rmdir()
-    for name in ("dock-agent", "custody"):
+    for name in PROGRAMS:
         link = COMMANDS / name
         if link.is_symlink() and link.readlink().is_relative_to(CURRENT):
             link.unlink()

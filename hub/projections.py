@@ -53,6 +53,8 @@ from custody.stationevents import (
     DockingStarted,
     LogCleared,
     LogRefused,
+    ReleaseFinished,
+    ReleaseIntended,
     SegmentSealed,
     StationStarted,
     WitnessOffered,
@@ -71,6 +73,8 @@ CameraEvent = (
     | CameraReturned
     | CameraOverdue
     | DeviceRefused
+    | ReleaseIntended
+    | ReleaseFinished
 )
 WitnessEvent = WitnessOffered | LogRefused | LogCleared
 StationEvent = (
@@ -156,6 +160,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | CameraReturned()
             | CameraOverdue()
             | DeviceRefused()
+            | ReleaseIntended()
+            | ReleaseFinished()
         ):
             return known.TYPE, _camera_event(known), ""
         case CommandAnswered():
@@ -268,7 +274,9 @@ def _camera_event(e: CameraEvent) -> Row:
     """Values in the order of `_CAMERA_EVENT_COLUMNS`, from the second on; a field that an event lacks is None."""
     said: dict[str, Any] = {name: getattr(e, name, None) for name in ("bay", "camera_id", "verdict", "officer")}
     camera_id = e.serial if isinstance(e, CameraUnlocked) else said["camera_id"] or ""
-    reasons = [e.reason] if isinstance(e, DeviceRefused) else list(getattr(e, "reasons", ()))
+    reasons = list(getattr(e, "reasons", ()))
+    if isinstance(e, DeviceRefused | ReleaseFinished):
+        reasons = [e.reason if isinstance(e, DeviceRefused) else e.rule]
     due_at = getattr(e, "due_at", None)
     return (
         e.source,

@@ -7,6 +7,7 @@ from typing import Any
 from agent.baystate import BayState
 from agent.charge import ChargeState, Origin, Reading
 from agent.readiness import Level, Verdict
+from agent.releasewords import RULES
 from agent.report import REASONS, size_text
 
 Both = tuple[str, str]  # Chinese, English
@@ -22,6 +23,7 @@ TITLES: dict[str, tuple[str, str, str]] = {  # tone, Chinese, English
     "refused": ("bad", "不接受此设备", "Device refused"),
     "storm": ("warn", "接触不良", "Loose contact"),
     "no_card": ("warn", "没有存储卡", "No card"),
+    "clearing": ("busy", "正在清除", "Clearing"),
 }
 WHAT_TO_DO: dict[str, Both] = {
     "empty": ("插入记录仪", "Plug in a camera"),
@@ -39,6 +41,7 @@ WHAT_TO_DO: dict[str, Both] = {
     ),
     "refused": ("请拔下此设备", "Unplug this device"),
     "storm": ("请插稳并保持 10 秒", "Plug it in firmly and wait 10 seconds"),
+    "clearing": ("请勿取下", "Do not remove"),
     "no_card": ("请装入存储卡、开机后重新插接", "Insert a card, switch it on and plug it in again"),
 }  # fmt: skip
 REFUSALS: dict[str, Both] = {
@@ -97,12 +100,16 @@ def _remark(bay: BayState) -> list[str] | None:
         return None
     if bay.reason in REFUSALS:
         return list(REFUSALS[bay.reason])
-    en, zh = REASONS.get(bay.reason, (bay.reason, bay.reason))
+    en, zh = REASONS.get(bay.reason) or RULES.get(bay.reason, (bay.reason, bay.reason))
     return [zh, en[:1].upper() + en[1:]]
 
 
 def _progress(bay: BayState) -> dict[str, Any] | None:
     progress = bay.progress
+    if bay.state == "clearing":
+        done, total = progress.files_done, progress.files_total
+        percent = done * 100 // total if total else 0
+        return {"percent": percent, "line": [f"{done}/{total} 个文件", f"{done}/{total} files"]}
     if bay.state != "copying":
         if bay.state == "safe" and progress.files_total:
             size = _size(progress.bytes_total)

@@ -63,6 +63,7 @@ def scene() -> list[BayState]:
         BayState("10", "recognising", NOW),
         BayState("11", "listing", NOW, "DSJ-000327", Progress("listing"), waiting_seconds=14),
         BayState("12", "no_card", NOW),
+        BayState("13", "clearing", NOW, "DSJ-000328", Progress("clearing", 7, 48)),
     ]  # fmt: skip
 
 

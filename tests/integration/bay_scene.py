@@ -18,6 +18,7 @@ from agent.inspection import Inspectors
 from agent.officers import set_officer
 from agent.opening import Opened, open_dock
 from agent.profiles.loading import load_profiles
+from agent.releasing import Releasing, Sources
 from agent.settings import BaySettings, Settings
 from agent.stay import Grounds
 from agent.store import Store
@@ -43,13 +44,15 @@ def device(bay: int = 1, *cards: Path, **facts: Any) -> Attached:
 class Scene:
     """An opened station with two bays. Everything happens in the running event loop."""
 
-    def __init__(self, home: Path, opened: Opened) -> None:
+    def __init__(self, home: Path, opened: Opened, sources: Sources | None = None) -> None:
         bays = tuple(BaySettings(str(n), (PORT.format(n),)) for n in (1, 2))
         self.vault, self.opened = home / "vault", opened
         self.board = Board(("1", "2"))
         self.inspectors = Inspectors()
         settings = Settings(home, self.vault, bays)
-        grounds = Grounds(settings, opened.dock, self.board, load_profiles(home / "profiles"), self.inspectors)
+        self.releasing = releasing = None if sources is None else Releasing(opened.dock, sources)
+        profiles = load_profiles(home / "profiles")
+        grounds = Grounds(settings, opened.dock, self.board, profiles, self.inspectors, releasing)
         self.desk = Desk(opened.dock, self.board)
         self.bays = [UsbBay(grounds, bay) for bay in bays]
         self.seen: list[BayState] = []
@@ -90,10 +93,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(home: Path) -> AsyncIterator[Scene]:
-    """A station at work; its bays must not fail."""
+async def scene(home: Path, sources: Sources | None = None) -> AsyncIterator[Scene]:
+    """A station at work; its bays must not fail. `sources`: where releases get what they must know."""
     with open_dock(home / "vault", home) as opened:
-        made = Scene(home, opened)
+        made = Scene(home, opened, sources)
         tasks = [asyncio.create_task(bay.run()) for bay in made.bays]
         try:
             yield made

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.proved import proved_root
 from agent.settings import HubLink
 from agent.station import load_or_create_station
 from agent.store import MIGRATIONS, Store
@@ -185,3 +186,15 @@ async def test_a_log_that_never_proves_what_it_showed_is_stopped(
 def test_a_smaller_checkpoint_is_behind(store: Store, witness: Witness) -> None:
     answer_request(store, witness, first(9), NOW)
     assert keep_checkpoint(store, witness, note(5), NOW) == Behind(9)
+
+
+def test_a_release_may_stand_on_what_was_cosigned_and_on_nothing_else(store: Store, witness: Witness) -> None:
+    """Every proven checkpoint is kept, not the newest alone; what people disowned counts no more."""
+    assert proved_root(store, LOG.name, 5) is None
+    answer_request(store, witness, first(5), NOW)
+    keep_checkpoint(store, witness, note(9), NOW)  # seen, and never proved
+    assert proved_root(store, LOG.name, 5) == tree_root([leaf_hash(f"{n}".encode()) for n in range(5)])
+    assert proved_root(store, LOG.name, 9) is None
+    assert proved_root(store, "another.example", 5) is None
+    clear(store, witness.station, LOG.name, "restored", anew=True, now=NOW)
+    assert proved_root(store, LOG.name, 5) is None
