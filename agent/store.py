@@ -21,7 +21,7 @@ from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
 from custody.event import Sha256Hex
 from custody.events import ChainHead
 
-MIGRATIONS = ("001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql")
+MIGRATIONS = ("001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql", "005_keeping.sql")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent import outbox
+from agent import keeping, outbox
 from agent.settings import HubLink, invalid
 from agent.station import Station
 from agent.store import Store
 from agent.store_thread import StoreThread
 from agent.waiting import happened
 from custody.errors import CustodyError
+from custody.keeping import RefillRequest, claimed_type, open_keep, open_refill_request
 from custody.receipt import Receipt, ResendRequest, open_receipt
 from custody.topics import station_topic
 
@@ -53,6 +54,7 @@ class Uplink:
         self._loop = asyncio.get_running_loop()
         self._client = self._make_client()
         self._retained: dict[str, bytes] = {}
+        self._kept = 0  # up to which size of the log keepings are held without a gap
 
     @property
     def online(self) -> bool:
@@ -103,6 +105,7 @@ class Uplink:
         now = datetime.now(UTC)
         age = 0 if oldest is None else max(0, round((now - oldest).total_seconds()))
         state = self._describe() | {"outbox_unreceipted": depth, "outbox_oldest_seconds": age, "online": True}
+        state["kept"] = self._kept
         state["at"] = f"{now.replace(second=now.second // 30 * 30):%Y-%m-%dT%H:%M:%SZ}"
         self._retain(station_topic(self._station.id, "state"), state)
 
@@ -118,6 +121,8 @@ class Uplink:
     async def _on_up(self) -> None:
         first = await self._store.call(_first_to_send)
         self._state = outbox.connected(self._state, first)
+        self._kept = await self._store.call(keeping.kept_through, self._link.log_key.name, 0)
+        await self._give_back(RefillRequest(self._station.id, 0, 0, 0))  # a hub put back from an old backup hears it
         log.info("uplink_connected first_unreceipted=%d", first)
         for topic, payload in self._retained.items():
             self._client.publish(topic, payload, qos=1, retain=True)
@@ -134,6 +139,11 @@ class Uplink:
             log.warning("receipt_refused code=%s why=%s", error.code, error)
             return
         now = time.monotonic()
+        if isinstance(answer, ResendRequest) and await self._store.call(_was_logged, answer.from_seq, self._link):
+            # A hub that lost its log would take them in at other places and so tell its history in two ways.
+            log.critical("hub_asks_for_what_it_receipted from_seq=%d", answer.from_seq)
+            await self._give_back(RefillRequest(self._station.id, 0, 0, 0))
+            return
         if isinstance(answer, ResendRequest):
             log.warning("hub_asks_again from_seq=%d", answer.from_seq)
             self._state = outbox.resend_from(self._state, answer.from_seq, now)
@@ -141,6 +151,24 @@ class Uplink:
         assert checkpoint is not None  # noqa: S101 - open_receipt gives one with every receipt
         first = await self._store.call(_keep_receipt, answer, checkpoint.size)
         self._state = outbox.receipted(self._state, first, max((e.seq for e in answer.entries), default=0), now)
+
+    async def _on_keep(self, raw: bytes) -> None:
+        """A keeping to store, or a request to give everything back."""
+        try:
+            if claimed_type(raw) == "refill.v1":
+                await self._give_back(open_refill_request(raw, self._station.id, self._link.receipt_key))
+                return
+            kept = open_keep(raw, self._link.receipt_key)
+        except CustodyError as error:
+            log.warning("keeping_refused code=%s why=%s", error.code, error)
+            return
+        if kept.log == self._link.log_key.name:
+            await self._store.call(keeping.keep, kept, raw)
+            self._kept = await self._store.call(keeping.kept_through, kept.log, self._kept)
+
+    async def _give_back(self, request: RefillRequest) -> None:
+        page = await self._store.call(keeping.answer, self._station, self._link.log_key, request)
+        self._client.publish(station_topic(self._station.id, "refill"), page, qos=1)
 
     # --- paho's thread: hand everything over to the event loop ---
 
@@ -173,7 +201,7 @@ class Uplink:
         if reason.is_failure:
             log.error("uplink_refused reason=%s", reason)
             return
-        client.subscribe(station_topic(self._station.id, "receipts"), qos=1)
+        client.subscribe([(station_topic(self._station.id, channel), 1) for channel in ("receipts", "keep")])
         self._hand_over(self._on_up)
 
     def _disconnected(self, *_: object) -> None:
@@ -181,7 +209,8 @@ class Uplink:
 
     def _received(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         raw = bytes(message.payload)
-        self._hand_over(lambda: self._on_answer(raw))
+        act = self._on_keep if message.topic.endswith("/keep") else self._on_answer
+        self._hand_over(lambda: act(raw))
 
     def _published(
         self, _client: mqtt.Client, _data: object, mid: int, reason: ReasonCode, _properties: object
@@ -217,6 +246,11 @@ def _first_to_send(store: Store) -> int:
     """First unreceipted seq, or the next new one."""
     first = store.first_unreceipted()
     return store.head().seq + 1 if first is None else first
+
+
+def _was_logged(store: Store, seq: int, link: HubLink) -> bool:
+    """Whether a receipt of the hub's present log says that this envelope is in it."""
+    return seq < _first_to_send(store) and keeping.newest_checkpoint(store, link.log_key) is not None
 
 
 def _keep_receipt(store: Store, receipt: Receipt, checkpoint_size: int) -> int:

@@ -16,7 +16,7 @@ ROOT = "custodock/1"
 LOG_CHECKPOINT = f"{ROOT}/log/checkpoint"
 STATION_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
-Channel = Literal["state", "bay", "events", "receipts", "commands"]
+Channel = Literal["state", "bay", "events", "receipts", "commands", "keep", "refill"]
 Party = Literal["station", "hub", "supervisor"]
 
 
@@ -38,6 +38,8 @@ TOPICS = (
     Topic(f"{ROOT}/{{station}}/events", "station", ("hub",), 1, False, "one envelope"),
     Topic(f"{ROOT}/{{station}}/receipts", "hub", ("station",), 1, False, "one signed receipt or resend request"),
     Topic(f"{ROOT}/{{station}}/commands", "hub", ("station",), 1, False, "one signed command"),
+    Topic(f"{ROOT}/{{station}}/keep", "hub", ("station",), 1, False, "one signed keeping, or one refill request"),
+    Topic(f"{ROOT}/{{station}}/refill", "station", ("hub",), 1, False, "one page of an answer to a refill request"),
     Topic(LOG_CHECKPOINT, "hub", ("station", "supervisor"), 1, True, "the newest checkpoint, signed note"),
     Topic(f"{ROOT}/alerts/{{unit}}/{{alert}}", "hub", ("supervisor",), 1, True, "one open alert, JSON"),
 )
@@ -64,7 +66,7 @@ def parse_station_topic(topic: str) -> tuple[str, Channel, str | None]:
         match parts[3:]:
             case ["bay", bay] if re.fullmatch(r"[A-Za-z0-9._-]{1,32}", bay):
                 return parts[2], "bay", bay
-            case ["state" | "events" | "receipts" | "commands" as channel]:
+            case ["state" | "events" | "receipts" | "commands" | "keep" | "refill" as channel]:
                 return parts[2], channel, None
     raise FormatError(f"not a station's topic: {topic[:120]!r}")
 

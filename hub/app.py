@@ -28,6 +28,7 @@ EXIT_CODES = """exit codes:
   3  settings, keys or database cannot be used
   4  the log cannot be trusted; nothing was signed
   5  the log is sound, but index rows do not follow from it: `dock-hub reindex`
+  6  the log is read-only, behind what others hold of it: `dock-hub restore status`
 """
 
 EXPORT_HELP = """\
@@ -46,6 +47,21 @@ the audit log shows it. Interrupted, the same command goes on; nothing is ever o
       --recipient "区法院" --reason "(2026) 17 号案件调取"
   dock-hub export --dir … --period 2026-03-01 2026-03-07 --camera cam-7 --footage … --to … --recipient … --reason …"""
 
+
+BACKUP_HELP = """\
+Write a backup while the hub runs: a folder, or one file if the name ends in .tar. It gets its name once it was checked.
+
+It holds the database (as SQLite, whatever engine the hub has), the settings and a manifest with digests; the private
+keys only with --with-keys. Without them nobody can restore: keep them once, offline, apart from the nightly backups.
+What comes after the backup is not lost: stations keep it (`dock-hub restore --help`). Nothing is ever replaced.
+
+  dock-hub backup --dir /var/lib/custodock-hub --to /backup/hub-$(date +%F).tar --quiet"""
+
+KEYS_WARNING = (
+    "注意：备份中含有未加密的私钥，得到它的人可以伪造日志；请离线保管，或使用 --passphrase-file。 / "
+    "Note: this backup holds the private keys as they are; whoever gets it can forge the log. Keep it offline, or give "
+    "--passphrase-file."
+)
 
 CHECK_HELP = (
     "Derive everything again from the entries and compare: entries, signatures, chains, tiles, checkpoints, state,\n"
@@ -209,6 +225,54 @@ def _reader_revoke(arguments: argparse.Namespace) -> None:
     _print(arguments, {"reader": arguments.name, "revoked": True})
 
 
+def _backup(arguments: argparse.Namespace) -> None:
+    from hub.backup import back_up  # noqa: PLC0415
+    from hub.restore.command import read_passphrase  # noqa: PLC0415
+
+    settings, keys, database = _opened(arguments)
+    passphrase = read_passphrase(arguments.passphrase_file)
+    if arguments.with_keys and passphrase is None:
+        print(KEYS_WARNING, file=sys.stderr)
+    manifest = back_up(
+        settings, database, keys, arguments.to,
+        with_keys=arguments.with_keys, passphrase=passphrase, quick=arguments.quick,
+    )  # fmt: skip
+    if not arguments.quiet:
+        told = dataclasses.asdict(manifest)
+        _print(arguments, {"backup": str(arguments.to)} | {k: told[k] for k in ("size", "created_at", "keys", "log")})
+
+
+def _restore_begin(arguments: argparse.Namespace) -> None:
+    from hub.restore.command import begin_restore  # noqa: PLC0415
+
+    begin_restore(arguments, _print)
+
+
+def _restore_add(arguments: argparse.Namespace) -> None:
+    from hub.restore.command import add_to_restore  # noqa: PLC0415
+
+    add_to_restore(arguments, _opened, _print)
+
+
+def _restore_status(arguments: argparse.Namespace) -> None:
+    from hub.restore.command import show_restore  # noqa: PLC0415
+
+    show_restore(arguments, _opened)
+
+
+def _restore_finish(arguments: argparse.Namespace) -> None:
+    from hub.restore.command import finish_restore  # noqa: PLC0415
+
+    finish_restore(arguments, _opened, _print)
+
+
+def _user_password(arguments: argparse.Namespace) -> None:
+    from hub.accounts.service import give_first_password  # noqa: PLC0415
+
+    _, _, database = _opened(arguments)
+    _print(arguments, {"account": arguments.name, "password": give_first_password(database, arguments.name)})
+
+
 def _reindex(arguments: argparse.Namespace) -> None:
     from hub.reindex import reindex  # noqa: PLC0415
 
@@ -295,6 +359,9 @@ def _parser() -> argparse.ArgumentParser:
     user.add_argument("--admin", action="store_true", help="an administrator")
     user.add_argument("--role", default="officer", help="role of the account (default officer)")
 
+    text = "Give an account a new first password and end its sessions. Needed after a restore: no log holds passwords."
+    _command(users, "password", _user_password, text).add_argument("name", metavar="NAME")
+
     run = _command(commands, "run", _run, "Run the hub until SIGTERM. Migrates the database and checks the log first.")
     run.add_argument("--host", help="address of the pages (default 127.0.0.1; TLS is the reverse proxy's)")
     run.add_argument("--port", type=int, help="port of the pages (default 8080)")
@@ -307,6 +374,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_log(commands)
     _add_export(commands)
+    _add_backup(commands)
     _command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
     commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")
     return parser
@@ -327,6 +395,32 @@ def _add_log(commands: Any) -> None:
     _command(readers, "list", _reader_list, "List the programs that may read log entries.")
     text = "End a program's token, at once and for good."
     _command(readers, "revoke", _reader_revoke, text).add_argument("name", metavar="NAME")
+
+
+def _add_backup(commands: Any) -> None:
+    from hub.restore.command import BEGIN_HELP, FINISH_HELP  # noqa: PLC0415
+
+    opens = "file whose first line opens the keys of the backup"
+    backup = _command(commands, "backup", _backup, BACKUP_HELP)
+    backup.add_argument("--to", type=Path, required=True, metavar="DIR|FILE.tar", help="must not exist")
+    backup.add_argument("--with-keys", action="store_true", help="the private keys too; see above")
+    backup.add_argument("--passphrase-file", type=Path, metavar="FILE", help=opens)
+    backup.add_argument("--quick", action="store_true", help="check the copy as a start does, not all of it")
+    backup.add_argument("--quiet", action="store_true", help="print nothing when all went well: for a timer")
+
+    restore = commands.add_parser("restore", help="bring a hub back and refill its log").add_subparsers(required=True)
+    begin = _command(restore, "begin", _restore_begin, BEGIN_HELP)
+    begin.add_argument("backup", type=Path, metavar="BACKUP", help="the folder or .tar that `dock-hub backup` made")
+    begin.add_argument("--keys", type=Path, metavar="DIR", help="folder with log.pem, receipts.pem, events.pem")
+    begin.add_argument("--passphrase-file", type=Path, metavar="FILE", help=opens)
+    begin.add_argument("--database", help="postgresql://… of an empty database; default: SQLite in DIR")
+    add = _command(restore, "add", _restore_add, "Put in what people bring: checkpoints and mirrors of the log.")
+    add.add_argument("--checkpoint", type=Path, action="append", default=[], metavar="FILE", help="a signed note")
+    text = "a mirror: entry bundles below tile/entries, C2SP tlog-tiles"
+    add.add_argument("--entries", type=Path, action="append", default=[], metavar="DIR", help=text)
+    _command(restore, "status", _restore_status, "What is missing, of whom, who was asked when, and what to do.")
+    finish = _command(restore, "finish", _restore_finish, FINISH_HELP)
+    finish.add_argument("--without", action="append", default=[], metavar="STATION", help="a station that is lost")
 
 
 def _add_export(commands: Any) -> None:

@@ -23,6 +23,7 @@ from custody.hubevents import (
     EnvelopeRefused,
     LogReaderAdded,
     LogReaderRevoked,
+    LogRestored,
     StationEnrolled,
     StationFrozen,
 )
@@ -175,7 +176,7 @@ class IndexCheck:
                     self._readers[name][3] = entry.received_at
             case EnvelopeRefused():
                 self._check_refused(entry.index, known)
-            case BundleExported() | BundleFinished():
+            case BundleExported() | BundleFinished() | LogRestored():
                 pass  # they have no rows
             case _:
                 assert_never(known)

@@ -76,6 +76,11 @@ class Intake:
         self._stated_minute = ""
 
     @property
+    def keys(self) -> HubKeys:
+        """The hub's keys."""
+        return self._keys
+
+    @property
     def receipt_key(self) -> SigningKey:
         """The key that seals answers."""
         return self._keys.receipts

@@ -20,6 +20,7 @@ from custody.hubevents import (
     EnvelopeRefused,
     LogReaderAdded,
     LogReaderRevoked,
+    LogRestored,
     StationEnrolled,
     StationFrozen,
 )
@@ -54,6 +55,7 @@ HubEvent = (
     | BundleFinished
     | LogReaderAdded
     | LogReaderRevoked
+    | LogRestored
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -114,6 +116,7 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | BundleFinished()
             | LogReaderAdded()
             | LogReaderRevoked()
+            | LogRestored()
         ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:

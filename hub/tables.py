@@ -57,6 +57,7 @@ log_state = Table(
     Column("roots", LargeBinary, nullable=False),  # compact range: one 32-byte root per set bit of size
     Column("own_seq", BigInteger, nullable=False),  # head of the hub's own chain
     Column("own_hash", Text, nullable=False),
+    Column("read_only", Text),  # null: may be appended to; else why not, one of hub/readonly.py
 )
 
 log_tile = Table(

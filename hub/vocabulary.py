@@ -100,6 +100,7 @@ ENTRY_TYPES = {
     "bundle.finished.v1": mark("Export ended"),
     "log_reader.added.v1": mark("Log reader admitted"),
     "log_reader.revoked.v1": mark("Log reader revoked"),
+    "log.restored.v1": mark("Log refilled after a restore"),
 }
 
 VERDICTS = {

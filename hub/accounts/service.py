@@ -17,7 +17,7 @@ from hub import log
 from hub.access import Actor, Role
 from hub.accounts import policy
 from hub.db import Database
-from hub.errors import Conflict, Invalid
+from hub.errors import Conflict, Invalid, NotFound
 from hub.keys import HubKeys
 from hub.problems import NotSignedIn, TooManyAttempts
 from hub.tables import account, session, sign_in_failure
@@ -52,7 +52,7 @@ def create_account(db: Database, keys: HubKeys, name: str, role: str) -> str:
         raise Invalid("an account name is 1 to 64 letters, digits or . _ @ -")
     if role not in tuple(Role):
         raise Invalid(f"unknown role {role!r}; known are {', '.join(Role)}")
-    password = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(4))
+    password = _first_password()
     password_hash, now = _hash(password), now_utc()
     row = {"name": name, "role": role, "password_hash": password_hash, "must_change_password": True}
     with db.begin() as tx, log.appending(tx, keys, now) as appender:
@@ -61,6 +61,21 @@ def create_account(db: Database, keys: HubKeys, name: str, role: str) -> str:
         tx.execute(insert(account).values(**row, created_at=to_text(now)))
         appender.record(AccountCreated, account=name, role=role)
     return password
+
+
+def give_first_password(db: Database, name: str) -> str:
+    """Replace an account's password by a new first one, end its sessions, and return it. Raises NotFound."""
+    password = _first_password()
+    with db.begin() as tx:
+        values = {"password_hash": _hash(password), "must_change_password": True}
+        if tx.execute(update(account).where(account.c.name == name).values(**values)).rowcount != 1:
+            raise NotFound(f"there is no account {name!r}")
+        tx.execute(delete(session).where(session.c.account == name))
+    return password
+
+
+def _first_password() -> str:
+    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(4))
 
 
 def sign_in(db: Database, name: str, password: str, address: str, now: datetime) -> str:

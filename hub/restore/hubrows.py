@@ -1,0 +1,69 @@
+"""Rows that follow from the hub's own events, written again when a lost part of the log comes back.
+
+They are what the hub wrote when it acted (`hub/indexcheck.py` says what must follow from each event). Passwords are not
+in the log, so not in the rows: an account that comes back this way has none; `dock-hub user password` gives it one.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never, cast, get_args
+
+from sqlalchemy import Connection, insert, select, update
+
+from custody.event import NO_PREVIOUS, Event
+from custody.hubevents import (
+    AccountCreated,
+    BundleExported,
+    BundleFinished,
+    EnvelopeRefused,
+    LogReaderAdded,
+    LogReaderRevoked,
+    LogRestored,
+    StationEnrolled,
+    StationFrozen,
+)
+from hub.projections import HubEvent
+from hub.tables import account, log_reader, refused, station
+
+NO_PASSWORD = "!"  # noqa: S105 - no hash: nothing fits it
+
+
+def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at: str) -> None:
+    """Write what the hub wrote when it stated `event` at this log index; nothing for one of a later version."""
+    if not isinstance(event, get_args(HubEvent)):
+        return
+    known = cast(HubEvent, event)
+    match known:
+        case StationEnrolled(station=name, key_line=line):
+            row = {"id": name, "key_line": line, "enrolled_at": received_at, "last_seq": 0, "last_hash": NO_PREVIOUS}
+            tx.execute(insert(station).values(row))
+        case StationFrozen(station=name, reason=reason):
+            frozen = {"frozen_at": received_at, "frozen_reason": reason}
+            tx.execute(update(station).where(station.c.id == name).values(frozen))
+        case AccountCreated(account=name, role=role):
+            row = {"name": name, "role": role, "created_at": received_at}
+            tx.execute(insert(account).values(**row, password_hash=NO_PASSWORD, must_change_password=True))
+        case LogReaderAdded(reader=name, token_sha256=digest):
+            tx.execute(insert(log_reader).values(name=name, token_sha256=digest, created_at=received_at))
+        case LogReaderRevoked(reader=name):
+            tx.execute(update(log_reader).where(log_reader.c.name == name).values(revoked_at=received_at))
+        case EnvelopeRefused():
+            _mark_stated(tx, known, index)
+        case BundleExported() | BundleFinished() | LogRestored():
+            pass  # they have no rows
+        case _:
+            assert_never(known)
+
+
+def _mark_stated(tx: Connection, event: EnvelopeRefused, index: int) -> None:
+    """A row that the backup holds unstated was stated since: it must not be stated twice."""
+    same = (
+        refused.c.log_index.is_(None)
+        & (refused.c.topic == event.topic)
+        & (refused.c.reason == event.reason)
+        & (refused.c.sample_sha256 == event.sample_sha256)
+    )
+    held = tx.execute(select(refused.c.id).where(same).order_by(refused.c.id).limit(1)).scalar_one_or_none()
+    if held is not None:
+        values = {"count": event.count, "log_index": index}  # it may have grown after the backup
+        tx.execute(update(refused).where(refused.c.id == held).values(values))
