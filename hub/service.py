@@ -39,7 +39,7 @@ def run(settings: Settings) -> None:
     with db.read() as connection:
         report = check_start(connection, keys, settings.utc_offset_minutes)
     logger.info("log_checked size=%d root=%s", report.size, report.root.hex())
-    _look_outside(settings, db, keys)
+    look_outside(settings, db, keys)
     intake = Intake(db, keys, settings.utc_offset_minutes)
     app = create_app(db, keys.lines, intake, lambda: read_status(db, keys, settings.directory)[0])
     server = uvicorn.Server(
@@ -67,7 +67,7 @@ def run(settings: Settings) -> None:
     logger.info("stopped")
 
 
-def _look_outside(settings: Settings, db: Database, keys: HubKeys) -> None:
+def look_outside(settings: Settings, db: Database, keys: HubKeys) -> None:
     """What the hub knows outside its database: a log that is older than that takes nothing in."""
     finish_left_over(db, settings.directory)
     mark = Mark(settings.keys_directory)

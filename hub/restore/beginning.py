@@ -79,10 +79,10 @@ def begin(
     with scratch.begin():
         scratch.set_fact("backup", f"{backup} ({manifest.created_at})")
         scratch.set_fact("begun_at", to_text(now_utc()))
-        for source in (keys_from,) if keys_from else ():  # what the lost hub noted beside its keys, if they are its own
-            kept = read_outside(keys, WHO, Mark(source).read() or "")
-            if kept is not None:
-                scratch.add_outside(kept)
+        note = Mark(keys_from).read() if keys_from is not None else None  # what the lost hub noted beside its keys
+        kept = None if note is None else read_outside(keys, WHO, note)
+        if kept is not None:
+            scratch.add_outside(kept)
     scratch.close()
     db.close()
     write_settings(settings)

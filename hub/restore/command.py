@@ -99,7 +99,7 @@ def finish_restore(arguments: argparse.Namespace, opened: Opened, show: Show) ->
     scratch = Scratch(settings.directory)
     try:
         with scratch.begin():
-            without = set(json.loads(scratch.fact("without") or "[]")) | set(arguments.without)
+            without = scratch.without() | set(arguments.without)
             scratch.set_fact("without", json.dumps(sorted(without)))
         status, plan = read_status(db, keys, settings.directory)
         unknown = without - {one.station for one in status.stations}

@@ -9,7 +9,6 @@ everything in the scratch area; a kill after it leaves a file that the next star
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -125,7 +124,7 @@ def complete(db: Database, keys: HubKeys, scratch: Scratch, plan: Plan, utc_offs
     Call it when nothing is missing and everybody has answered who is waited for.
     """
     now = now_utc()
-    without = tuple(json.loads(scratch.fact("without") or "[]"))
+    without = tuple(sorted(scratch.without()))
     with db.read() as connection:
         _verify(connection, keys, scratch, plan)  # 1, 2
     with db.begin() as tx:

@@ -181,14 +181,35 @@ class Scratch:
         return self._db.execute("SELECT size, signed_at FROM commits ORDER BY size").fetchall()
 
     def claims(self) -> dict[int, tuple[str, int]]:
-        """Source and seq by log index; an index that two envelopes claim is left out."""
-        rows = self._db.execute("SELECT idx, min(source), min(seq), count(*) FROM claim GROUP BY idx")
-        return {index: (source, seq) for index, source, seq, count in rows if count == 1}
+        """Source and seq by log index; an index that two envelopes claim is left out, see `disputed_claims`.
 
-    def disputed_claims(self) -> list[int]:
-        """Log indexes that two envelopes claim."""
-        rows = self._db.execute("SELECT idx FROM claim GROUP BY idx HAVING count(*) > 1 ORDER BY idx LIMIT 100")
-        return [index for (index,) in rows]
+        Stations that are not waited for have no say about places; their envelopes are good all the same.
+        """
+        found: dict[int, tuple[str, int]] = {}
+        disputed = set(self.disputed_claims())
+        for index, source, seq in self._heard_claims():
+            if index not in disputed:
+                found[index] = (source, seq)
+        return found
+
+    def disputed_claims(self) -> dict[int, list[str]]:
+        """Who says what, by log index, where two envelopes claim one."""
+        said: dict[int, list[str]] = {}
+        for index, source, seq in self._heard_claims():
+            said.setdefault(index, []).append(f"{source} seq {seq}")
+        return {index: claims for index, claims in said.items() if len(claims) > 1}
+
+    def without(self) -> set[str]:
+        """Stations that people decided not to wait for."""
+        return set(json.loads(self.fact("without") or "[]"))
+
+    def _heard_claims(self) -> Iterator[tuple[int, str, int]]:
+        unheard = sorted(self.without())
+        marks = ", ".join("?" * len(unheard))
+        yield from self._db.execute(
+            f"SELECT DISTINCT idx, source, seq FROM claim WHERE given_by NOT IN ({marks}) ORDER BY idx",  # noqa: S608
+            unheard,
+        )
 
     def seqs(self) -> dict[str, list[tuple[int, int]]]:
         """Seqs at hand by source, as rising ranges ``(first, end)``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from hub.readonly import FORKED, why_read_only
 from hub.restore.absorb import Absorber
 from hub.restore.completing import LogForked, Plan, make_plan
 from hub.restore.scratch import Asked, Scratch
+
+_MOST_DISPUTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def read_status(db: Database, keys: HubKeys, directory: Path) -> tuple[Status, P
         try:
             absorber = Absorber(connection, keys, scratch)
             stations = _stations(scratch, absorber.stations)
-            faults = tuple(scratch.faults())
+            disputed = [f"entry {index}: {' / '.join(said)}" for index, said in scratch.disputed_claims().items()]
+            faults = (*scratch.faults(), *disputed[:_MOST_DISPUTED])
             try:
                 plan = make_plan(connection, scratch)
             except LogForked as error:
@@ -106,7 +108,7 @@ def read_status(db: Database, keys: HubKeys, directory: Path) -> tuple[Status, P
 
 
 def _stations(scratch: Scratch, enrolled: set[str]) -> tuple[StationStatus, ...]:
-    without = set(json.loads(scratch.fact("without") or "[]"))
+    without = scratch.without()
     asked: Mapping[str, Asked] = scratch.asked()
     sizes: dict[str, int] = {}
     for kept in scratch.outside():

@@ -1,14 +1,16 @@
-"""A broker, a hub that gets lost and comes back, and real stations, as processes; for the tests of backup and restore."""
+"""A broker, a hub that gets lost and comes back, and real stations, as processes."""
 
 from __future__ import annotations
 
 import json
 import random
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,11 @@ class Dock:
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(f"file:{self.home / 'station.db'}?mode=ro", uri=True, timeout=10)) as db:
             return db.execute(query, values).fetchall()
+
+    def keeps(self, size: int) -> bool:
+        """Whether it holds keepings up to this size."""
+        [(kept,)] = self.ask("SELECT coalesce(max(size), 0) FROM kept")
+        return bool(kept >= size)
 
     def saved(self) -> bool:
         """Everything that was filmed is saved, and every envelope has its receipt."""
@@ -100,8 +107,23 @@ class Bureau:
         return done.returncode, json.loads(done.stdout)["error"]
 
     def start(self) -> None:
-        for member in (self.broker, self.hub, *(dock.member for dock in self.docks)):
-            member.start()
+        """The hub first: what a station sends before anybody listens is sent again, but only after 20 s."""
+        self.broker.start()
+        wait_for("the broker", self._broker_answers)
+        self.start_hub("broker_connected")
+        for dock in self.docks:
+            dock.member.start()
+
+    def start_hub(self, until: str) -> None:
+        """Start the hub and wait until it has said `until`."""
+        said = self.root / "hub.log"
+        before = said.read_text("utf-8").count(until) if said.exists() else 0
+        self.hub.start()
+        wait_for(f"the hub: {until}", lambda: said.read_text("utf-8").count(until) > before)
+
+    def _broker_answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.mqtt_port)) == 0
 
     def stop(self) -> None:
         for member in (self.hub, *(dock.member for dock in self.docks), self.broker):
@@ -119,8 +141,7 @@ class Bureau:
         size = self.size()
         for dock in self.docks:
             if dock.member.alive():
-                query = "SELECT coalesce(max(size), 0) FROM kept"
-                wait_for(f"{dock.name} keeps {size}", lambda dock=dock: dock.ask(query)[0][0] >= size)  # type: ignore[misc]
+                wait_for(f"{dock.name} keeps {size}", partial(dock.keeps, size))
 
     def backup(self, name: str) -> Path:
         path = self.root / name
@@ -139,6 +160,10 @@ class Bureau:
             shutil.copytree(self.hub_dir / "keys", keys, ignore=shutil.ignore_patterns("newest"))
         self.hub_dir = self.root / name
         self.command("restore", "begin", backup, "--keys", keys)
+        self.use_directory()
+
+    def use_directory(self) -> None:
+        """The hub that is started next is that of `hub_dir`."""
         self.hub = self._hub()
 
     def ask(self, query: str, *values: object, directory: Path | None = None) -> list[tuple[Any, ...]]:
