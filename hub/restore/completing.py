@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from custody.checkpoint import VerifyKey
 from custody.digest import CompactRange, leaf_hash
@@ -237,8 +238,8 @@ def _commits(plan: Plan) -> list[tuple[int, str | None]]:
 def _append(tx: Connection, keys: HubKeys, batch: Sequence[Given], at: datetime, utc_offset_minutes: int) -> None:
     """One commit as it was: its entries, their rows, its checkpoint."""
     head, received_at = log.lock_closed(tx), to_text(at)
-    appender, projection = log.Appender(keys, head, at), Projection()
-    moved: dict[str, Link] = {}
+    appender = log.Appender(keys, head, at)
+    links: list[tuple[int, Link]] = []
     signers: dict[str, VerifyKey] = {}
     for given in batch:
         if given.source == log.HUB_SOURCE:
@@ -247,15 +248,34 @@ def _append(tx: Connection, keys: HubKeys, batch: Sequence[Given], at: datetime,
             write_hub_rows(tx, event, appender.add_own(given.seq, given.envelope, given.sha256, kind), received_at)
             continue
         link = _open(tx, given, signers, utc_offset_minutes)
-        index = appender.add(link.station, link.seq, given.envelope, link.sha256, link.event_type)
-        moved[link.station] = link
+        links.append((appender.add(link.station, link.seq, given.envelope, link.sha256, link.event_type), link))
+    move_heads(tx, {link.station: link for _, link in links}, received_at)
+    _project(tx, links, received_at)
+    appender.flush(tx)
+
+
+def _project(tx: Connection, links: Sequence[tuple[int, Link]], received_at: str) -> None:
+    """Write index rows; what the database refuses is halved until it stands alone and is set aside, as in intake."""
+    projection = Projection()
+    for index, link in links:
         if link.draft is None:
             projection.set_aside(index, link.station, link.event_type, link.unread, received_at)
         else:
             projection.add(index, link.draft, received_at)
-    move_heads(tx, moved, received_at)
-    projection.write(tx)
-    appender.flush(tx)
+    try:
+        with tx.begin_nested():
+            projection.write(tx)
+    except (IntegrityError, DataError, ProgrammingError):
+        if len(links) > 1:
+            half = len(links) // 2
+            _project(tx, links[:half], received_at)
+            _project(tx, links[half:], received_at)
+            return
+        logger.exception("projection_failed")
+        [(index, link)] = links
+        alone = Projection()
+        alone.set_aside(index, link.station, link.event_type, "projection_failed", received_at)
+        alone.write(tx)
 
 
 def _open(tx: Connection, given: Given, signers: dict[str, VerifyKey], utc_offset_minutes: int) -> Link:

@@ -32,8 +32,10 @@ from hub.restore.scratch import Scratch
 from hub.restore.status import read_status, status_lines
 from hub.service import look_outside
 from hub.tables import log_entry
+from hub.web import create_app
 from tests.integration.postgres import new_database
-from tests.integration.restore_site import OFFSET, Restored, Site, cut_at, differing_tables, write_mirror
+from tests.integration.restore_site import OFFSET, Restored, Site, cut_at, differing_tables, rows, write_mirror
+from tests.integration.web_peer import change_password, client, sign_in
 
 ONE, TWO = "dock-1", "dock-2"
 
@@ -243,6 +245,43 @@ def test_a_checkpoint_within_the_backup_that_is_not_ours_stops_it_too(site: Site
     assert not again.status().complete
     with again.db.read() as connection:
         assert why_read_only(connection) == FORKED
+    again.close()
+
+
+def test_an_event_that_gives_no_rows_does_not_hold_up_the_others(site: Site) -> None:
+    again = lose(site)
+    again.ask_all()
+    with again.db.begin() as tx:
+        tx.exec_driver_sql(
+            "CREATE TRIGGER t BEFORE INSERT ON segment WHEN NEW.entry = 7 BEGIN SELECT RAISE(ABORT, 'poison'); END"
+        )
+    again.complete()
+    assert [(row[2], row[3]) for row in rows(again.db, "unprojected")] == [("segment.sealed.v1", "projection_failed")]
+    assert len(rows(again.db, "segment")) == len(rows(site.db, "segment")) - 1
+    again.close()
+
+
+# --- pages ---
+
+
+def test_every_page_says_so_and_one_says_what_is_missing(site: Site) -> None:
+    password = create_account(site.db, site.keys, "admin", "administrator")
+    again = lose(site)
+    again.ask_all(ONE)
+    app = create_app(again.db, again.keys.lines, None, again.status)
+    browser = client(app)
+    assert "正在补齐日志" in browser.get("/sign-in").text
+    assert sign_in(browser, "admin", password) == 303
+    assert change_password(browser, password) == 303
+    page = browser.get("/restore").text
+    for words in ("dock-2", "1–3", "尚未", "dock-hub restore add"):
+        assert words in page
+    assert "正在补齐日志" in browser.get("/").text
+    again.ask_all(TWO)
+    again.complete()
+    assert "正在补齐日志" not in browser.get("/").text
+    assert "没有恢复在进行" in browser.get("/restore").text
+    assert client(app).get("/readyz").status_code == 200
     again.close()
 
 
