@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.dock_cli import add_bays, add_camera, add_officer
+from agent.dock_cli import add_bays, add_camera, add_officer, add_witness
 from agent.errors import AgentError, Exit
 from agent.opening import Opened, open_dock
 from agent.pipeline import Order, Result, offload
@@ -22,6 +22,7 @@ from agent.report import outcome_json, outcome_lines, progress_line
 from agent.settings import HubLink, check_bay, check_camera, invalid, load_settings, save_link
 from agent.source import parse_place
 from agent.station import load_or_create_station
+from agent.witness import load_or_create_witness_key
 from custody.checkpoint import parse_key_line
 from custody.errors import KeyInvalid
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         _add_offload, _add_run, _add_status, _add_doctor, _add_enrol, add_bays, add_camera, add_officer, add_profile,
+        add_witness,
     ):  # fmt: skip
         command = add(commands)
         command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -220,11 +222,13 @@ def _enrol(args: argparse.Namespace) -> int:
     try:
         args.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         station = load_or_create_station(args.dir, args.station)
+        witness = load_or_create_witness_key(args.dir, station)
         save_link(args.dir, link)
     except OSError as error:
         raise invalid(f"{args.dir} cannot be written: {error}", f"无法写入 {args.dir}：{error}") from error
     line = station.key.verify_key.line
-    print(json.dumps({"station": station.id, "key": line}) if args.json else f"{line}\n")
+    made = {"station": station.id, "key": line, "witness_key": witness.public.line}
+    print(json.dumps(made) if args.json else f"{line}\n")
     return 0
 
 

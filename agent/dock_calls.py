@@ -17,8 +17,10 @@ from agent.devices import DeviceWatch, scan_now
 from agent.officers import disable_officer, officers, set_officer
 from agent.recognise import accept, known_cameras
 from agent.settings import invalid, load_settings
+from agent.station import load_or_create_station
 from agent.store import Store
 from agent.usbports import Attached, classify
+from agent.witness import clear, contradictions, load_memory, load_or_create_witness_key
 
 
 def show_bays(directory: Path | None, *, once: bool, as_json: bool) -> int:
@@ -85,6 +87,34 @@ def camera(directory: Path, name: str | None, *, accepted: bool, as_json: bool) 
             if not accept(store, name):
                 raise invalid(f"this dock has met no camera {name}", f"本采集站没有接入过记录仪 {name}")
     print(json.dumps({"camera": name, "accepted": True}) if as_json else f"{name}: 完成 / done")
+    return 0
+
+
+def witness(directory: Path, reason: str | None, *, anew: bool, as_json: bool) -> int:
+    """Show what is known of the hub's log, or settle its contradictions."""
+    settings = load_settings(directory)
+    if settings.link is None:
+        raise invalid("this station is not enrolled: it knows no log", "本采集站尚未登记，没有可见证的日志")
+    if anew and not reason:
+        raise invalid("--anew goes with --clear REASON", "--anew 须与 --clear 原因 一起使用")
+    station, origin = load_or_create_station(directory), settings.link.log_key.name
+    with _store(directory) as store:
+        if reason:
+            settled = clear(store, station, origin, reason, anew=anew, now=datetime.now(UTC))
+            print(json.dumps({"settled": settled, "anew": anew}) if as_json else f"完成 / done: {settled}")
+            return 0
+        memory, found = load_memory(store, origin), contradictions(store)
+    key = load_or_create_witness_key(directory, station).public.line
+    known = {"log": origin, "witness_key": key, "stopped": memory.stopped, "cosigned_size": memory.size}
+    if as_json:
+        notes = {"cosigned": memory.cosigned, "pending": memory.pending, "newest": memory.newest}
+        print(json.dumps(known | notes | {"contradictions": [dataclasses.asdict(one) for one in found]}))
+        return 0
+    print(f"日志 / log {origin}\n见证公钥行 / witness key line {key}")
+    print(f"已见证 / cosigned: {memory.size}" + (f"\n已停止 / stopped: {memory.stopped}" if memory.stopped else ""))
+    for one in found:
+        state = f"已处理 / settled {one.settled_at} ({one.settled_by})" if one.settled_at else "未处理 / not settled"
+        print(f"\n#{one.n} {one.code} {one.found_at} {state}\n{one.kept}---\n{one.refused}")
     return 0
 
 

@@ -66,6 +66,25 @@ def add_camera(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
+def add_witness(commands: Any) -> argparse.ArgumentParser:
+    """`dock-agent witness`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "witness",
+        help="show what this station knows of the hub's log, or decide about one that contradicts itself",
+        description="This station cosigns the hub's audit log and refuses one that was rolled back or forked. Without "
+        "--clear: what it knows, and every contradiction with both signed notes. With --clear REASON: people have "
+        "looked; the station goes on from the last checkpoint that was proven to it. With --clear REASON --anew: it "
+        "forgets what it knew and takes the log's next checkpoint as the first; only after a restore whose loss is "
+        "known and written down. Both are stated in the station's signed chain; the notes stay.",
+        epilog=EXITS,
+    )
+    command.add_argument("--clear", metavar="REASON", help="settle every contradiction, for this reason")
+    command.add_argument("--anew", action="store_true", help="with --clear: begin anew with the log as it is now")
+    command.add_argument("--dir", type=Path, required=True, help="state directory with agent.toml, key and database")
+    command.set_defaults(call=_witness)
+    return command
+
+
 # Imported when called: an offload must not wait for what it never uses.
 
 
@@ -85,3 +104,9 @@ def _camera(args: argparse.Namespace) -> int:
     from agent.dock_calls import camera  # noqa: PLC0415
 
     return camera(args.dir, args.camera, accepted=args.accept, as_json=args.json)
+
+
+def _witness(args: argparse.Namespace) -> int:
+    from agent.dock_calls import witness  # noqa: PLC0415
+
+    return witness(args.dir, args.clear, anew=args.anew, as_json=args.json)

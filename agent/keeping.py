@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from agent.outbox import WINDOW
 from agent.station import Station
 from agent.store import Store
-from custody.checkpoint import VerifyKey, open_checkpoint
-from custody.errors import CustodyError
+from agent.witness import load_memory
+from custody.checkpoint import VerifyKey
 from custody.keeping import Held, Keep, Refilled, RefillRequest, pages, seal_refilled
 
 KEPT_FOR = timedelta(days=90)
@@ -51,15 +51,8 @@ def kept_through(store: Store, log: str, through: int) -> int:
 
 
 def newest_checkpoint(store: Store, log_key: VerifyKey) -> str | None:
-    """The newest checkpoint of the hub's present log that this station holds."""
-    held = store.checkpoint()
-    if held is None:
-        return None
-    try:
-        open_checkpoint(held[1], log_key)
-    except CustodyError:  # of a log that this station was enrolled with before
-        return None
-    return held[1]
+    """The newest checkpoint of the hub's present log that this station holds, proven to it or not."""
+    return load_memory(store, log_key.name).largest or None
 
 
 def answer(store: Store, station: Station, log_key: VerifyKey, request: RefillRequest) -> bytes:

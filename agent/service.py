@@ -34,6 +34,7 @@ from agent.store import Store
 from agent.uplink import Uplink
 from agent.usbbay import UsbBay
 from agent.usbports import Attached
+from agent.witness import Witness, load_or_create_witness_key, offer_key
 from custody.stationevents import StationStarted
 
 log = logging.getLogger("agent.service")
@@ -41,6 +42,11 @@ log = logging.getLogger("agent.service")
 STATUS_SECONDS = 0.5
 OVERDUE_SECONDS = 60.0
 HUB_AWAY = ["暂时连不上中心；记录照常保存，恢复后自动上报", "The hub is away: everything is kept and sent later"]
+LOG_REFUSED = [
+    "中心的审计日志前后矛盾，本站已停止采信其回执；录像安全，请继续接入，并立即通知管理员",
+    "The hub's audit log contradicts itself; its receipts are not believed. Footage is safe, go on docking. Call the "
+    "administrator now",
+]
 THREADS = 64  # each bay may have one waiting for a card that hangs; the rest of the station must not wait behind them
 
 
@@ -66,8 +72,13 @@ class Service:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         loop.set_default_executor(ThreadPoolExecutor(THREADS, "waiting"))
         if self._settings.link is not None:
-            self._uplink = Uplink(self._settings.link, self._station, self._dock.store, self._describe)
-        await self._dock.store.call(_state_started, self._station)
+            key = load_or_create_witness_key(self._settings.directory, self._station)
+            witness = Witness(self._station, key, self._settings.link.log_key)
+            self._uplink = Uplink(self._settings.link, witness, self._dock.store, self._describe)
+            await self._dock.store.call(_state_started, self._station)
+            await self._dock.store.call(offer_key, self._station, key)
+        else:
+            await self._dock.store.call(_state_started, self._station)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         if self._usb_bays:
@@ -157,6 +168,8 @@ class Service:
         remarks = [[finding.zh, finding.en] for finding in self._care.findings()]
         if self._uplink is not None and not self._uplink.online:
             remarks.append(HUB_AWAY)
+        if self._uplink is not None and self._uplink.log_refused is not None:
+            remarks.insert(0, LOG_REFUSED)
         return {"name": self._station.id, "remarks": remarks}
 
     async def _keep_status(self) -> None:

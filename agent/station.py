@@ -65,18 +65,28 @@ def load_or_create_station(directory: Path, wanted_id: str | None = None) -> Sta
     """
     key_path = directory / "station.key"
     if not key_path.exists():
-        _create_key(directory, key_path, wanted_id)
-    station = _load_station(key_path)
-    if wanted_id is not None and station.id != wanted_id:
-        raise _bad_key(key_path, f"it belongs to station {station.id}, not {wanted_id}")
-    return station
+        _create_key(key_path, "station", wanted_id)
+    key = _load_key(key_path, "station")
+    if wanted_id is not None and key.name != wanted_id:
+        raise _bad_key(key_path, f"it belongs to station {key.name}, not {wanted_id}")
+    return Station(key.name, key)
 
 
-def _create_key(directory: Path, key_path: Path, wanted_id: str | None) -> None:
+def load_or_create_key(path: Path, role: str, name: str) -> SigningKey:
+    """Another key of this station under this name, made and checked as the station's own is. Raises KeyUnreadable."""
+    if not path.exists():
+        _create_key(path, role, name)
+    key = _load_key(path, role)
+    if key.name != name:
+        raise _bad_key(path, f"it belongs to {key.name}, not {name}")
+    return key
+
+
+def _create_key(key_path: Path, role: str, wanted: str | None) -> None:
     private = Ed25519PrivateKey.generate()
-    name = wanted_id or f"dock-{private.public_key().public_bytes_raw()[:4].hex()}"
+    name = wanted or f"dock-{private.public_key().public_bytes_raw()[:4].hex()}"
     try:
-        check_station_id(name)
+        check_station_id(name.partition("/")[0])
     except FormatError as error:
         raise _bad_key(key_path, str(error)) from None
     pem = private.private_bytes(
@@ -84,12 +94,12 @@ def _create_key(directory: Path, key_path: Path, wanted_id: str | None) -> None:
     )
     # Name and key are one file, written aside and renamed: a crash leaves either no station or a whole one.
     try:
-        write_durably(key_path, f"station: {name}\n".encode() + pem, 0o600)
+        write_durably(key_path, f"{role}: {name}\n".encode() + pem, 0o600)
     except OSError as error:
         raise _bad_key(key_path, str(error)) from error
 
 
-def _load_station(key_path: Path) -> Station:
+def _load_key(key_path: Path, role: str) -> SigningKey:
     try:
         mode = key_path.stat().st_mode
         first, _, pem = key_path.read_bytes().partition(b"\n")
@@ -98,10 +108,10 @@ def _load_station(key_path: Path) -> Station:
         raise _bad_key(key_path, str(error)) from error
     if stat.S_IMODE(mode) & 0o077:
         raise _bad_key(key_path, f"others may read it (mode {stat.S_IMODE(mode):04o}; 0600 expected)")
-    name = first.removeprefix(b"station: ").decode("ascii", "replace")
-    if not isinstance(private, Ed25519PrivateKey) or not first.startswith(b"station: "):
-        raise _bad_key(key_path, "it is not a station key")
-    return Station(name, SigningKey(name, private))
+    prefix = f"{role}: ".encode()
+    if not isinstance(private, Ed25519PrivateKey) or not first.startswith(prefix):
+        raise _bad_key(key_path, f"it is not a {role} key")
+    return SigningKey(first.removeprefix(prefix).decode("ascii", "replace"), private)
 
 
 def _bad_key(path: Path, why: str) -> KeyUnreadable:

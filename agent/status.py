@@ -19,6 +19,8 @@ from agent.report import size_text, time_text
 from agent.settings import HubLink, Settings, load_settings
 from agent.station import clock_quality, load_or_create_station
 from agent.store import Store
+from agent.witness import load_memory
+from custody.witness import size_of
 
 FREE_BYTES_MIN = 2 << 30
 
@@ -40,6 +42,8 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "bays": live.get("bays", []),
         "outbox": {"unreceipted": 0, "oldest_seconds": 0},
         "checkpoint_size": None,
+        "witnessed_size": None,
+        "log_refused": None,
         "dockings": [],
     }
     if not database.exists():
@@ -74,7 +78,7 @@ def _live(path: Path) -> dict[str, Any]:
 def _kept(store: Store) -> dict[str, Any]:
     depth, oldest = store.outbox_depth()
     age = 0 if oldest is None else max(0, round((datetime.now(UTC) - oldest).total_seconds()))
-    checkpoint = store.checkpoint()
+    logs = [load_memory(store, origin) for (origin,) in store.execute("SELECT log FROM witness").fetchall()]
     dockings = [
         {
             "docking": row.id,
@@ -89,7 +93,9 @@ def _kept(store: Store) -> dict[str, Any]:
     ]
     return {
         "outbox": {"unreceipted": depth, "oldest_seconds": age},
-        "checkpoint_size": checkpoint[0] if checkpoint else None,
+        "checkpoint_size": max((size_of(memory.largest) for memory in logs), default=None),
+        "witnessed_size": max((memory.size for memory in logs), default=None),
+        "log_refused": next((memory.stopped.value for memory in logs if memory.stopped), None),
         "dockings": dockings,
     }
 
@@ -105,6 +111,11 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         f"待回执 / waiting for receipts: {outbox['unreceipted']}"
         + (f"（最久 {time_text(outbox['oldest_seconds'])}）" if outbox["unreceipted"] else ""),
     ]
+    if status["log_refused"]:
+        lines.append(
+            f"中心的日志自相矛盾，已拒绝 / the hub's log contradicts itself and is refused: {status['log_refused']} "
+            "(dock-agent witness)"
+        )
     for bay in status["bays"]:
         done = f" {bay['files_done']}/{bay['files_total']}" if bay["files_total"] else ""
         lines.append(

@@ -21,7 +21,9 @@ from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
 from custody.event import Sha256Hex
 from custody.events import ChainHead
 
-MIGRATIONS = ("001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql", "005_keeping.sql")
+MIGRATIONS = (
+    "001_store.sql", "002_charge.sql", "003_dock.sql", "004_dock_history.sql", "005_witness.sql", "006_keeping.sql",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,19 +405,6 @@ class Store:
             "SELECT created_at FROM outbox WHERE receipted_at IS NULL ORDER BY seq LIMIT 1"
         ).fetchone()
         return number, None if oldest is None else datetime.fromisoformat(oldest[0])
-
-    def keep_checkpoint(self, size: int, note: str) -> None:
-        """Remember the newest checkpoint seen; an older one never replaces it."""
-        self._db.execute(
-            "INSERT INTO checkpoint VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE "
-            "SET size = excluded.size, note = excluded.note WHERE excluded.size >= checkpoint.size",
-            (size, note),
-        )
-
-    def checkpoint(self) -> tuple[int, str] | None:
-        """Size and note of the newest checkpoint seen."""
-        row = self._db.execute("SELECT size, note FROM checkpoint").fetchone()
-        return None if row is None else (int(row[0]), str(row[1]))
 
     def check(self) -> str:
         """SQLite's own quick check: ``ok`` or what is damaged."""

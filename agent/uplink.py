@@ -23,14 +23,27 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import keeping, outbox
 from agent.settings import HubLink, invalid
-from agent.station import Station
 from agent.store import Store
 from agent.store_thread import StoreThread
 from agent.waiting import happened
+from agent.witness import (
+    PATIENCE_SECONDS,
+    PROOF_PATIENCE_SECONDS,
+    Witness,
+    answer_request,
+    first_to_send,
+    hello,
+    keep_checkpoint,
+    keep_receipt,
+    load_memory,
+    state_rollback,
+    state_unproven,
+)
 from custody.errors import CustodyError
 from custody.keeping import RefillRequest, claimed_type, open_keep, open_refill_request
-from custody.receipt import Receipt, ResendRequest, open_receipt
-from custody.topics import station_topic
+from custody.receipt import ResendRequest, open_receipt
+from custody.topics import LOG_CHECKPOINT, station_topic
+from custody.witness import Accepted, Behind, Code, Refusal
 
 log = logging.getLogger("agent.uplink")
 
@@ -44,10 +57,14 @@ class Uplink:
     """Runs as one task; `poke` wakes it when envelopes were queued, `publish_bay` keeps a bay's topic fresh."""
 
     def __init__(
-        self, link: HubLink, station: Station, store: StoreThread, state: Callable[[], dict[str, Any]]
+        self, link: HubLink, witness: Witness, store: StoreThread, state: Callable[[], dict[str, Any]]
     ) -> None:
         """`state` gives the station's retained state without outbox figures. Raises SettingsInvalid."""
-        self._link, self._station, self._store, self._describe = link, station, store, state
+        self._link, self._witness, self._station = link, witness, witness.station
+        self._store, self._describe = store, state
+        self._behind_since: float | None = None  # the log shows less than before; on a monotonic clock
+        self._demanding_since: float | None = None  # the log was told to prove a checkpoint and has not
+        self._refused: Code | None = None
         self._state = outbox.SendState()
         self._wake = asyncio.Event()
         self._inbox: asyncio.Queue[Callable[[], Any]] = asyncio.Queue()
@@ -60,6 +77,11 @@ class Uplink:
     def online(self) -> bool:
         """Whether the broker is connected now."""
         return self._state.connected
+
+    @property
+    def log_refused(self) -> Code | None:
+        """Why the hub's log is not believed now; None: nothing speaks against it."""
+        return self._refused
 
     def poke(self) -> None:
         """There may be something to send."""
@@ -104,8 +126,11 @@ class Uplink:
         depth, oldest = await self._store.call(Store.outbox_depth)
         now = datetime.now(UTC)
         age = 0 if oldest is None else max(0, round((now - oldest).total_seconds()))
+        self._refused = (await self._store.call(load_memory, self._witness.log_key.name)).stopped
         state = self._describe() | {"outbox_unreceipted": depth, "outbox_oldest_seconds": age, "online": True}
         state["kept"] = self._kept
+        if self._refused is not None:
+            state["log_refused"] = self._refused.value
         state["at"] = f"{now.replace(second=now.second // 30 * 30):%Y-%m-%dT%H:%M:%SZ}"
         self._retain(station_topic(self._station.id, "state"), state)
 
@@ -119,13 +144,14 @@ class Uplink:
     # --- answers of the hub, in the event loop ---
 
     async def _on_up(self) -> None:
-        first = await self._store.call(_first_to_send)
+        first = await self._store.call(first_to_send)
         self._state = outbox.connected(self._state, first)
         self._kept = await self._store.call(keeping.kept_through, self._link.log_key.name, 0)
         await self._give_back(RefillRequest(self._station.id, 0, 0, 0))  # a hub put back from an old backup hears it
         log.info("uplink_connected first_unreceipted=%d", first)
         for topic, payload in self._retained.items():
             self._client.publish(topic, payload, qos=1, retain=True)
+        await self._say_hello()
 
     async def _on_down(self) -> None:
         if self._state.connected:
@@ -149,8 +175,55 @@ class Uplink:
             self._state = outbox.resend_from(self._state, answer.from_seq, now)
             return
         assert checkpoint is not None  # noqa: S101 - open_receipt gives one with every receipt
-        first = await self._store.call(_keep_receipt, answer, checkpoint.size)
-        self._state = outbox.receipted(self._state, first, max((e.seq for e in answer.entries), default=0), now)
+        first, outcome = await self._store.call(keep_receipt, self._witness, answer, datetime.now(UTC))
+        await self._judge(outcome, answer.checkpoint_note)
+        if isinstance(outcome, Accepted):  # else the rows wait, and go out again for a receipt of a better log
+            self._state = outbox.receipted(self._state, first, max((e.seq for e in answer.entries), default=0), now)
+
+    async def _on_checkpoint(self, raw: bytes, *, retained: bool) -> None:
+        try:
+            note = raw.decode()
+            outcome = await self._store.call(keep_checkpoint, self._witness, note, datetime.now(UTC))
+        except (UnicodeDecodeError, CustodyError) as error:
+            log.warning("checkpoint_refused why=%s", error)
+            return
+        if not (retained and isinstance(outcome, Behind)):  # what a broker kept may be older than a receipt
+            await self._judge(outcome, note)
+
+    async def _on_witness_request(self, raw: bytes) -> None:
+        answer = await self._store.call(answer_request, self._witness, raw, datetime.now(UTC))
+        if answer.type == "cosigned.v1":
+            self._behind_since = self._demanding_since = None
+        elif answer.code == Code.PROVE_FIRST:
+            now = time.monotonic()
+            self._demanding_since = self._demanding_since or now
+            if now - self._demanding_since > PROOF_PATIENCE_SECONDS:
+                await self._store.call(state_unproven, self._witness, raw, datetime.now(UTC))
+        log.info("witness_answered type=%s code=%s size=%d", answer.type, answer.code, answer.size)
+        self._client.publish(station_topic(self._station.id, "cosignatures"), answer.raw, qos=1)
+
+    async def _judge(self, outcome: Accepted | Behind | Refusal, note: str) -> None:
+        """React to a checkpoint that came without a proof."""
+        now = time.monotonic()
+        match outcome:
+            case Accepted():
+                self._behind_since = None
+            case Behind():
+                log.warning("log_behind known_size=%d", outcome.size)
+                if self._behind_since is None:
+                    self._behind_since = now
+                    await self._say_hello()
+                elif now - self._behind_since > PATIENCE_SECONDS:
+                    await self._store.call(state_rollback, self._witness, note, datetime.now(UTC))
+                    await self._say_hello()
+            case Refusal():
+                log.warning("receipt_refused code=%s", outcome.code)
+                if outcome.contradiction is not None:
+                    await self._say_hello()
+
+    async def _say_hello(self) -> None:
+        answer = await self._store.call(hello, self._witness)
+        self._client.publish(station_topic(self._station.id, "cosignatures"), answer.raw, qos=1)
 
     async def _on_keep(self, raw: bytes) -> None:
         """A keeping to store, or a request to give everything back."""
@@ -201,16 +274,23 @@ class Uplink:
         if reason.is_failure:
             log.error("uplink_refused reason=%s", reason)
             return
-        client.subscribe([(station_topic(self._station.id, channel), 1) for channel in ("receipts", "keep")])
+        own = [station_topic(self._station.id, channel) for channel in ("receipts", "witness", "keep")]
+        client.subscribe([(topic, 1) for topic in (*own, LOG_CHECKPOINT)])
         self._hand_over(self._on_up)
 
     def _disconnected(self, *_: object) -> None:
         self._hand_over(self._on_down)
 
     def _received(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        raw = bytes(message.payload)
-        act = self._on_keep if message.topic.endswith("/keep") else self._on_answer
-        self._hand_over(lambda: act(raw))
+        raw, retained = bytes(message.payload), message.retain
+        if message.topic == LOG_CHECKPOINT:
+            self._hand_over(lambda: self._on_checkpoint(raw, retained=retained))
+        elif message.topic.endswith("/witness"):
+            self._hand_over(lambda: self._on_witness_request(raw))
+        elif message.topic.endswith("/keep"):
+            self._hand_over(lambda: self._on_keep(raw))
+        else:
+            self._hand_over(lambda: self._on_answer(raw))
 
     def _published(
         self, _client: mqtt.Client, _data: object, mid: int, reason: ReasonCode, _properties: object
@@ -242,24 +322,9 @@ def _tls(link: HubLink) -> ssl.SSLContext:
     return context
 
 
-def _first_to_send(store: Store) -> int:
-    """First unreceipted seq, or the next new one."""
-    first = store.first_unreceipted()
-    return store.head().seq + 1 if first is None else first
-
-
 def _was_logged(store: Store, seq: int, link: HubLink) -> bool:
     """Whether a receipt of the hub's present log says that this envelope is in it."""
-    return seq < _first_to_send(store) and keeping.newest_checkpoint(store, link.log_key) is not None
-
-
-def _keep_receipt(store: Store, receipt: Receipt, checkpoint_size: int) -> int:
-    """Clear what the receipt names; the first seq that still waits."""
-    entries = [(e.seq, bytes.fromhex(e.envelope_sha256), e.log_index) for e in receipt.entries]
-    with store.begin():
-        store.set_receipted(entries, datetime.now(UTC))
-        store.keep_checkpoint(checkpoint_size, receipt.checkpoint_note)
-    return _first_to_send(store)
+    return seq < first_to_send(store) and keeping.newest_checkpoint(store, link.log_key) is not None
 
 
 def _session() -> Properties:

@@ -1,4 +1,4 @@
-"""The `custody` command: verify, digest, show. Parses, calls, prints, exits; results on stdout, the rest on stderr."""
+"""The `custody` command. Parses, calls, prints, exits; results on stdout, the rest on stderr."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from custody.examine import examine
 from custody.finding import Exit
 from custody.report import Lang, as_json, inert, render
 from custody.show import show
+from custody.witnesscli import add_witness
 
 _VERIFY_HELP = """\
 Verifies a vault, one docking in it, anything that holds dockings, or a bundle that a hub has exported: that every file
@@ -98,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("show", help="print an evidence file", description=_SHOW_HELP, formatter_class=raw)
     shown.add_argument("path", metavar="FILE")
     shown.set_defaults(run=_show)
+    add_witness(commands)
     for command in (verify, shown):
         key_help = "a trusted key line, or a file with key lines; may be given several times"
         command.add_argument("--key", metavar="FILE|KEYLINE", action="append", type=_keys, default=[], help=key_help)

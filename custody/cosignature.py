@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from custody.checkpoint import VerifyKey
-from custody.errors import FormatError, KeyInvalid, SignatureInvalid
+from custody.checkpoint import SigningKey, VerifyKey, open_note
+from custody.errors import CustodyError, FormatError, KeyInvalid, SignatureInvalid
 
 COSIGNATURE_ED25519 = b"\x04"
 _DASH = "\u2014 "
@@ -41,6 +41,69 @@ class WitnessKey:
     def label(self) -> str:
         """``name+hash``."""
         return f"{self.name}+{self.key_id.hex()}"
+
+    @property
+    def line(self) -> str:
+        """The key line to hand out and to pin: type 0x04, so that nobody takes it for a key that signs notes."""
+        raw = base64.b64encode(COSIGNATURE_ED25519 + self.key.public.public_bytes_raw()).decode()
+        return f"{self.label}+{raw}"
+
+
+@dataclass(frozen=True)
+class CosigningKey:
+    """A witness's private key. Whoever uses it has durably kept the checkpoint first: see `custody.witness`."""
+
+    key: SigningKey
+
+    @property
+    def public(self) -> WitnessKey:
+        """The public half under the same name."""
+        return WitnessKey(self.key.verify_key)
+
+    def cosign(self, note: str, at: datetime) -> str:
+        """The signature line (with its newline) over a checkpoint that was opened and found consistent.
+
+        `at` is aware; the line states it in whole seconds. Raises FormatError for a time before 1970.
+        """
+        seconds = int(at.timestamp())
+        if seconds < 0:
+            raise FormatError("a cosignature states a time from 1970 on")
+        signature = self.key.sign(_message(note.rpartition("\n\n")[0], seconds))
+        encoded = base64.b64encode(self.public.key_id + seconds.to_bytes(8) + signature).decode()
+        return f"{_DASH}{self.key.name} {encoded}\n"
+
+
+def take_cosignature(note: str, lines: str, witness: WitnessKey) -> tuple[str, datetime]:
+    """Of a witness's answer, the line that is this witness's over `note`, and when it says that it signed.
+
+    Lines of others are ignored, as tlog-witness asks of a client. Raises SignatureInvalid where there is none,
+    FormatError where a line of its name is malformed.
+    """
+    body = note.rpartition("\n\n")[0]
+    for line in lines.splitlines():
+        at = cosigned_at(f"{body}\n\n{line}\n", witness)
+        if at is not None:
+            return line + "\n", at
+    raise SignatureInvalid(f"no cosignature of {witness.label}")
+
+
+def with_cosignatures(note: str, log_key: VerifyKey, lines: list[str]) -> str:
+    """`note` with the log's own signature first and these lines behind it. Raises as `open_note` does."""
+    open_note(note, log_key)
+    return note + "".join(lines)
+
+
+def is_cosigned(note: str, witness: WitnessKey) -> bool:
+    """Whether `witness` has cosigned this checkpoint; a malformed or false line is none."""
+    try:
+        return cosigned_at(note, witness) is not None
+    except CustodyError:
+        return False
+
+
+def _message(body: str, seconds: int) -> bytes:
+    """What an Ed25519 cosignature signs; `body` without the newline that ends it."""
+    return f"cosignature/v1\ntime {seconds}\n{body}\n".encode()
 
 
 def parse_witness_line(line: str) -> WitnessKey:
@@ -79,7 +142,7 @@ def cosigned_at(note: str, witness: WitnessKey) -> datetime | None:
             raise FormatError(f"the cosignature of {name} has not its length")
         seconds = int.from_bytes(raw[4:12])
         try:
-            witness.key.verify(raw[12:], f"cosignature/v1\ntime {seconds}\n{body}\n".encode())
+            witness.key.verify(raw[12:], _message(body, seconds))
         except SignatureInvalid:
             raise SignatureInvalid(f"the cosignature of {witness.label} does not fit") from None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from custody.event import Event, Sha256Hex
 
@@ -111,6 +112,49 @@ class LogRestored(Event):
     untimed: int  # entries whose time of receipt nobody kept: they count as received at the restore
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessAdded(Event):
+    """People accepted a witness of this log: its cosignatures count from here on."""
+
+    TYPE = "witness.added.v1"
+    witness: str  # name of its key
+    key_line: str  # its witness key line, see witness.md
+    station: str | None  # the station that offered it; null: it is no station
+    url: str | None  # where it is asked by HTTP; null: a station, or one that asks by itself
+    operator: str  # account on the hub's computer that accepted it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRemoved(Event):
+    """A witness's cosignatures do not count any more for checkpoints from here on."""
+
+    TYPE = "witness.removed.v1"
+    witness: str  # name of its key
+    operator: str  # account on the hub's computer that removed it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessPolicySet(Event):
+    """How many witnesses make a checkpoint a witnessed one."""
+
+    TYPE = "witness_policy.set.v1"
+    needed: int  # that many of the witnesses in force, at least 1
+    witnesses: tuple[str, ...]  # labels of those in force then
+    operator: str  # account on the hub's computer that set it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRefused(Event):
+    """A witness holds that this log contradicts what it showed before. The same finding is stated once."""
+
+    TYPE = "witness.refused.v1"
+    witness: str  # name of its key
+    code: Literal["fork", "rollback", "bad_proof", "stopped"]  # fork and rollback were proven by a note of our own key
+    witness_size: int  # of the largest checkpoint that the witness knows
+    witness_sha256: Sha256Hex | None  # of that note; null: it sent none of ours
+    own_size: int  # of this log when it learned of it
+
+
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
     StationFrozen,
@@ -121,4 +165,8 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    WitnessAdded,
+    WitnessRemoved,
+    WitnessPolicySet,
+    WitnessRefused,
 )

@@ -222,6 +222,38 @@ class DeviceRefused(Event):
     count: int  # how often within a minute; equal ones are one event
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessOffered(Event):
+    """This station made a key to witness the hub's log with. It counts once people have accepted it at the hub."""
+
+    TYPE = "witness.offered.v1"
+    key_line: str  # its witness key line, see witness.md
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRefused(Event):
+    """A checkpoint that the hub's log signed does not go with one that it signed before; both notes are kept here."""
+
+    TYPE = "log.refused.v1"
+    log: str  # its origin
+    code: Literal["fork", "bad_proof", "rollback"]  # fork: two roots of one size. bad_proof: none leads there. rollback
+    kept_size: int  # of the checkpoint that this station holds to; 0: none
+    kept_sha256: Sha256Hex | None  # of that note as received; null: none
+    refused_size: int  # of the checkpoint that was refused
+    refused_sha256: Sha256Hex  # of that note as received
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCleared(Event):
+    """People decided about a log that this station had refused, at the station."""
+
+    TYPE = "log.cleared.v1"
+    log: str  # its origin
+    reason: str  # as they gave it
+    begins_anew: bool  # true: what was known of the log is forgotten, the next checkpoint is taken as the first
+    kept_size: int  # of the checkpoint that this station held to
+
+
 STATION_EVENTS: tuple[type[Event], ...] = (
     StationStarted,
     DockingStarted,
@@ -234,4 +266,7 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     CameraReturned,
     CameraOverdue,
     DeviceRefused,
+    WitnessOffered,
+    LogRefused,
+    LogCleared,
 )

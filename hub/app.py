@@ -63,6 +63,19 @@ KEYS_WARNING = (
     "--passphrase-file."
 )
 
+WITNESS_HELP = """\
+Accept witnesses of the audit log, and set how many make a checkpoint witnessed.
+
+A witness cosigns what it was proven to extend everything it saw before. Stations witness by themselves: each states its
+witness key in its own signed chain, and `witness list` shows it. Compare it with what `dock-agent witness --dir DIR`
+prints on the station itself, then accept it. A leader's or auditor's computer runs `custody witness`; take its key line
+from that person, not from the network. Put at least one witness where the hub's administrator has no account.
+
+  dock-hub witness list --dir DIR
+  dock-hub witness accept dock-7 --dir DIR                          a station's key, as it offered it
+  dock-hub witness add KEYLINE --url http://10.1.2.3:8450 --dir DIR   a computer that the hub asks
+  dock-hub witness add KEYLINE --dir DIR                            a computer that asks the hub (custody witness pull)
+  dock-hub witness policy 2 --dir DIR                               two of them make a checkpoint witnessed"""
 CHECK_HELP = (
     "Derive everything again from the entries and compare: entries, signatures, chains, tiles, checkpoints, state,\n"
     "stations, accounts and every index row. Stops at the first wrong item and names it; --json gives fault and item.\n"
@@ -191,6 +204,26 @@ def _log_proof(arguments: argparse.Namespace) -> None:
         _print(arguments, {"index": proof.index, "hashes": [h.hex() for h in proof.hashes], "checkpoint": proof.note})
     else:
         print(proof.text, end="")
+
+
+def _log_root_sheet(arguments: argparse.Namespace) -> None:
+    from hub.witnesses.command import write_root_sheet  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    _print(arguments, write_root_sheet(database, keys, arguments.out.absolute()))
+
+
+def _witness_list(arguments: argparse.Namespace) -> None:
+    from hub.witnesses.command import list_witnesses  # noqa: PLC0415
+
+    list_witnesses(_opened(arguments)[2], arguments)
+
+
+def _witness_change(arguments: argparse.Namespace) -> None:
+    from hub.witnesses.command import change  # noqa: PLC0415
+
+    _, keys, database = _opened(arguments)
+    _print(arguments, change(database, keys, arguments))
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -373,6 +406,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--replica", metavar="NAME", help="one of several hub processes on one PostgreSQL, by this name")
 
     _add_log(commands)
+    _add_witnesses(commands)
     _add_export(commands)
     _add_backup(commands)
     _command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
@@ -389,6 +423,9 @@ def _add_log(commands: Any) -> None:
     entries.add_argument("--limit", type=int, default=50, metavar="N")
     proof = _command(logs, "proof", _log_proof, "Print a C2SP tlog-proof of one entry, to hand out.")
     proof.add_argument("index", type=int, metavar="INDEX")
+    text = "Write the log's root as one sheet to print, with a QR code: HTML, for A4."
+    sheet = _command(logs, "root-sheet", _log_root_sheet, text)
+    sheet.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="must not exist")
     readers = logs.add_parser("reader", help="programs that may read entries").add_subparsers(required=True)
     text = "Admit a program that reads log entries, and print its token: it is shown this once."
     _command(readers, "add", _reader_add, text).add_argument("name", metavar="NAME")
@@ -421,6 +458,23 @@ def _add_backup(commands: Any) -> None:
     _command(restore, "status", _restore_status, "What is missing, of whom, who was asked when, and what to do.")
     finish = _command(restore, "finish", _restore_finish, FINISH_HELP)
     finish.add_argument("--without", action="append", default=[], metavar="STATION", help="a station that is lost")
+
+
+def _add_witnesses(commands: Any) -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    witnesses = commands.add_parser(
+        "witness", help="accept witnesses of the log", description=WITNESS_HELP, formatter_class=raw
+    ).add_subparsers(required=True, dest="what")
+    _command(witnesses, "list", _witness_list, "List witnesses, keys that stations offer, and alarms.")
+    text = "Accept the witness key that a station offered in its own chain."
+    _command(witnesses, "accept", _witness_change, text).add_argument("station", metavar="STATION")
+    add = _command(witnesses, "add", _witness_change, "Accept a witness by the key line that its keeper gave you.")
+    add.add_argument("key", metavar="KEYLINE")
+    add.add_argument("--url", help="where `custody witness run` answers; without it, the witness asks by itself")
+    remove = _command(witnesses, "remove", _witness_change, "Let a witness count no more.")
+    remove.add_argument("name", metavar="NAME")
+    policy = _command(witnesses, "policy", _witness_change, "Set how many witnesses make a checkpoint witnessed.")
+    policy.add_argument("needed", metavar="N", type=int)
 
 
 def _add_export(commands: Any) -> None:

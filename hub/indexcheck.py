@@ -2,14 +2,14 @@
 
 Index rows (recordings, dockings, cameras, camera events, entries set aside, full text) can be rebuilt: the first
 wrong one is kept in `fault` while the walk goes on, for a fault of the log itself matters more. Stations, accounts,
-readers and stated refusals cannot be rebuilt: LogUntrusted. Not derived, because the log does not hold them:
-passwords, sessions, retained states, refused messages whose minute is not over.
+readers, witnesses and stated refusals cannot be rebuilt: LogUntrusted. Not derived, because the log does not hold them:
+passwords, sessions, retained states, refused messages whose minute is not over, cosignatures (they prove themselves).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, assert_never, cast, get_args
 
@@ -26,6 +26,10 @@ from custody.hubevents import (
     LogRestored,
     StationEnrolled,
     StationFrozen,
+    WitnessAdded,
+    WitnessPolicySet,
+    WitnessRefused,
+    WitnessRemoved,
 )
 from hub import log
 from hub.db import Row
@@ -44,13 +48,15 @@ from hub.tables import (
     segment,
     station,
     unprojected,
+    witness,
+    witness_policy,
 )
 from hub.times import to_text
 
 _BY_LOG_INDEX = (segment, camera_event, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
 _OWNERS = (segment.c.log_index, camera_event.c.log_index, docking.c.started_index, docking.c.closed_index)
-_SPECIAL = ("frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software")
+_SPECIAL = ("frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
 
 
 class IndexCheck:
@@ -63,6 +69,8 @@ class IndexCheck:
         self._stations: dict[str, dict[str, Any]] = {}
         self._accounts: dict[str, Row] = {}
         self._readers: dict[str, list[Any]] = {}
+        self._witnesses: dict[str, list[Any]] = {}
+        self._policy: dict[int, Row] = {}
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
         self._scratch = Scratch(connection) if whole else None
@@ -93,6 +101,9 @@ class IndexCheck:
         for name, said in projection.software.items():
             if name in self._stations:
                 self._stations[name]["software"] = said
+        for name, line in projection.witness_keys.items():
+            if name in self._stations:
+                self._stations[name]["witness_key"] = line
 
     def finish(self, size: int) -> None:
         """Compare what stands for the whole log, and look for rows too many. Raises LogUntrusted. Only when `whole`."""
@@ -100,6 +111,9 @@ class IndexCheck:
         self._compare_rows(account, ("name", "role", "created_at"), self._accounts, "account_altered")
         readers = {name: tuple(row) for name, row in self._readers.items()}
         self._compare_rows(log_reader, tuple(log_reader.c.keys()), readers, "reader_altered")
+        witnesses = {name: tuple(row) for name, row in self._witnesses.items()}
+        self._compare_rows(witness, tuple(witness.c.keys()), witnesses, "witness_altered")
+        self._compare_rows(witness_policy, tuple(witness_policy.c.keys()), self._policy, "witness_altered")
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
         self.find_more(size)
@@ -176,7 +190,15 @@ class IndexCheck:
                     self._readers[name][3] = entry.received_at
             case EnvelopeRefused():
                 self._check_refused(entry.index, known)
-            case BundleExported() | BundleFinished() | LogRestored():
+            case WitnessAdded(witness=name):
+                added = (name, known.key_line, known.station, known.url, entry.received_at, None)
+                self._witnesses[name] = list(added)
+            case WitnessRemoved(witness=name):
+                with suppress(KeyError):
+                    self._witnesses[name][-1] = entry.received_at
+            case WitnessPolicySet(needed=needed):
+                self._policy[1] = (1, needed, entry.received_at)
+            case BundleExported() | BundleFinished() | LogRestored() | WitnessRefused():
                 pass  # they have no rows
             case _:
                 assert_never(known)
@@ -200,7 +222,7 @@ class IndexCheck:
         derived = {key: tuple(row[name] for name in names) for key, row in self._stations.items()}
         self._compare_rows(station, names, derived, "station_altered")
 
-    def _compare_rows(self, table: Table, names: tuple[str, ...], derived: dict[str, Row], fault: str) -> None:
+    def _compare_rows(self, table: Table, names: tuple[str, ...], derived: Mapping[Any, Row], fault: str) -> None:
         stored = {row[0]: tuple(row) for row in self._connection.execute(select(*plain(table, *names)))}
         for key in sorted(stored.keys() | derived.keys(), key=str):
             if stored.get(key) != derived.get(key):

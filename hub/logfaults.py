@@ -26,6 +26,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "station_altered": ("采集站登记与日志不符", "a station's row does not follow from the log"),
     "account_altered": ("账户与日志不符", "an account does not follow from the log"),
     "reader_altered": ("日志读取者与日志不符", "a log reader does not follow from the log"),
+    "witness_altered": ("见证方登记与日志不符", "a witness or the witness policy does not follow from the log"),
     "refused_altered": ("拒收记录与日志不符", "a row of refused messages does not follow from the log"),
 }
 INDEX_FAULTS: dict[str, tuple[str, str]] = {

@@ -42,6 +42,8 @@ from hub.restore.others import Others
 from hub.settings import Settings, broker_address
 from hub.tables import station
 from hub.times import now_utc
+from hub.witnesses.asking import Asking
+from hub.witnesses.line import StationWitnesses
 
 logger = logging.getLogger("hub.mqtt")
 
@@ -61,8 +63,12 @@ T_ = TypeVar("T_")
 class HubLine:
     """The hub's end of the broker connection. `run` belongs to one thread; `stop` may come from any."""
 
-    def __init__(self, settings: Settings, db: Database, intake: Intake) -> None:
-        """Nothing is connected before `run`. Raises OSError for TLS files that cannot be read."""
+    def __init__(self, settings: Settings, db: Database, intake: Intake, asking: Asking) -> None:
+        """`asking`: the stations that witness the log. Nothing is connected before `run`.
+
+        Raises OSError for TLS files that cannot be read.
+        """
+        self._answered: list[Delivery] = []  # by witnesses
         self.connected = False
         self._settings, self._db, self._intake = settings, db, intake
         self._stopping = threading.Event()
@@ -77,6 +83,7 @@ class HubLine:
         self._mark = Mark(settings.keys_directory)
         self._others = Others(settings.directory, db, intake.keys)
         self._client = self._make_client()
+        self._witnesses = StationWitnesses(asking, self._client.publish)
 
     def stop(self) -> None:
         """Disconnect, and let `run` return; what is not committed yet was not acknowledged and comes again."""
@@ -131,6 +138,9 @@ class HubLine:
             dry = len(self._batch) == held
             if not (self._begin_opening(all_held=dry) and self._commit_opened(dry=dry)):
                 return
+            answered, self._answered = self._answered, []
+            self._witnesses.hear(answered)
+            self._client.ack_all([delivery.packet_id for delivery in answered if delivery.packet_id])
             now = time.monotonic()
             if now >= next_answers or not (self._batch or self._opening):
                 next_answers = now + _ANSWERS_SECONDS
@@ -227,14 +237,22 @@ class HubLine:
         except SQLAlchemyError:
             logger.exception("tick_failed")
             return
-        try:
-            self._mark.keep(note)
-        except OSError:
-            logger.exception("mark_not_kept")
+        self._send_answers()  # first: a receipt after it would come with an older checkpoint than its station has seen
+        self._keep_mark(note)
         self._hand_over(everybody=True)
         if note != self._published_note and (self._replicas is None or self._replicas.leads(now)):
             self._client.publish(LOG_CHECKPOINT, note.encode(), qos=1, retain=True)
             self._published_note = note
+        try:
+            self._witnesses.ask(now, self._stations)
+        except SQLAlchemyError:
+            logger.exception("asking_failed")
+
+    def _keep_mark(self, note: str) -> None:
+        try:
+            self._mark.keep(note)
+        except OSError:
+            logger.exception("mark_not_kept")
 
     # --- several hub processes ---
 
@@ -281,6 +299,7 @@ class HubLine:
         self.connected = False
         self._batch.clear()
         self._opening.clear()
+        self._answered.clear()
         self._published_note = ""
         self._stations = None
         self._asked.clear()
@@ -322,6 +341,10 @@ class HubLine:
                 logger.error("subscription_refused topic=%s reason=%s", topic, reason)
 
     def _on_delivery(self, message: Delivery) -> None:
+        if message.topic.endswith(b"/cosignatures"):
+            if len(self._answered) < RECEIVE_MAXIMUM:
+                self._answered.append(message)
+            return
         if message.topic.endswith(b"/refill"):
             self._others.hear(message)
             self._client.ack_all([message.packet_id] if message.packet_id else [])

@@ -91,6 +91,8 @@ def _open_one(message: Message, keys: Mapping[str, VerifyKey], utc_offset_minute
         return Refused(message, "bad_topic")
     if channel == "events":
         return open_message(message, keys, utc_offset_minutes)
+    if channel not in ("state", "bay"):  # answers of witnesses have another way in: `hub.witnesses.asking`
+        return Refused(message, "bad_topic")
     if name not in keys:
         return Refused(message, "unknown_station")
     try:

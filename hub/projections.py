@@ -23,6 +23,10 @@ from custody.hubevents import (
     LogRestored,
     StationEnrolled,
     StationFrozen,
+    WitnessAdded,
+    WitnessPolicySet,
+    WitnessRefused,
+    WitnessRemoved,
 )
 from custody.stationevents import (
     CameraChecked,
@@ -34,8 +38,11 @@ from custody.stationevents import (
     DeviceRefused,
     DockingClosed,
     DockingStarted,
+    LogCleared,
+    LogRefused,
     SegmentSealed,
     StationStarted,
+    WitnessOffered,
 )
 from hub.db import Row, insert_rows, upsert_rows
 from hub.search import Filters, document, fts5_document, tsvector_document
@@ -45,7 +52,8 @@ from hub.times import to_text
 CameraEvent = (
     CameraDocked | CameraChecked | CameraCheckedOut | CameraLeft | CameraReturned | CameraOverdue | DeviceRefused
 )
-StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent
+WitnessEvent = WitnessOffered | LogRefused | LogCleared
+StationEvent = StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent
 HubEvent = (
     StationEnrolled
     | StationFrozen
@@ -56,6 +64,10 @@ HubEvent = (
     | LogReaderAdded
     | LogReaderRevoked
     | LogRestored
+    | WitnessAdded
+    | WitnessRemoved
+    | WitnessPolicySet
+    | WitnessRefused
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -97,6 +109,10 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, _closed(known), ""
         case StationStarted():
             return known.TYPE, (known.source, _text(known.software)), ""
+        case WitnessOffered():
+            return known.TYPE, (known.source, _text(known.key_line)), ""
+        case LogRefused() | LogCleared():
+            return known.TYPE, (known.source,), ""  # no rows: `hub.witnesses.queries` finds them in the log by type
         case (
             CameraDocked()
             | CameraChecked()
@@ -117,6 +133,10 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | LogReaderAdded()
             | LogReaderRevoked()
             | LogRestored()
+            | WitnessAdded()
+            | WitnessRemoved()
+            | WitnessPolicySet()
+            | WitnessRefused()
         ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:
@@ -133,6 +153,7 @@ class Projection:
         self._dockings: list[tuple[tuple[str, ...], Row]] = []
         self._cameras: dict[str, Row] = {}
         self.software: dict[str, str] = {}
+        self.witness_keys: dict[str, str] = {}  # as stations offer them
         self.camera_events: list[Row] = []
         self.unprojected: list[Row] = []
 
@@ -141,6 +162,11 @@ class Projection:
         kind, row, tokens = draft
         if kind == StationStarted.TYPE:
             self.software[row[0]] = row[1]
+            return
+        if kind == WitnessOffered.TYPE:
+            self.witness_keys[row[0]] = row[1]
+            return
+        if kind in (LogRefused.TYPE, LogCleared.TYPE):
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))
@@ -167,11 +193,12 @@ class Projection:
         self.write_standing(tx)
         insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self.camera_events)
         insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self.unprojected)
-        if self.software:
-            tx.execute(
-                update(station).where(station.c.id == bindparam("key")).values(software=bindparam("said")),
-                [{"key": key, "said": said} for key, said in self.software.items()],
-            )
+        for column, said in (("software", self.software), ("witness_key", self.witness_keys)):
+            if said:
+                tx.execute(
+                    update(station).where(station.c.id == bindparam("key")).values({column: bindparam("said")}),
+                    [{"key": key, "said": text} for key, text in said.items()],
+                )
 
     def write_text(self, tx: Connection) -> None:
         """Put down what makes segments findable by their words."""

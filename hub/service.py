@@ -24,6 +24,8 @@ from hub.restore.outside import notice
 from hub.restore.status import read_status
 from hub.settings import Settings
 from hub.web import create_app
+from hub.witnesses.asking import Asking
+from hub.witnesses.http import TIMEOUT_SECONDS, HttpWitnesses
 
 logger = logging.getLogger("hub.service")
 
@@ -59,7 +61,14 @@ def run(settings: Settings) -> None:
     gc.collect()
     gc.freeze()  # what is loaded now stays: full collections need not walk it again while a batch waits
     gc.set_threshold(20_000, 20, 50)  # envelopes hold no cycles; the default would look for some 14 times a batch
-    failure = _serve(settings, db, keys, intake, server)
+    witnesses = HttpWitnesses(db, keys, settings.directory)
+    asking = threading.Thread(target=witnesses.run, name="witnesses", daemon=True)  # a request may hang for a while
+    asking.start()
+    try:
+        failure = _serve(settings, db, keys, intake, server)
+    finally:
+        witnesses.stop()
+        asking.join(TIMEOUT_SECONDS)
     intake.close()
     db.close()
     if failure:
@@ -139,7 +148,8 @@ class BrokerLine:
         try:
             if read_only:
                 return RestoreLine(self._settings, self._db, self._keys)
-            return HubLine(self._settings, self._db, self._intake)
+            asking = Asking(self._db, self._keys, by_http=False, directory=self._settings.directory)
+            return HubLine(self._settings, self._db, self._intake, asking)
         except OSError as error:
             message = f"the TLS files for {self._settings.mqtt} cannot be used: {error}"
             raise Invalid(message) from None

@@ -101,6 +101,13 @@ ENTRY_TYPES = {
     "log_reader.added.v1": mark("Log reader admitted"),
     "log_reader.revoked.v1": mark("Log reader revoked"),
     "log.restored.v1": mark("Log refilled after a restore"),
+    "witness.offered.v1": mark("Witness key offered"),
+    "witness.added.v1": mark("Witness accepted"),
+    "witness.removed.v1": mark("Witness removed"),
+    "witness_policy.set.v1": mark("Witness policy set"),
+    "witness.refused.v1": mark("Witness contradicts the log"),
+    "log.refused.v1": mark("Station refuses the log"),
+    "log.cleared.v1": mark("Station accepts the log again"),
 }
 
 VERDICTS = {

@@ -51,6 +51,7 @@ from hub.site import STATIC_DIR, Site, render, site_of, words_of
 from hub.stations import api as delivery_api
 from hub.times import now_utc
 from hub.verify import pages as verify_pages
+from hub.witnesses import pages as witness_pages
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +95,11 @@ def create_app(
         account_pages.router,
         overview_pages.router,
         recording_pages.router,
-        log_pages.open_router,
+        witness_pages.open_router,
         verify_pages.open_router,
         log_tiles.router,  # before the open tiles: the first route that fits an address is taken
         log_tiles.open_router,
+        witness_pages.router,
         log_pages.router,
         restore_pages.router,
         station_api.router,

@@ -8,7 +8,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError
@@ -27,9 +27,9 @@ from hub.audit.queries import (
 from hub.problems import EntryDamaged
 from hub.site import attachment, render, site_of
 from hub.vocabulary import ENTRY_TYPES
+from hub.witnesses.queries import Witnesses, load_witnesses
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(allowed(Action.SEE_LOG))])
-open_router = APIRouter(include_in_schema=False)
 
 Index = Annotated[int, Path(ge=0, lt=1 << 62)]
 _MAX_SHOWN_CHARACTERS = 20_000
@@ -50,6 +50,7 @@ class LogView:
     next_href: str | None
     newest_href: str
     resources: tuple[str, ...]  # checkpoint, last tile of each level, last entry bundle
+    witnesses: Witnesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,6 @@ class EntryView:
 
     proof: EntryProof
     statement: tuple[str, ...]
-
-
-@open_router.get("/log/checkpoint")
-def get_checkpoint(request: Request) -> Response:
-    """The newest checkpoint, for everybody: comparing it is how a split view is found."""
-    return PlainTextResponse(load_checkpoint(site_of(request).db).note)
 
 
 @router.get("/log")
@@ -88,6 +83,7 @@ def show_log(
         first_page=cursor is None,
         next_href="?" + urlencode([*kept, ("cursor", page.next_cursor)]) if page.next_cursor is not None else None,
         newest_href="?" + urlencode(kept),
+        witnesses=load_witnesses(site.db),
         resources=tuple(f"/log/{path}" for path in ("checkpoint", *(t.path for t in right_edge(newest.size)))),
     )
     return render(request, "log.html", view)

@@ -15,7 +15,9 @@ from hub.errors import Invalid
 from hub.keys import HubKeys
 from hub.problems import BadQuery
 from hub.recordings.queries import parse_filter
+from hub.witnesses.asking import ASK_SECONDS
 
+WITNESS_PATIENCE_SECONDS = ASK_SECONDS + 10  # the hub asks its witnesses once in that time
 _NOBODY = 0xFFFFFFFF  # login id of a process that no one has signed in for
 
 
@@ -36,7 +38,7 @@ def export(db: Database, keys: HubKeys, arguments: argparse.Namespace) -> Export
     if not arguments.to.absolute().parent.is_dir():
         parent = arguments.to.absolute().parent
         raise Invalid(f"{parent} 不存在，请先建立。 / {parent} does not exist; make it first.")
-    return export_bundle(db, keys, order, vaults, arguments.to.absolute())
+    return export_bundle(db, keys, order, vaults, arguments.to.absolute(), WITNESS_PATIENCE_SECONDS)
 
 
 def _period(db: Database, arguments: argparse.Namespace) -> tuple[list[int], str]:

@@ -16,12 +16,14 @@ from custody.hubevents import BundleExported, StationEnrolled
 from custody.merkle import inclusion_proof
 from custody.stationevents import DockingClosed, SegmentSealed
 from custody.tlogproof import LogProof
+from custody.witness import size_of
 from hub import log
 from hub.db import Database
 from hub.errors import NotFound
 from hub.logfaults import untrusted
 from hub.recordings.queries import MAX_PAGE_ROWS, RecordingFilter, load_recordings
 from hub.tables import docking, log_entry, segment
+from hub.witnesses.queries import newest_witnessed
 
 _PAGE = 500
 
@@ -110,11 +112,16 @@ def closing_of(entries: Iterable[Event]) -> dict[tuple[str, str], DockingClosed]
 
 
 class Prover:
-    """Makes proofs under one checkpoint, the newest of this connection's view."""
+    """Makes proofs under one checkpoint of this connection's view."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Pin the checkpoint."""
-        self.note = log.newest_note(connection)
+    def __init__(self, connection: Connection, witnessed_over: int | None = None) -> None:
+        """Pin the checkpoint: the newest; with `witnessed_over` the newest witnessed one that covers this entry.
+
+        Where none does, the newest all the same.
+        """
+        witnessed = newest_witnessed(connection) if witnessed_over is not None else None
+        covers = witnessed is not None and size_of(witnessed) > (witnessed_over or 0)
+        self.note = witnessed if witnessed is not None and covers else log.newest_note(connection)
         self.checkpoint: Checkpoint = parse_checkpoint(self.note.partition("\n\n")[0] + "\n")
         self._subtree = log.stored_subtrees(connection)
 

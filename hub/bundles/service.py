@@ -9,6 +9,8 @@ may state step 5 a second time.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,11 @@ from hub.errors import DomainError, Invalid, NotFound
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.times import now_utc
+from hub.witnesses.queries import needed_now, witnessed_size
 
+logger = logging.getLogger("hub.bundles")
+
+_WITNESS_POLL_SECONDS = 0.5
 MAX_TEXT = 500  # of each text that the order brings into the log
 
 
@@ -45,10 +51,13 @@ class Exported:
     tag_manifest_sha256: str
 
 
-def export_bundle(db: Database, keys: HubKeys, order: Order, vaults: Sequence[Path], target: Path) -> Exported:
+def export_bundle(
+    db: Database, keys: HubKeys, order: Order, vaults: Sequence[Path], target: Path, patience_seconds: float = 0
+) -> Exported:
     """Make the bundle `target`, an image where it ends in .iso, and return what it is.
 
-    It is durable then, and its use is in the log.
+    It is durable then, and its use is in the log. Where a witness policy is set, it waits up to `patience_seconds` for
+    a witnessed checkpoint over the statement of this export; without one the bundle lies under the newest checkpoint.
 
     Raises DomainError, in both languages, for whatever stands in the way.
     """
@@ -65,6 +74,7 @@ def export_bundle(db: Database, keys: HubKeys, order: Order, vaults: Sequence[Pa
         stated = _state_export(db, keys, order, bundle_id, total)  # 2
         try:
             leaves = _bring_all(part, seals, sources)  # 3
+            _await_witnesses(db, max(stated), patience_seconds)
             digest = _write_tags(db, keys, part, bundle_id, seals, leaves, vaults)  # 4
         except DomainError as error:
             _state_end(db, keys, bundle_id, error.code, None)
@@ -136,6 +146,19 @@ def _bring_all(part: Path, seals: dict[int, SegmentSealed], sources: dict[str, b
             place = footage_path(seal).decode()
             leaves[index] = bring(sources[place], part / place, seal, hasher)
     return leaves
+
+
+def _await_witnesses(db: Database, index: int, patience_seconds: float) -> None:
+    """Wait until entry `index` is under a witnessed checkpoint, in the running hub's own time; no longer than that."""
+    until = time.monotonic() + patience_seconds
+    while True:
+        with db.read() as connection:
+            if needed_now(connection) is None or (witnessed_size(connection) or 0) > index:
+                return
+        if time.monotonic() >= until:
+            logger.warning("export_not_witnessed index=%d waited_seconds=%.0f", index, patience_seconds)
+            return
+        time.sleep(_WITNESS_POLL_SECONDS)
 
 
 def _write_tags(

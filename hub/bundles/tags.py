@@ -113,7 +113,7 @@ class _Writer:
 
 def _write_statements(connection: Connection, write: _Writer, wanted: set[int]) -> list[DockingClosed]:
     """Envelopes and proofs under one checkpoint; the closings among them."""
-    prover = Prover(connection)
+    prover = Prover(connection, witnessed_over=max(wanted))
     write(bundle.CHECKPOINT, prover.note.encode())
     closings = []
     for entry in read_entries(connection, wanted):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never, cast, get_args
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from custody.event import NO_PREVIOUS, Event
 from custody.hubevents import (
@@ -21,9 +21,14 @@ from custody.hubevents import (
     LogRestored,
     StationEnrolled,
     StationFrozen,
+    WitnessAdded,
+    WitnessPolicySet,
+    WitnessRefused,
+    WitnessRemoved,
 )
+from hub.db import upsert_rows
 from hub.projections import HubEvent
-from hub.tables import account, log_reader, refused, station
+from hub.tables import account, log_reader, refused, station, witness, witness_policy
 
 NO_PASSWORD = "!"  # noqa: S105 - no hash: nothing fits it
 
@@ -49,7 +54,15 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             tx.execute(update(log_reader).where(log_reader.c.name == name).values(revoked_at=received_at))
         case EnvelopeRefused():
             _mark_stated(tx, known, index)
-        case BundleExported() | BundleFinished() | LogRestored():
+        case WitnessAdded(witness=name):
+            tx.execute(delete(witness).where(witness.c.name == name))
+            facts = {"key_line": known.key_line, "station": known.station, "url": known.url}
+            tx.execute(insert(witness).values(name=name, added_at=received_at, **facts))
+        case WitnessRemoved(witness=name):
+            tx.execute(update(witness).where(witness.c.name == name).values(removed_at=received_at))
+        case WitnessPolicySet(needed=needed):
+            upsert_rows(tx, witness_policy, ("id", "needed", "set_at"), [(1, needed, received_at)])
+        case BundleExported() | BundleFinished() | LogRestored() | WitnessRefused():
             pass  # they have no rows
         case _:
             assert_never(known)

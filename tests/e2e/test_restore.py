@@ -99,6 +99,7 @@ def test_a_hub_that_was_lost_goes_on_where_it_was(bureau: Bureau) -> None:
     assert base < size
     # 1. nobody has answered: every way in is refused with the same code; pages and checkpoint are served
     bureau.start_hub("restore_line_connected")
+    wait_for("the pages", lambda: get(bureau, "/healthz")[0] == 200)
     assert get(bureau, "/healthz") == (200, "ok\nlog_read_only restoring\n")
     assert get(bureau, "/readyz") == (503, "log_read_only restoring\n")
     assert get(bureau, "/log/checkpoint")[0] == 200

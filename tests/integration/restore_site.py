@@ -16,6 +16,9 @@ from sqlalchemy import event, select
 from agent import keeping
 from agent.station import Station
 from agent.store import OutboxRow, Store
+from agent.witness import Witness, keep_checkpoint
+from custody.checkpoint import SigningKey
+from custody.cosignature import CosigningKey
 from custody.keeping import RefillRequest, open_keep
 from custody.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle
 from hub import log
@@ -42,6 +45,7 @@ from hub.times import now_utc
 from tests.bench.stations import SigningStation
 
 OFFSET = 480
+COSIGNER = CosigningKey(SigningKey.from_seed("dock/witness", bytes(32)))
 NOT_COMPARED = {"session", "sign_in_failure", "station_state", "bay_state", "log_state", "refused", "account"}
 
 
@@ -106,13 +110,15 @@ class Site:
         taken = self.intake.commit(self.intake.open(messages))
         if keepings:
             self.hand_over()
+        dock_of = self.docks
         for name, entries in taken.receipts.items():
             receipt = [(e.seq, bytes.fromhex(e.envelope_sha256), e.log_index) for e in entries.values()]
             if receipts:
                 store = self.docks[name].store
                 with store.begin():
                     store.set_receipted(receipt, datetime.now(UTC))
-                    store.keep_checkpoint(self.size(), taken.note)
+                witness = Witness(dock_of[name].station, COSIGNER, self.keys.log.verify_key)
+                keep_checkpoint(store, witness, taken.note, datetime.now(UTC))
 
     def hand_over(self) -> None:
         """Keepings to every station that is on line."""

@@ -19,6 +19,8 @@ from sqlalchemy import Column, Connection, Table, and_, select, type_coerce
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
+from custody.checkpoint import SigningKey
+from custody.cosignature import CosigningKey
 from custody.envelope import parse_envelope
 from custody.events import decode_event
 from custody.stationevents import CameraDocked, CameraLeft, CameraOverdue
@@ -43,13 +45,16 @@ from hub.tables import (
     segment,
     station,
     unprojected,
+    witness,
+    witness_policy,
 )
+from hub.witnesses.service import add_witness, set_policy
 from tests.integration.hubs import drop_triggers
 from tests.integration.site_data import Hub, Story, tell_story
 
 RUNS = int(os.environ.get("CUSTODOCK_DAMAGE_RUNS", "40"))
 LOG_TABLES = (log_entry, log_tile, checkpoint, log_state)
-ROW_TABLES = (station, account, log_reader, refused)
+ROW_TABLES = (station, account, log_reader, refused, witness, witness_policy)
 INDEX_TABLES = (segment, docking, camera, camera_event, unprojected)
 NOT_HELD = {
     (account, "password_hash"),
@@ -75,6 +80,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     add_reader(made.db, made.keys, "monitor")
     add_reader(made.db, made.keys, "monitor-2")
     revoke_reader(made.db, made.keys, "monitor-2")
+    leader = CosigningKey(SigningKey.from_seed("office.example/leader", bytes(32)))
+    add_witness(made.db, made.keys, leader.public.line, "tester", url="http://127.0.0.1:9")
+    set_policy(made.db, made.keys, 1, "tester")
     story = made.station("dock-9")
     for camera_id in ("DSJ-1", "DSJ-2"):
         made.take("dock-9", *cameras(story, camera_id))

@@ -28,6 +28,7 @@ from hub.mqtt import HubLine, filters
 from hub.settings import Settings, load_settings, make_settings, write_settings
 from hub.stations.service import enrol_station
 from hub.times import now_utc
+from hub.witnesses.asking import Asking
 from tests.bench.stations import SigningStation
 from tests.integration.hubs import TestHub
 from tests.integration.mqtt_peer import Client, answers
@@ -105,7 +106,7 @@ def place(tmp_path: Path) -> Iterator[Installation]:
 @pytest.fixture
 def line(place: Installation) -> Iterator[HubLine]:
     """The line in a thread of this process."""
-    made = HubLine(place.settings, place.hub.db, place.hub.intake)
+    made = HubLine(place.settings, place.hub.db, place.hub.intake, Asking(place.hub.db, place.hub.keys, by_http=False))
     thread = threading.Thread(target=made.run)
     thread.start()
     wait_until(lambda: made.connected, "the line")
@@ -198,7 +199,7 @@ def test_while_the_database_fails_nothing_is_acknowledged_and_then_all_is_taken(
     db = open_database(place.settings.database_url)
     intake = Intake(db, place.hub.keys, 480)
     dock = place.hub.enrol()
-    line = HubLine(place.settings, db, intake)
+    line = HubLine(place.settings, db, intake, Asking(db, place.hub.keys, by_http=False))
     thread = threading.Thread(target=line.run)
     thread.start()
     wait_until(lambda: line.connected, "the line")

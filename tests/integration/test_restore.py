@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from agent.keeping import newest_checkpoint
 from custody.checkpoint import Checkpoint, sign_checkpoint
 from custody.envelope import parse_envelope
 from custody.events import decode_event
@@ -392,13 +393,13 @@ def test_the_first_answer_of_a_station_that_is_ahead_closes_the_log(site: Site) 
     again = lose(site)
     with again.db.begin() as tx:
         tx.exec_driver_sql("UPDATE log_state SET read_only = NULL")  # nobody ran `restore begin`
-    note = site.docks[TWO].store.checkpoint()
+    note = newest_checkpoint(site.docks[TWO].store, site.keys.log.verify_key)
     assert note is not None
     old = Mark(site.settings.keys_directory)
-    old.keep(note[1])
-    assert old.read() == note[1]
+    old.keep(note)
+    assert old.read() == note
     assert notice(again.db, again.keys, again.directory, TWO, "nonsense") is Verdict.WITHIN
-    assert notice(again.db, again.keys, again.directory, TWO, note[1]) is Verdict.AHEAD
+    assert notice(again.db, again.keys, again.directory, TWO, note) is Verdict.AHEAD
     with again.db.read() as connection:
         assert why_read_only(connection) == BEHIND
     again.ask_all()

@@ -66,13 +66,6 @@ def test_envelopes_can_neither_change_nor_vanish(store: Store, station: Station,
     raw.close()
 
 
-def test_an_older_checkpoint_never_replaces_a_newer_one(store: Store) -> None:
-    with store.begin():
-        store.keep_checkpoint(10, "ten")
-        store.keep_checkpoint(9, "nine")
-    assert store.checkpoint() == (10, "ten")
-
-
 def test_a_damaged_database_is_said_to_be_so(tmp_path: Path) -> None:
     path = tmp_path / "bad.db"
     path.write_bytes(b"not a database" * 100)

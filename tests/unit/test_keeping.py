@@ -11,7 +11,9 @@ import pytest
 from agent import keeping as keeper
 from agent.station import Station
 from agent.store import OutboxRow, Store
+from agent.witness import Witness, keep_checkpoint
 from custody.checkpoint import Checkpoint, SigningKey, sign_checkpoint
+from custody.cosignature import CosigningKey
 from custody.errors import CustodyError, FormatError, SignatureInvalid
 from custody.keeping import (
     Held,
@@ -38,6 +40,7 @@ def key(name: str) -> SigningKey:
 
 
 KEYS = HubKeys(*(key(f"hub.test/{role}") for role in ("log", "receipts", "events")))
+COSIGNER = CosigningKey(key("dock-1/witness"))
 DOCK = key("dock-1")
 SPAN = Span(4, 7, (Run("hub", 2, 1), Run("dock-1", 9, 2)), ((5, "a"), (7, "b")), (b"secret name",), "note")
 
@@ -157,7 +160,8 @@ def test_everything_comes_back_page_by_page_and_each_thing_once(store: Store) ->
     with store.begin():
         store.add_envelopes(rows, START)
         store.set_receipted([(n, rows[n - 1].sha256, 2 * n) for n in range(1, 41)], START)
-        store.keep_checkpoint(90, note)
+    witness = Witness(Station("dock-1", signer.key), COSIGNER, KEYS.log.verify_key)
+    keep_checkpoint(store, witness, note, now_utc())
     for start in range(300):
         keeper.keep(store, *kept(start, start + 1))
     station, log_key = Station("dock-1", signer.key), KEYS.log.verify_key
