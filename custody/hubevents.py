@@ -52,6 +52,49 @@ class AccountCreated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChangeRequested(Event):
+    """Somebody asks for a change of who may do what; another person decides."""
+
+    TYPE = "account.change_requested.v1"
+    request_id: str  # UUIDv7
+    account: str  # whom it is about
+    change: Literal["create", "role", "disable", "enable", "password_reset", "second_factor_reset"]  # what
+    role: str | None  # for `create` and `role`: the new role
+    reason: str  # why, in the requester's words
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChangeDecided(Event):
+    """A request was decided; when approved, this is also when it took effect."""
+
+    TYPE = "account.change_decided.v1"
+    request_id: str  # see account.change_requested.v1
+    account: str  # see account.change_requested.v1
+    change: Literal["create", "role", "disable", "enable", "password_reset", "second_factor_reset"]  # as requested
+    role: str | None  # as requested
+    approved: bool  # false: refused, or withdrawn by whoever had asked
+    decided_by: str | None  # account; null: the first administrator named the second, there was nobody else to ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorSet(Event):
+    """From now on this account signs in with a code of its person's authenticator as well (RFC 6238)."""
+
+    TYPE = "account.second_factor_set.v1"
+    account: str  # whose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn(Event):
+    """A person signed in."""
+
+    TYPE = "account.signed_in.v1"
+    account: str  # who
+    second_factor: bool  # with a code of an authenticator, not by password alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BundleExported(Event):
     """Footage is about to be copied into a bundle (Art. 17). Stated before the first byte is copied.
 
@@ -160,6 +203,10 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     StationFrozen,
     EnvelopeRefused,
     AccountCreated,
+    AccountChangeRequested,
+    AccountChangeDecided,
+    SecondFactorSet,
+    SignedIn,
     BundleExported,
     BundleFinished,
     LogReaderAdded,

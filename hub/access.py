@@ -25,6 +25,8 @@ class Action(StrEnum):
     SEE_STATIONS = "see_stations"
     SEE_RECORDINGS = "see_recordings"
     SEE_LOG = "see_log"
+    SEE_PEOPLE = "see_people"
+    CHANGE_PEOPLE = "change_people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Actor:
     name: str
     role: Role
     must_change_password: bool
+    code_due: bool = False  # the authenticator's code has not been entered in this session
 
 
 _EVERYBODY = frozenset(Role)
@@ -42,9 +45,11 @@ _MAY: dict[Action, frozenset[Role]] = {
     # officers and the equipment office handle cameras; whose recordings exist is not their business
     Action.SEE_RECORDINGS: _EVERYBODY - {Role.OFFICER, Role.EQUIPMENT_OFFICE},
     Action.SEE_LOG: _EVERYBODY - {Role.OFFICER, Role.EQUIPMENT_OFFICE},
+    Action.SEE_PEOPLE: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
+    Action.CHANGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
 }
 
 
 def may(actor: Actor, action: Action) -> bool:
-    """Whether `actor` may do `action`. Nobody may do anything before choosing a password of their own."""
-    return not actor.must_change_password and actor.role in _MAY[action]
+    """Whether `actor` may do `action`. Nobody may do anything before they are wholly signed in."""
+    return not (actor.must_change_password or actor.code_due) and actor.role in _MAY[action]

@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Table, select
 
 from custody.event import NO_PREVIOUS
 from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
     AccountCreated,
     BundleExported,
     BundleFinished,
@@ -24,6 +26,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    SecondFactorSet,
+    SignedIn,
     StationEnrolled,
     StationFrozen,
     WitnessAdded,
@@ -32,6 +36,7 @@ from custody.hubevents import (
     WitnessRemoved,
 )
 from hub import log
+from hub.accounts.derived import PeopleCheck
 from hub.db import Row
 from hub.indexscratch import Scratch
 from hub.logfaults import IndexWrong, untrusted
@@ -40,11 +45,11 @@ from hub.opening import draft_of
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
 from hub.tables import (
-    account,
     camera_event,
     docking,
     log_reader,
     refused,
+    second_factor,
     segment,
     station,
     unprojected,
@@ -67,7 +72,7 @@ class IndexCheck:
         self.fault: IndexWrong | None = None
         self._connection, self._offset = connection, utc_offset_minutes
         self._stations: dict[str, dict[str, Any]] = {}
-        self._accounts: dict[str, Row] = {}
+        self._people = PeopleCheck()
         self._readers: dict[str, list[Any]] = {}
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
@@ -108,7 +113,8 @@ class IndexCheck:
     def finish(self, size: int) -> None:
         """Compare what stands for the whole log, and look for rows too many. Raises LogUntrusted. Only when `whole`."""
         self._compare_stations()
-        self._compare_rows(account, ("name", "role", "created_at"), self._accounts, "account_altered")
+        for table, names, derived in self._people.derived():
+            self._compare_rows(table, names, derived, "account_altered")
         readers = {name: tuple(row) for name, row in self._readers.items()}
         self._compare_rows(log_reader, tuple(log_reader.c.keys()), readers, "reader_altered")
         witnesses = {name: tuple(row) for name, row in self._witnesses.items()}
@@ -181,8 +187,8 @@ class IndexCheck:
             case StationFrozen(station=name, reason=reason):
                 with suppress(KeyError):
                     self._stations[name] |= {"frozen_at": entry.received_at, "frozen_reason": reason}
-            case AccountCreated(account=name, role=role):
-                self._accounts[name] = (name, role, entry.received_at)
+            case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
+                self._people.event(known, entry.received_at)
             case LogReaderAdded(reader=name, token_sha256=digest):
                 self._readers[name] = [name, digest, entry.received_at, None]
             case LogReaderRevoked(reader=name):
@@ -223,7 +229,10 @@ class IndexCheck:
         self._compare_rows(station, names, derived, "station_altered")
 
     def _compare_rows(self, table: Table, names: tuple[str, ...], derived: Mapping[Any, Row], fault: str) -> None:
-        stored = {row[0]: tuple(row) for row in self._connection.execute(select(*plain(table, *names)))}
+        query = select(*plain(table, *names))
+        if table is second_factor:
+            query = query.where(second_factor.c.confirmed_at.is_not(None))  # the others are still being set up
+        stored = {row[0]: tuple(row) for row in self._connection.execute(query)}
         for key in sorted(stored.keys() | derived.keys(), key=str):
             if stored.get(key) != derived.get(key):
                 raise untrusted(fault, f"{table.name}/{key}")

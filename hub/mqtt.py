@@ -55,6 +55,7 @@ _GATHER_SECONDS = 0.002  # the line is quiet when nothing came for so long
 _IDLE_SECONDS = 0.2
 _ANSWERS_SECONDS = 0.1  # receipts of a busy station are gathered for so long
 _TICK_SECONDS = 1.0
+_TICKS_LATE = 4
 _CHUNK = 25  # messages handed to the opener at once
 _SMALLEST_COMMIT = 50  # half the delivery window of the embedded broker: one half is opened while the other commits
 T_ = TypeVar("T_")
@@ -76,6 +77,7 @@ class HubLine:
         self._opening: deque[tuple[list[Delivery], Opening]] = deque()
         self._answers = Answers(intake.receipt_key)
         self._published_note = ""
+        self._notes: deque[str] = deque(maxlen=_TICKS_LATE)  # of a replica: the newest checkpoints, one a tick
         self._replicas = Replicas(settings.client_id) if settings.replica else None
         self._stations: frozenset[str] | None = None  # of a replica: those it has subscribed to on this connection
         self._asked: dict[int | None, list[str]] = {}  # filters of subscriptions that the broker has not answered
@@ -240,7 +242,10 @@ class HubLine:
         self._send_answers()  # first: a receipt after it would come with an older checkpoint than its station has seen
         self._keep_mark(note)
         self._hand_over(everybody=True)
-        if note != self._published_note and (self._replicas is None or self._replicas.leads(now)):
+        if self._replicas is not None:  # another's receipts may be on their way, with older checkpoints
+            self._notes.append(note)
+            note = self._notes[0] if self._replicas.leads(now) else self._published_note
+        if note != self._published_note:
             self._client.publish(LOG_CHECKPOINT, note.encode(), qos=1, retain=True)
             self._published_note = note
         try:

@@ -34,6 +34,15 @@ class PasswordChangeDue(Problem):
     advice = mark("Your account still has its first password. Replace it, then go on.")
 
 
+class CodeDue(Problem):
+    """The password was right; the code of the person's authenticator is still to come."""
+
+    code = "code_due"
+    http_status = 403
+    title = mark("Enter the code of your authenticator")
+    advice = mark("Your account signs in with a second factor. Enter its code, then go on.")
+
+
 class NotAllowed(Problem):
     """The role does not include this action."""
 
@@ -41,6 +50,15 @@ class NotAllowed(Problem):
     http_status = 403
     title = mark("You may not see this page")
     advice = mark("Your role does not include it. If you need it for your work, ask the administrator.")
+
+
+class ReadOnly(Problem):
+    """This process only shows what is there; it cannot state anything in the log."""
+
+    code = "read_only"
+    http_status = 503
+    title = mark("Nothing can be changed here now")
+    advice = mark("This hub shows its records but takes no changes at the moment. Nothing was lost. Try again later.")
 
 
 class FormExpired(Problem):
@@ -130,7 +148,7 @@ class Busy(Problem):
     retry_after_seconds = 5
 
 
-class ReadOnly(Problem):
+class LogClosed(Problem):
     """The log is behind what others hold of it: nothing may be appended until it is refilled."""
 
     code = "log_read_only"

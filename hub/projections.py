@@ -14,6 +14,8 @@ from sqlalchemy import Connection, bindparam, update
 
 from custody.event import Event
 from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
     AccountCreated,
     BundleExported,
     BundleFinished,
@@ -21,6 +23,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    SecondFactorSet,
+    SignedIn,
     StationEnrolled,
     StationFrozen,
     WitnessAdded,
@@ -59,6 +63,10 @@ HubEvent = (
     | StationFrozen
     | EnvelopeRefused
     | AccountCreated
+    | AccountChangeRequested
+    | AccountChangeDecided
+    | SecondFactorSet
+    | SignedIn
     | BundleExported
     | BundleFinished
     | LogReaderAdded
@@ -128,6 +136,10 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | StationFrozen()
             | EnvelopeRefused()
             | AccountCreated()
+            | AccountChangeRequested()
+            | AccountChangeDecided()
+            | SecondFactorSet()
+            | SignedIn()
             | BundleExported()
             | BundleFinished()
             | LogReaderAdded()

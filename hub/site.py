@@ -19,8 +19,10 @@ from hub import wording
 from hub.access import Action, Actor, may
 from hub.accounts.service import form_token, new_cookie
 from hub.db import Database
+from hub.keys import HubKeys
 from hub.language import COOKIE as LANGUAGE_COOKIE
 from hub.language import Language, choose_language, load_translations, mark
+from hub.problems import ReadOnly
 from hub.readonly import why_read_only
 from hub.times import now_utc
 from hub.wording import Wording
@@ -35,6 +37,7 @@ _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/log", mark("Audit log"), Action.SEE_LOG),
+    ("/people", mark("People"), Action.SEE_PEOPLE),
 )
 
 
@@ -46,6 +49,7 @@ class Site:
     software: str
     key_lines: Mapping[str, str]  # by role: log, receipts, events
     restore_status: Callable[[], Any] | None = None  # gives a restore.status.Status
+    keys: HubKeys | None = None  # to state what the hub itself does; None: pages that only read
 
     @cached_property
     def wordings(self) -> Mapping[Language, Wording]:
@@ -84,6 +88,14 @@ class Frame:
 def site_of(request: Request) -> Site:
     """The site this request came to."""
     return cast(Site, request.app.state.site)
+
+
+def keys_of(request: Request) -> HubKeys:
+    """The hub's keys, to state what a person does. Raises ReadOnly where this process has none."""
+    keys = site_of(request).keys
+    if keys is None:
+        raise ReadOnly
+    return keys
 
 
 def language_of(request: Request) -> Language:
@@ -175,6 +187,7 @@ def _environment(words: Wording) -> Environment:
         "entry_type": words.entry_type,
         "clock": words.clock,
         "role": words.role,
+        "change": words.change,
         "label": words.label,
         "label_explanation": words.label_explanation,
         "say": words.say,

@@ -96,6 +96,10 @@ ENTRY_TYPES = {
     "station.frozen.v1": mark("Station frozen"),
     "envelope.refused.v1": mark("Message refused"),
     "account.created.v1": mark("Account created"),
+    "account.change_requested.v1": mark("Change of an account requested"),
+    "account.change_decided.v1": mark("Change of an account decided"),
+    "account.second_factor_set.v1": mark("Second factor set up"),
+    "account.signed_in.v1": mark("Signed in"),
     "bundle.exported.v1": mark("Footage exported"),
     "bundle.finished.v1": mark("Export ended"),
     "log_reader.added.v1": mark("Log reader admitted"),
@@ -120,6 +124,15 @@ CLOCKS = {
     "synchronised": mark("synchronised"),
     "unsynchronised": mark("not synchronised"),
     "unknown": mark("unknown"),
+}
+
+CHANGES = {
+    "create": mark("New account"),
+    "role": mark("Change of role"),
+    "disable": mark("Close the account"),
+    "enable": mark("Open the account again"),
+    "password_reset": mark("New first password"),
+    "second_factor_reset": mark("Remove the second factor"),
 }
 
 ROLES = {

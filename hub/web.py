@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.access import Actor
+from hub.accounts import code_pages, people_pages
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.audit import api as log_api
@@ -34,13 +35,14 @@ from hub.overview.queries import load_overview
 from hub.problems import (
     BadQuery,
     Busy,
+    CodeDue,
     InternalFault,
+    LogClosed,
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
     PasswordChangeDue,
     Problem,
-    ReadOnly,
 )
 from hub.readonly import why_read_only
 from hub.recordings import api as recording_api
@@ -77,7 +79,8 @@ def create_app(
     """The application over an opened database.
 
     `key_lines` are the hub's public keys by role (log, receipts, events). With `intake`, stations may also deliver
-    their envelopes by HTTP. `restore_status` tells how the refilling of a read-only log stands.
+    their envelopes by HTTP, and people can do what the log has to state. `restore_status` tells how the refilling of a
+    read-only log stands.
     """
     app = FastAPI(
         title="Custodock",
@@ -87,12 +90,15 @@ def create_app(
         redoc_url=None,
         max_body_size=MAX_BODY_BYTES,
     )
-    app.state.site = Site(db, version("custodock"), dict(key_lines), restore_status)
+    keys = intake.keys if intake else None
+    app.state.site = Site(db, version("custodock"), dict(key_lines), restore_status, keys)
     _ = app.state.site.environments  # a broken template or translation stops the start, not the first visitor
     for router in (
         _operations,
         account_pages.open_router,
         account_pages.router,
+        code_pages.router,
+        people_pages.router,
         overview_pages.router,
         recording_pages.router,
         witness_pages.open_router,
@@ -206,6 +212,9 @@ def answer_problem(request: Request, problem: Problem, detail: str = "") -> Resp
         return RedirectResponse(href, 303)
     if isinstance(problem, PasswordChangeDue) and request.method == "GET":
         return RedirectResponse("/password", 303)
+    if isinstance(problem, CodeDue) and request.method == "GET":
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(account_pages.code_href(request.url.path + query), 303)
     response = render(request, "problem.html", problem, problem.http_status)
     response.headers.update(headers)
     return response
@@ -219,7 +228,7 @@ async def _on_domain_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_read_only(request: Request, _error: Exception) -> Response:
-    return answer_problem(request, ReadOnly())
+    return answer_problem(request, LogClosed())
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
 from hub.language import Language, mark
-from hub.vocabulary import BAY_STATES, CLOCKS, ENTRY_TYPES, LABEL_EXPLANATIONS, LABELS, REASONS, ROLES, VERDICTS
+from hub.vocabulary import (
+    BAY_STATES,
+    CHANGES,
+    CLOCKS,
+    ENTRY_TYPES,
+    LABEL_EXPLANATIONS,
+    LABELS,
+    REASONS,
+    ROLES,
+    VERDICTS,
+)
 
 BEIJING = timezone(timedelta(hours=8), "UTC+8")  # one zone and no summer time since 1992, so no zone database is needed
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -149,6 +159,10 @@ class Wording:
     def verdict(self, code: str) -> str:
         """Whether a camera may go on duty; an unknown verdict is shown as it came, made visible."""
         return self.say(VERDICTS[code]) if code in VERDICTS else visible(code[:80])
+
+    def change(self, code: str) -> str:
+        """What is asked for about an account."""
+        return self.say(CHANGES[code]) if code in CHANGES else visible(code[:80])
 
     def role(self, code: str) -> str:
         """The name of a role."""

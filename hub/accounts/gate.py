@@ -10,7 +10,7 @@ from fastapi import Depends, Form, Request
 
 from hub.access import Action, Actor, may
 from hub.accounts.service import form_token, resume_session
-from hub.problems import FormExpired, NotAllowed, NotSignedIn, PasswordChangeDue
+from hub.problems import CodeDue, FormExpired, NotAllowed, NotSignedIn, PasswordChangeDue
 from hub.site import FORM_COOKIE, SESSION_COOKIE, site_of
 from hub.times import now_utc
 
@@ -31,11 +31,15 @@ def signed_in(request: Request) -> Actor:
 
 
 def allowed(action: Action) -> Callable[[Actor], Actor]:
-    """A dependency: the signed-in person, who may do `action`. Raises NotSignedIn, PasswordChangeDue, NotAllowed."""
+    """A dependency: the signed-in person, who may do `action`. Raises NotSignedIn, PasswordChangeDue, CodeDue,
+    NotAllowed.
+    """
 
     def check(actor: Annotated[Actor, Depends(signed_in)]) -> Actor:
         if actor.must_change_password:
             raise PasswordChangeDue
+        if actor.code_due:
+            raise CodeDue
         if not may(actor, action):
             raise NotAllowed
         return actor

@@ -13,8 +13,8 @@ from hub.access import Actor
 from hub.accounts import service
 from hub.accounts.gate import checked_form, signed_in
 from hub.language import mark
-from hub.problems import TooManyAttempts
-from hub.site import FORM_COOKIE, SESSION_COOKIE, render, set_cookie, site_of, words_of
+from hub.problems import CodeDue, TooManyAttempts
+from hub.site import FORM_COOKIE, SESSION_COOKIE, keys_of, render, set_cookie, site_of, words_of
 from hub.times import now_utc
 
 router = APIRouter(include_in_schema=False)
@@ -56,7 +56,7 @@ def sign_in(
 ) -> Response:
     site, words = site_of(request), words_of(request)
     try:
-        token = service.sign_in(site.db, name, password, _address(request), now_utc())
+        token = service.sign_in(site.db, keys_of(request), name, password, _address(request), now_utc())
     except service.WrongPassword:
         return render(request, "sign_in.html", SignInView(name, local_path(goes_to), words.say(WRONG)), 401)
     except TooManyAttempts as problem:
@@ -78,6 +78,8 @@ def sign_out(request: Request) -> Response:
 
 @router.get("/password")
 def show_password(request: Request, actor: Annotated[Actor, Depends(signed_in)]) -> Response:
+    if actor.code_due:
+        raise CodeDue
     return render(request, "password.html", PasswordView(actor.must_change_password, None))
 
 
@@ -90,8 +92,12 @@ def change_password(
     repeated: Annotated[str, Form()] = "",
 ) -> Response:
     site, words = site_of(request), words_of(request)
+    if actor.code_due:  # who has only the password must not change it
+        raise CodeDue
     try:
-        token = service.change_password(site.db, actor, old, new, repeated, _address(request), now_utc())
+        token = service.change_password(
+            site.db, keys_of(request), actor, old, new, repeated, _address(request), now_utc()
+        )
     except service.PasswordRefused as refused:
         fault = words.say(refused.message)
     except service.WrongPassword:
@@ -108,6 +114,11 @@ def change_password(
 def sign_in_href(path_and_query: str) -> str:
     """The sign-in page that leads back to a path."""
     return "/sign-in" if path_and_query == "/" else f"/sign-in?goes_to={quote(path_and_query, safe='')}"
+
+
+def code_href(path_and_query: str) -> str:
+    """The page for the authenticator's code that leads back to a path."""
+    return "/code" if path_and_query == "/" else f"/code?goes_to={quote(path_and_query, safe='')}"
 
 
 def local_path(target: str) -> str:

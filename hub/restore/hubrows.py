@@ -1,7 +1,6 @@
 """Rows that follow from the hub's own events, written again when a lost part of the log comes back.
 
-They are what the hub wrote when it acted (`hub/indexcheck.py` says what must follow from each event). Passwords are not
-in the log, so not in the rows: an account that comes back this way has none; `dock-hub user password` gives it one.
+They are what the hub wrote when it acted (`hub/indexcheck.py` says what must follow from each event).
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from custody.event import NO_PREVIOUS, Event
 from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
     AccountCreated,
     BundleExported,
     BundleFinished,
@@ -19,6 +20,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    SecondFactorSet,
+    SignedIn,
     StationEnrolled,
     StationFrozen,
     WitnessAdded,
@@ -28,9 +31,8 @@ from custody.hubevents import (
 )
 from hub.db import upsert_rows
 from hub.projections import HubEvent
-from hub.tables import account, log_reader, refused, station, witness, witness_policy
-
-NO_PASSWORD = "!"  # noqa: S105 - no hash: nothing fits it
+from hub.restore.peoplerows import write_people_rows
+from hub.tables import log_reader, refused, station, witness, witness_policy
 
 
 def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at: str) -> None:
@@ -45,9 +47,8 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
         case StationFrozen(station=name, reason=reason):
             frozen = {"frozen_at": received_at, "frozen_reason": reason}
             tx.execute(update(station).where(station.c.id == name).values(frozen))
-        case AccountCreated(account=name, role=role):
-            row = {"name": name, "role": role, "created_at": received_at}
-            tx.execute(insert(account).values(**row, password_hash=NO_PASSWORD, must_change_password=True))
+        case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
+            write_people_rows(tx, known, received_at)
         case LogReaderAdded(reader=name, token_sha256=digest):
             tx.execute(insert(log_reader).values(name=name, token_sha256=digest, created_at=received_at))
         case LogReaderRevoked(reader=name):

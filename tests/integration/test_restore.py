@@ -22,6 +22,7 @@ from hub.accounts.service import create_account
 from hub.backup import back_up
 from hub.backupfiles import read_manifest
 from hub.errors import BackupUnusable, Invalid, LogReadOnly
+from hub.intake import Intake
 from hub.logcheck import check_log
 from hub.mark import Mark
 from hub.readonly import BEHIND, FORKED, why_read_only
@@ -269,7 +270,8 @@ def test_every_page_says_so_and_one_says_what_is_missing(site: Site) -> None:
     password = create_account(site.db, site.keys, "admin", "administrator")
     again = lose(site)
     again.ask_all(ONE)
-    app = create_app(again.db, again.keys.lines, None, again.status)
+    intake = Intake(again.db, again.keys, OFFSET)
+    app = create_app(again.db, again.keys.lines, intake, again.status)
     browser = client(app)
     assert "正在补齐日志" in browser.get("/sign-in").text
     assert sign_in(browser, "admin", password) == 303
@@ -283,6 +285,7 @@ def test_every_page_says_so_and_one_says_what_is_missing(site: Site) -> None:
     assert "正在补齐日志" not in browser.get("/").text
     assert "没有恢复在进行" in browser.get("/restore").text
     assert client(app).get("/readyz").status_code == 200
+    intake.close()
     again.close()
 
 

@@ -24,15 +24,16 @@ ZH = Wording(Language.ZH, load_translations()[Language.ZH])
 EN = Wording(Language.EN, gettext.NullTranslations())
 NOW = datetime(2026, 3, 5, 6, 0, tzinfo=UTC)
 
+SEE = {Action.SEE_STATIONS, Action.SEE_RECORDINGS, Action.SEE_LOG}
 MATRIX = {
     Role.OFFICER: {Action.SEE_STATIONS},
     Role.EQUIPMENT_OFFICE: {Action.SEE_STATIONS},
-    Role.CUSTODIAN: set(Action),
-    Role.SECTION_HEAD: set(Action),
-    Role.APPROVING_LEADER: set(Action),
-    Role.RECORDS_CUSTODIAN: set(Action),
-    Role.AUDITOR: set(Action),
-    Role.ADMINISTRATOR: set(Action),
+    Role.CUSTODIAN: SEE,
+    Role.SECTION_HEAD: SEE,
+    Role.APPROVING_LEADER: SEE,
+    Role.RECORDS_CUSTODIAN: SEE,
+    Role.AUDITOR: SEE | {Action.SEE_PEOPLE},
+    Role.ADMINISTRATOR: SEE | {Action.SEE_PEOPLE, Action.CHANGE_PEOPLE},
 }
 
 
@@ -41,6 +42,7 @@ MATRIX = {
 def test_access_matrix(role: Role, action: Action) -> None:
     assert may(Actor("a", role, must_change_password=False), action) == (action in MATRIX[role])
     assert not may(Actor("a", role, must_change_password=True), action)
+    assert not may(Actor("a", role, must_change_password=False, code_due=True), action)
 
 
 @pytest.mark.parametrize(

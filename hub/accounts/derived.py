@@ -1,0 +1,73 @@
+"""What the tables of people must hold, derived from the log: for ``dock-hub log check``. Pure.
+
+Not derived, because the log does not hold them: passwords, secrets of second factors, sessions, failed sign-ins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, assert_never
+
+from sqlalchemy import Table
+
+from custody.hubevents import AccountChangeDecided, AccountChangeRequested, AccountCreated, SecondFactorSet, SignedIn
+from hub.db import Row
+from hub.tables import account, account_request, second_factor
+
+PeopleEvent = AccountCreated | AccountChangeRequested | AccountChangeDecided | SecondFactorSet | SignedIn
+ACCOUNT = ("name", "role", "created_at", "disabled_at")
+REQUEST = tuple(account_request.c.keys())
+FACTOR = ("account", "confirmed_at")
+
+
+class PeopleCheck:
+    """Feed it the hub's events about people, in the order of the log."""
+
+    def __init__(self) -> None:
+        """Nobody is there yet."""
+        self._accounts: dict[str, dict[str, Any]] = {}
+        self._requests: dict[str, dict[str, Any]] = {}
+        self._factors: dict[str, str] = {}
+
+    def event(self, event: PeopleEvent, received_at: str) -> None:
+        """One event; `received_at` as its entry says, which is when it took effect."""
+        match event:
+            case AccountCreated(account=name, role=role):
+                row = {"name": name, "role": role, "created_at": received_at, "disabled_at": None}
+                self._accounts[name] = row
+            case AccountChangeRequested():
+                self._requests[event.request_id] = {
+                    "id": event.request_id, "account": event.account, "change": event.change, "role": event.role,
+                    "reason": event.reason, "requested_by": event.requested_by, "requested_at": received_at,
+                    "decided_by": None, "decided_at": None, "approved": None,
+                }  # fmt: skip
+            case AccountChangeDecided():
+                decided = {"decided_by": event.decided_by, "decided_at": received_at, "approved": event.approved}
+                self._requests.get(event.request_id, {}).update(decided)
+                if event.approved:
+                    self._take_effect(event, received_at)
+            case SecondFactorSet(account=name):
+                self._factors[name] = received_at
+            case SignedIn():
+                pass  # a session is no fact that lasts
+            case _:
+                assert_never(event)
+
+    def _take_effect(self, event: AccountChangeDecided, received_at: str) -> None:
+        row = self._accounts.get(event.account, {})
+        if event.change == "role":
+            row["role"] = event.role
+        elif event.change in ("disable", "enable"):
+            row["disabled_at"] = received_at if event.change == "disable" else None
+        elif event.change == "second_factor_reset":
+            self._factors.pop(event.account, None)
+
+    def derived(self) -> Iterator[tuple[Table, tuple[str, ...], dict[str, Row]]]:
+        """Each table, the columns that the log decides, and its rows by key."""
+        yield account, ACCOUNT, {key: _row(row, ACCOUNT) for key, row in self._accounts.items()}
+        yield account_request, REQUEST, {key: _row(row, REQUEST) for key, row in self._requests.items()}
+        yield second_factor, FACTOR, {name: (name, at) for name, at in self._factors.items()}
+
+
+def _row(row: dict[str, Any], names: tuple[str, ...]) -> Row:
+    return tuple(row.get(name) for name in names)
