@@ -6,7 +6,7 @@ factor that was set up after it asks for codes that no authenticator gives, unti
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import assert_never
 
 import pyotp
 from sqlalchemy import Connection, delete, insert, update
@@ -36,8 +36,8 @@ def write_people_rows(tx: Connection, event: PeopleEvent, received_at: str) -> N
         case SecondFactorSet(account=name):
             confirmed = update(second_factor).where(second_factor.c.account == name)
             if tx.execute(confirmed.values(confirmed_at=received_at)).rowcount == 0:
-                row: dict[str, Any] = {"account": name, "secret": pyotp.random_base32(), "last_step": 0}
-                tx.execute(insert(second_factor).values(**row, confirmed_at=received_at))
+                made = {"account": name, "secret": pyotp.random_base32(), "confirmed_at": received_at}
+                tx.execute(insert(second_factor).values(**made, last_step=0))
         case SignedIn():
             pass  # a session is no fact that lasts
         case _:
