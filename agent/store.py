@@ -30,6 +30,7 @@ MIGRATIONS = (
     "006_set_aside.sql",
     "007_commands.sql",
     "008_release.sql",
+    "009_keeping.sql",
 )
 
 

@@ -22,7 +22,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent import outbox
+from agent import keeping, outbox
 from agent.commands import Handler, Trust, take_command, trust_now
 from agent.errors import VaultError
 from agent.settings import HubLink, invalid
@@ -44,6 +44,7 @@ from agent.witness import (
     state_unproven,
 )
 from custody.errors import CustodyError
+from custody.keeping import RefillRequest, claimed_type, open_keep, open_refill_request
 from custody.receipt import ResendRequest, open_receipt
 from custody.topics import LOG_CHECKPOINT, station_topic
 from custody.witness import Accepted, Behind, Code, Refusal
@@ -83,6 +84,7 @@ class Uplink:
         self._loop = asyncio.get_running_loop()
         self._client = self._make_client()
         self._retained: dict[str, bytes] = {}
+        self._kept = 0  # up to which size of the log keepings are held without a gap
 
     @property
     def online(self) -> bool:
@@ -140,6 +142,7 @@ class Uplink:
         age = 0 if oldest is None else max(0, round((now - oldest).total_seconds()))
         self._refused = (await self._store.call(load_memory, self._witness.log_key.name)).stopped
         state = self._describe() | {"outbox_unreceipted": depth, "outbox_oldest_seconds": age, "online": True}
+        state["kept"] = self._kept
         if self._refused is not None:
             state["log_refused"] = self._refused.value
         state["at"] = f"{now.replace(second=now.second // 30 * 30):%Y-%m-%dT%H:%M:%SZ}"
@@ -157,6 +160,8 @@ class Uplink:
     async def _on_up(self) -> None:
         first = await self._store.call(first_to_send)
         self._state = outbox.connected(self._state, first)
+        self._kept = await self._store.call(keeping.kept_through, self._link.log_key.name, 0)
+        await self._give_back(RefillRequest(self._station.id, 0, 0, 0))  # a hub put back from an old backup hears it
         log.info("uplink_connected first_unreceipted=%d", first)
         for topic, payload in self._retained.items():
             self._client.publish(topic, payload, qos=1, retain=True)
@@ -175,6 +180,11 @@ class Uplink:
             log.warning("receipt_refused code=%s why=%s", error.code, error)
             return
         now = time.monotonic()
+        if isinstance(answer, ResendRequest) and await self._store.call(_was_logged, answer.from_seq, self._link):
+            # A hub that lost its log would take them in at other places and so tell its history in two ways.
+            log.critical("hub_asks_for_what_it_receipted from_seq=%d", answer.from_seq)
+            await self._give_back(RefillRequest(self._station.id, 0, 0, 0))
+            return
         if isinstance(answer, ResendRequest):
             log.warning("hub_asks_again from_seq=%d", answer.from_seq)
             self._state = outbox.resend_from(self._state, answer.from_seq, now)
@@ -253,6 +263,24 @@ class Uplink:
         self._trust = await self._store.call(trust_now, self._pinned)
         self._witness = replace(self._witness, log_key=self._trust.log_key)
 
+    async def _on_keep(self, raw: bytes) -> None:
+        """A keeping to store, or a request to give everything back."""
+        try:
+            if claimed_type(raw) == "refill.v1":
+                await self._give_back(open_refill_request(raw, self._station.id, self._link.receipt_key))
+                return
+            kept = open_keep(raw, self._link.receipt_key)
+        except CustodyError as error:
+            log.warning("keeping_refused code=%s why=%s", error.code, error)
+            return
+        if kept.log == self._link.log_key.name:
+            await self._store.call(keeping.keep, kept, raw)
+            self._kept = await self._store.call(keeping.kept_through, kept.log, self._kept)
+
+    async def _give_back(self, request: RefillRequest) -> None:
+        page = await self._store.call(keeping.answer, self._station, self._link.log_key, request)
+        self._client.publish(station_topic(self._station.id, "refill"), page, qos=1)
+
     # --- paho's thread: hand everything over to the event loop ---
 
     def _make_client(self) -> mqtt.Client:
@@ -284,7 +312,7 @@ class Uplink:
         if reason.is_failure:
             log.error("uplink_refused reason=%s", reason)
             return
-        own = [station_topic(self._station.id, channel) for channel in ("receipts", "commands", "witness")]
+        own = [station_topic(self._station.id, channel) for channel in ("receipts", "commands", "witness", "keep")]
         client.subscribe([(topic, 1) for topic in (*own, LOG_CHECKPOINT)])
         self._hand_over(self._on_up)
 
@@ -299,6 +327,8 @@ class Uplink:
             self._hand_over(lambda: self._on_witness_request(raw))
         elif message.topic.endswith("/commands"):
             self._hand_over(lambda: self._on_command(raw))
+        elif message.topic.endswith("/keep"):
+            self._hand_over(lambda: self._on_keep(raw))
         else:
             self._hand_over(lambda: self._on_answer(raw))
 
@@ -330,6 +360,11 @@ def _tls(link: HubLink) -> ssl.SSLContext:
             f"连接中心所用的 TLS 文件无法使用（{error}）；请重新登记本采集站",
         ) from error
     return context
+
+
+def _was_logged(store: Store, seq: int, link: HubLink) -> bool:
+    """Whether a receipt of the hub's present log says that this envelope is in it."""
+    return seq < first_to_send(store) and keeping.newest_checkpoint(store, link.log_key) is not None
 
 
 def _session() -> Properties:

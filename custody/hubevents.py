@@ -174,6 +174,19 @@ class LogExportFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogRestored(Event):
+    """The hub had lost the end of its log and got it back from those who kept it: same entries, same places."""
+
+    TYPE = "log.restored.v1"
+    base_size: int  # entries that the backup held
+    size: int  # entries of the newest checkpoint that anybody outside held; the log goes on from there
+    root: Sha256Hex  # of that checkpoint
+    held_by: str  # who held it
+    without: tuple[str, ...]  # stations that were not waited for; what only they hold is not in the log
+    untimed: int  # entries whose time of receipt nobody kept: they count as received at the restore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessAdded(Event):
     """People accepted a witness of this log: its cosignatures count from here on."""
 
@@ -306,6 +319,7 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     LogReaderRevoked,
     LogExported,
     LogExportFinished,
+    LogRestored,
     WitnessAdded,
     WitnessRemoved,
     WitnessPolicySet,

@@ -16,7 +16,7 @@ ROOT = "custodock/1"
 LOG_CHECKPOINT = f"{ROOT}/log/checkpoint"
 STATION_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
-Channel = Literal["state", "bay", "events", "receipts", "commands", "witness", "cosignatures"]
+Channel = Literal["state", "bay", "events", "receipts", "commands", "witness", "cosignatures", "keep", "refill"]
 Party = Literal["station", "hub", "supervisor"]
 
 
@@ -38,6 +38,8 @@ TOPICS = (
     Topic(f"{ROOT}/{{station}}/events", "station", ("hub",), 1, False, "one envelope"),
     Topic(f"{ROOT}/{{station}}/receipts", "hub", ("station",), 1, False, "one signed receipt or resend request"),
     Topic(f"{ROOT}/{{station}}/commands", "hub", ("station",), 1, False, "one signed command"),
+    Topic(f"{ROOT}/{{station}}/keep", "hub", ("station",), 1, False, "one signed keeping, or one refill request"),
+    Topic(f"{ROOT}/{{station}}/refill", "station", ("hub",), 1, False, "one page of an answer to a refill request"),
     Topic(f"{ROOT}/{{station}}/witness", "hub", ("station",), 1, False, "C2SP tlog-witness add-checkpoint body"),
     Topic(f"{ROOT}/{{station}}/cosignatures", "station", ("hub",), 1, False, "cosignature, conflict or refusal, JSON"),
     Topic(LOG_CHECKPOINT, "hub", ("station", "supervisor"), 1, True, "the newest checkpoint, signed note"),
@@ -66,7 +68,9 @@ def parse_station_topic(topic: str) -> tuple[str, Channel, str | None]:
         match parts[3:]:
             case ["bay", bay] if re.fullmatch(r"[A-Za-z0-9._-]{1,32}", bay):
                 return parts[2], "bay", bay
-            case ["state" | "events" | "receipts" | "commands" | "witness" | "cosignatures" as channel]:
+            case [
+                "state" | "events" | "receipts" | "commands" | "witness" | "cosignatures" | "keep" | "refill" as channel
+            ]:
                 return parts[2], channel, None
     raise FormatError(f"not a station's topic: {topic[:120]!r}")
 

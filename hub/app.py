@@ -32,6 +32,7 @@ EXIT_CODES = """exit codes:
   3  settings, keys or database cannot be used
   4  the log cannot be trusted; nothing was signed
   5  the log is sound, but index rows do not follow from it: `dock-hub reindex`
+  6  the log is read-only, behind what others hold of it: `dock-hub restore status`
 """
 
 EXPORT_HELP = """\
@@ -62,6 +63,20 @@ the same command again adds what is new. Every export is stated in the log befor
   dock-hub log export --dir /var/lib/custodock-hub --to - --from 120000 | gzip > tail.jsonl.gz
   dock-hub log export --dir /var/lib/custodock-hub --tiles /srv/mirror/log"""
 
+BACKUP_HELP = """\
+Write a backup while the hub runs: a folder, or one file if the name ends in .tar. It gets its name once it was checked.
+
+It holds the database (as SQLite, whatever engine the hub has), the settings and a manifest with digests; the private
+keys only with --with-keys. Without them nobody can restore: keep them once, offline, apart from the nightly backups.
+What comes after the backup is not lost: stations keep it (`dock-hub restore --help`). Nothing is ever replaced.
+
+  dock-hub backup --dir /var/lib/custodock-hub --to /backup/hub-$(date +%F).tar --quiet"""
+
+KEYS_WARNING = (
+    "注意：备份中含有未加密的私钥，得到它的人可以伪造日志；请离线保管，或使用 --passphrase-file。 / "
+    "Note: this backup holds the private keys as they are; whoever gets it can forge the log. Keep it offline, or give "
+    "--passphrase-file."
+)
 
 WITNESS_HELP = """\
 Accept witnesses of the audit log, and set how many make a checkpoint witnessed.
@@ -289,6 +304,54 @@ def _reader_revoke(arguments: argparse.Namespace) -> None:
     _print(arguments, {"reader": arguments.name, "revoked": True})
 
 
+def _backup(arguments: argparse.Namespace) -> None:
+    from hub.backup import back_up  # noqa: PLC0415
+    from hub.restore.command import read_passphrase  # noqa: PLC0415
+
+    settings, keys, database = _opened(arguments)
+    passphrase = read_passphrase(arguments.passphrase_file)
+    if arguments.with_keys and passphrase is None:
+        print(KEYS_WARNING, file=sys.stderr)
+    manifest = back_up(
+        settings, database, keys, arguments.to,
+        with_keys=arguments.with_keys, passphrase=passphrase, quick=arguments.quick,
+    )  # fmt: skip
+    if not arguments.quiet:
+        told = dataclasses.asdict(manifest)
+        _print(arguments, {"backup": str(arguments.to)} | {k: told[k] for k in ("size", "created_at", "keys", "log")})
+
+
+def _restore_begin(arguments: argparse.Namespace) -> None:
+    from hub.restore.command import begin_restore  # noqa: PLC0415
+
+    begin_restore(arguments, _print)
+
+
+def _restore_add(arguments: argparse.Namespace) -> None:
+    from hub.restore.command import add_to_restore  # noqa: PLC0415
+
+    add_to_restore(arguments, _opened, _print)
+
+
+def _restore_status(arguments: argparse.Namespace) -> None:
+    from hub.restore.command import show_restore  # noqa: PLC0415
+
+    show_restore(arguments, _opened)
+
+
+def _restore_finish(arguments: argparse.Namespace) -> None:
+    from hub.restore.command import finish_restore  # noqa: PLC0415
+
+    finish_restore(arguments, _opened, _print)
+
+
+def _user_password(arguments: argparse.Namespace) -> None:
+    from hub.accounts.service import give_first_password  # noqa: PLC0415
+
+    _, _, database = _opened(arguments)
+    _print(arguments, {"account": arguments.name, "password": give_first_password(database, arguments.name)})
+
+
 def _reindex(arguments: argparse.Namespace) -> None:
     from hub.reindex import reindex  # noqa: PLC0415
 
@@ -385,6 +448,9 @@ def _parser() -> argparse.ArgumentParser:
     user.add_argument("--admin", action="store_true", help="an administrator, who runs the hub and sees no footage")
     user.add_argument("--role", default="officer", help=f"{', '.join(Role)} (default officer)")
 
+    text = "Give an account a new first password and end its sessions. Needed after a restore: no log holds passwords."
+    _command(users, "password", _user_password, text).add_argument("name", metavar="NAME", help="the account")
+
     run = _command(commands, "run", _run, "Run the hub until SIGTERM. Migrates the database and checks the log first.")
     run.add_argument("--host", help="address of the pages (default 127.0.0.1; TLS is the reverse proxy's)")
     run.add_argument("--port", type=int, help="port of the pages (default 8080)")
@@ -398,6 +464,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_log(commands)
     _add_witnesses(commands)
     _add_export(commands)
+    _add_backup(commands)
     _command(commands, "reindex", _reindex, "Rebuild every index row from the log. Intake waits meanwhile.")
     commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")
     return parser
@@ -447,6 +514,32 @@ def _add_log_export(logs: Any) -> None:
     for name in ("source", "camera", "recording", "account"):
         export.add_argument(f"--{name}", default="", help=f"only of this {name}")
     export.add_argument("--period", nargs=2, metavar=("FROM", "TO"), help="only received on these days, YYYY-MM-DD")
+
+
+def _add_backup(commands: Any) -> None:
+    from hub.restore.command import BEGIN_HELP, FINISH_HELP  # noqa: PLC0415
+
+    opens = "file whose first line opens the keys of the backup"
+    backup = _command(commands, "backup", _backup, BACKUP_HELP)
+    backup.add_argument("--to", type=Path, required=True, metavar="DIR|FILE.tar", help="must not exist")
+    backup.add_argument("--with-keys", action="store_true", help="the private keys too; see above")
+    backup.add_argument("--passphrase-file", type=Path, metavar="FILE", help=opens)
+    backup.add_argument("--quick", action="store_true", help="check the copy as a start does, not all of it")
+    backup.add_argument("--quiet", action="store_true", help="print nothing when all went well: for a timer")
+
+    restore = commands.add_parser("restore", help="bring a hub back and refill its log").add_subparsers(required=True)
+    begin = _command(restore, "begin", _restore_begin, BEGIN_HELP)
+    begin.add_argument("backup", type=Path, metavar="BACKUP", help="the folder or .tar that `dock-hub backup` made")
+    begin.add_argument("--keys", type=Path, metavar="DIR", help="folder with log.pem, receipts.pem, events.pem")
+    begin.add_argument("--passphrase-file", type=Path, metavar="FILE", help=opens)
+    begin.add_argument("--database", help="postgresql://… of an empty database; default: SQLite in DIR")
+    add = _command(restore, "add", _restore_add, "Put in what people bring: checkpoints and mirrors of the log.")
+    add.add_argument("--checkpoint", type=Path, action="append", default=[], metavar="FILE", help="a signed note")
+    text = "a mirror: entry bundles below tile/entries, C2SP tlog-tiles"
+    add.add_argument("--entries", type=Path, action="append", default=[], metavar="DIR", help=text)
+    _command(restore, "status", _restore_status, "What is missing, of whom, who was asked when, and what to do.")
+    finish = _command(restore, "finish", _restore_finish, FINISH_HELP)
+    finish.add_argument("--without", action="append", default=[], metavar="STATION", help="a station that is lost")
 
 
 def _add_witnesses(commands: Any) -> None:

@@ -42,6 +42,31 @@ class LogUntrusted(Stop):
         self.fault, self.item = fault, item
 
 
+class LogReadOnly(HubError):
+    """The log is behind what others hold of it. Pages are served; nothing is taken in, signed or appended."""
+
+    code = "log_read_only"
+    http_status = 503
+    exit_code = 6
+
+    def __init__(self, reason: str) -> None:
+        """`reason`: why, one of `hub/readonly.py`."""
+        super().__init__(
+            "中心处于只读状态：日志落后于他人所持的检查点，补齐之前不接收、不签署、不追加；没有内容丢失，采集站照常保存。"
+            "请运行 dock-hub restore status 查看缺少什么。 / "
+            "The hub is read-only: its log is behind what others hold of it. Until it is refilled nothing is taken "
+            "in, signed or appended; nothing is lost, stations go on keeping everything. "
+            f"`dock-hub restore status` tells what is missing. [{reason}]"
+        )
+        self.reason = reason
+
+
+class BackupUnusable(Stop):
+    """A backup is not whole, or is of another hub."""
+
+    code = "backup_unusable"
+
+
 class KeysUnusable(Stop):
     """A key file is missing, readable by others, or not an Ed25519 key."""
 

@@ -34,6 +34,7 @@ from custody.hubevents import (
     LogExportFinished,
     LogReaderAdded,
     LogReaderRevoked,
+    LogRestored,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -232,7 +233,14 @@ class IndexCheck:
                 self._commands.take(known, entry.index, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
                 self._changes.take(known, entry.index, entry.received_at)
-            case BundleExported() | BundleFinished() | WitnessRefused() | LogExported() | LogExportFinished():
+            case (
+                BundleExported()
+                | BundleFinished()
+                | WitnessRefused()
+                | LogExported()
+                | LogExportFinished()
+                | LogRestored()
+            ):
                 pass  # they have no rows but those that every event's subjects have
             case _:
                 assert_never(known)

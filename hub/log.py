@@ -29,7 +29,7 @@ from custody.events import seal_event
 from custody.merkle import Subtree, inclusion_proof
 from custody.tiles import MAX_ENTRY_BYTES, Tile, grow, subtrees
 from hub.db import insert_rows, upsert_rows
-from hub.errors import KeysChanged
+from hub.errors import KeysChanged, LogReadOnly
 from hub.identifiers import new_id
 from hub.keyhistory import read_history
 from hub.keys import HubKeys, key_set
@@ -63,7 +63,8 @@ class LogHead:
     roots: tuple[bytes, ...]
     own_seq: int
     own_hash: str
-    key_set: str | None
+    key_set: str | None = None
+    read_only: str | None = None  # why nothing may be appended
 
 
 class Appender:
@@ -95,6 +96,11 @@ class Appender:
         self._rows.append((index, source, seq, raw, envelope_sha256, event_type, self._at_text))
         self._leaves.append(leaf_hash(raw))
         return index
+
+    def add_own(self, seq: int, raw: bytes, envelope_sha256: str, event_type: str) -> int:
+        """Append an envelope that the hub itself stated before it lost its log. The caller has checked it."""
+        self._own_seq, self._own_hash = seq, envelope_sha256
+        return self.add(HUB_SOURCE, seq, raw, envelope_sha256, event_type)
 
     def record(self, kind: type[Event], /, **facts: Any) -> int:
         """State an event of the hub itself, signed with its event key, and return its log index."""
@@ -172,7 +178,15 @@ def create(tx: Connection, keys: HubKeys, at: datetime) -> None:
 
 
 def lock(tx: Connection) -> LogHead:
-    """Take the lock and return the head. Raises LogUntrusted when there is no log."""
+    """Take the lock and return the head. Raises LogUntrusted when there is no log, LogReadOnly when it is closed."""
+    head = _head(tx, _LOCKED_HEAD)
+    if head.read_only is not None:
+        raise LogReadOnly(head.read_only)
+    return head
+
+
+def lock_closed(tx: Connection) -> LogHead:
+    """As `lock`, for whoever refills a read-only log and for nobody else."""
     return _head(tx, _LOCKED_HEAD)
 
 
@@ -216,7 +230,8 @@ def _head(connection: Connection, query: Any) -> LogHead:
     if not isinstance(row.own_seq, int) or not _SHA256.fullmatch(str(row.own_hash)):
         raise untrusted("state_altered", "log_state", "it is no head of a chain")
     hashes = tuple(roots[i : i + HASH_BYTES] for i in range(0, len(roots), HASH_BYTES))
-    return LogHead(row.size, hashes, row.own_seq, row.own_hash, row.key_set)
+    closed = None if row.read_only is None else str(row.read_only)
+    return LogHead(row.size, hashes, row.own_seq, row.own_hash, row.key_set, closed)
 
 
 def _check_base(tx: Connection, note: str, keys: HubKeys, tree: CompactRange) -> None:

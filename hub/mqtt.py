@@ -9,13 +9,11 @@ the batch waits, the connection is kept alive, and it is tried again for ever.
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import paho.mqtt.client as mqtt
@@ -34,11 +32,16 @@ from hub.commands import sending
 from hub.commands.queries import load_envelopes, waiting_numbers
 from hub.commands.service import forget_answered, issue_approved, note_sent
 from hub.db import Database
+from hub.errors import LogReadOnly
 from hub.intake import MAX_BATCH, Intake
-from hub.mqttclient import Client, Delivery
+from hub.keeper import Keeper
+from hub.mark import Mark
+from hub.mqttclient import Client, Delivery, tls_context
 from hub.opener import Opening
 from hub.opening import Message, Opened
+from hub.readonly import why_read_only
 from hub.replicas import Replicas
+from hub.restore.others import Others
 from hub.settings import Settings, broker_address
 from hub.tables import station
 from hub.times import now_utc
@@ -82,6 +85,9 @@ class HubLine:
         self._stations: frozenset[str] | None = None  # of a replica: those it has subscribed to on this connection
         self._asked: dict[int | None, list[str]] = {}  # filters of subscriptions that the broker has not answered
         self._sender = sending.Sender()
+        self._keeper = Keeper(intake.keys)
+        self._mark = Mark(settings.keys_directory)
+        self._others = Others(settings.directory, db, intake.keys)
         self._client = self._make_client()
         self._witnesses = StationWitnesses(asking, self._client.publish)
 
@@ -90,8 +96,17 @@ class HubLine:
         self._stopping.set()
 
     def run(self) -> None:
-        """Work until stopped: connect, take batches, reconnect for ever. Raises HubError when the log is untrusted."""
+        """Work until stopped: connect, take batches, reconnect for ever. Raises HubError when the log is untrusted.
+
+        Raises LogReadOnly once somebody holds a newer checkpoint; what was not committed comes again another day.
+        """
         self._intake.start_opener()
+        try:
+            self._work()
+        finally:
+            self._client.disconnect()
+
+    def _work(self) -> None:
         wait = 0.5
         while not self._stopping.is_set():
             try:
@@ -123,6 +138,9 @@ class HubLine:
             if self._client.loop(_GATHER_SECONDS if busy else _IDLE_SECONDS) != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 logger.warning("broker_connection_lost")
                 return
+            self._others.look()
+            if self._others.to_be_heard():
+                continue
             dry = len(self._batch) == held
             if not (self._begin_opening(all_held=dry) and self._commit_opened(dry=dry)):
                 return
@@ -137,7 +155,6 @@ class HubLine:
                 next_tick = now + _TICK_SECONDS
                 self._tick()
         self._send_answers()
-        self._client.disconnect()
 
     def _begin_opening(self, *, all_held: bool) -> bool:
         """Hand messages to those who open them. False when the connection was lost meanwhile."""
@@ -197,21 +214,39 @@ class HubLine:
         return True
 
     def _send_answers(self) -> None:
-        for answer in self._answers.seal(now_utc()):
+        answers = self._answers.seal(now_utc())
+        if answers:
+            self._hand_over(everybody=False)
+        for answer in answers:
             self._client.publish(station_topic(answer.station, "receipts"), answer.raw, qos=1)
+
+    def _hand_over(self, *, everybody: bool) -> None:
+        """Give stations what they keep for us, before anybody gets a checkpoint over it."""
+        try:
+            with self._db.read() as connection:
+                due = self._keeper.due(connection, everybody=everybody)
+        except SQLAlchemyError:
+            logger.exception("keeping_failed")
+            return
+        for name, raw in due:
+            self._client.publish(station_topic(name, "keep"), raw, qos=1)
 
     def _tick(self) -> None:
         now = time.monotonic()
         try:
+            with self._db.read() as connection:
+                note, closed = log.newest_note(connection), why_read_only(connection)
+            if closed is not None:
+                raise LogReadOnly(closed)
             self._intake.tick()
             self._divide_stations(now)
             self._send_commands()
-            with self._db.read() as connection:
-                note = log.newest_note(connection)
         except SQLAlchemyError:
             logger.exception("tick_failed")
             return
         self._send_answers()  # first: a receipt after it would come with an older checkpoint than its station has seen
+        self._keep_mark(note)
+        self._hand_over(everybody=True)
         if self._replicas is not None:  # another's receipts may be on their way, with older checkpoints
             self._notes.append(note)
             note = self._notes[0] if self._replicas.leads(now) else self._published_note
@@ -222,6 +257,12 @@ class HubLine:
             self._witnesses.ask(now, self._stations)
         except SQLAlchemyError:
             logger.exception("asking_failed")
+
+    def _keep_mark(self, note: str) -> None:
+        try:
+            self._mark.keep(note)
+        except OSError:
+            logger.exception("mark_not_kept")
 
     # --- several hub processes ---
 
@@ -242,8 +283,14 @@ class HubLine:
             self._client.unsubscribe(filters(sorted(had - ours)))
         if new:
             self._subscribe(filters(sorted(new)))
+            self._ask_others(new)
         logger.info("stations_divided ours=%d enrolled=%d", len(ours), len(enrolled))
         self._stations = ours
+
+    def _ask_others(self, names: frozenset[str] | None) -> None:
+        """Ask these stations, or all, for the newest checkpoint that they hold."""
+        for name, raw in self._others.ask(names):
+            self._client.publish(station_topic(name, "keep"), raw, qos=1)
 
     def _leave_replicas(self) -> None:
         if self._replicas is not None:
@@ -288,12 +335,7 @@ class HubLine:
         client.max_inflight_messages_set(200)
         client.max_queued_messages_set(20_000)  # receipts that the broker does not take: stations ask again
         if broker_address(settings.mqtt)[2]:
-            context = ssl.create_default_context(cafile=settings.mqtt_ca or None)
-            if settings.mqtt_cert:
-                context.load_cert_chain(
-                    Path(settings.mqtt_cert), Path(settings.mqtt_key) if settings.mqtt_key else None
-                )
-            client.tls_set_context(context)
+            client.tls_set_context(tls_context(settings))
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         return client
@@ -308,6 +350,7 @@ class HubLine:
         self.connected = True
         if self._replicas is None:
             self._subscribe(filters())
+            self._ask_others(None)
         else:
             client.unsubscribe(
                 filters()
@@ -325,7 +368,10 @@ class HubLine:
             if len(self._answered) < RECEIVE_MAXIMUM:
                 self._answered.append(message)
             return
-        if message.packet_id or len(self._batch) < RECEIVE_MAXIMUM:
+        if message.topic.endswith(b"/refill"):
+            self._others.hear(message)
+            self._client.ack_all([message.packet_id] if message.packet_id else [])
+        elif message.packet_id or len(self._batch) < RECEIVE_MAXIMUM:
             self._batch.append(message)
         else:  # nobody of ours sends QoS 0: while we wait for our database it must not fill the memory
             logger.warning("unacknowledgeable_message_dropped payload_bytes=%d", len(message.payload))

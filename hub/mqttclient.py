@@ -10,12 +10,16 @@ public interface: `tests/integration/test_mqtt.py` runs them against a real brok
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MessageType, MQTTErrorCode
+
+from hub.settings import Settings
 
 _READ_AHEAD_BYTES = 256 * 1024
 
@@ -27,6 +31,14 @@ class Delivery:
     topic: bytes
     payload: bytes
     packet_id: int
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """For mqtts: the authority and our certificate. Raises OSError for files that cannot be read."""
+    context = ssl.create_default_context(cafile=settings.mqtt_ca or None)
+    if settings.mqtt_cert:
+        context.load_cert_chain(Path(settings.mqtt_cert), Path(settings.mqtt_key) if settings.mqtt_key else None)
+    return context
 
 
 class BufferedSocket(socket.socket):

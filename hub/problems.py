@@ -164,3 +164,15 @@ class Busy(Problem):
     title = mark("The system is busy")
     advice = mark("The database cannot answer right now. Nothing was lost. Try again in a moment.")
     retry_after_seconds = 5
+
+
+class LogClosed(Problem):
+    """The log is behind what others hold of it: nothing may be appended until it is refilled."""
+
+    code = "log_read_only"
+    http_status = 503
+    title = mark("The hub is read-only")
+    advice = mark(
+        "Its log is being refilled after a restore. Nothing was lost or changed. Try again when it is complete."
+    )
+    retry_after_seconds = 60

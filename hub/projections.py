@@ -30,6 +30,7 @@ from custody.hubevents import (
     LogExportFinished,
     LogReaderAdded,
     LogReaderRevoked,
+    LogRestored,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -95,6 +96,7 @@ HubEvent = (
     | LogReaderRevoked
     | LogExported
     | LogExportFinished
+    | LogRestored
     | WitnessAdded
     | WitnessRemoved
     | WitnessPolicySet
@@ -181,6 +183,7 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | LogReaderRevoked()
             | LogExported()
             | LogExportFinished()
+            | LogRestored()
             | WitnessAdded()
             | WitnessRemoved()
             | WitnessPolicySet()

@@ -27,10 +27,13 @@ from hub.tables import (
 _PAGE = 500
 
 
-def reindex(db: Database, utc_offset_minutes: int) -> int:
-    """Rebuild every projection and return how many entries were read. Readers see the old rows until the commit."""
+def reindex(db: Database, utc_offset_minutes: int, *, closed: bool = False) -> int:
+    """Rebuild every projection and return how many entries were read. Readers see the old rows until the commit.
+
+    `closed`: of a copy whose log may be read-only. Raises LogReadOnly otherwise.
+    """
     with db.begin() as tx:
-        size = log.lock(tx).size  # holds intake back, or its rows would be missing
+        size = (log.lock_closed if closed else log.lock)(tx).size  # holds intake back, or its rows would be missing
         _clear(tx)
         for start in range(0, size, _PAGE):
             _project(tx, start, min(size, start + _PAGE), utc_offset_minutes)

@@ -10,15 +10,21 @@ import threading
 
 import uvicorn
 
+from hub import log
 from hub.db import Database, open_database
-from hub.errors import Invalid
+from hub.errors import Invalid, LogReadOnly
 from hub.intake import Intake
 from hub.keychanges.service import finish_changes
 from hub.keys import HubKeys, load_keys
 from hub.logcheck import check_start
+from hub.mark import WHO, Mark, is_behind
 from hub.migrations import migrate
 from hub.mqtt import HubLine
 from hub.notify import SpeakingServer
+from hub.readonly import why_read_only
+from hub.restore.line import RestoreLine, finish_left_over
+from hub.restore.outside import notice
+from hub.restore.status import read_status
 from hub.settings import Settings
 from hub.timestamps import Stamper, load_authority
 from hub.web import create_app
@@ -40,9 +46,16 @@ def run(settings: Settings) -> None:
     with db.read() as connection:
         report = check_start(connection, keys, settings.utc_offset_minutes)
     logger.info("log_checked size=%d root=%s", report.size, report.root.hex())
+    look_outside(settings, db, keys)
     intake = Intake(db, keys, settings.utc_offset_minutes)
     authority = load_authority(settings.timestamp_url, settings.timestamp_ca)
-    app = create_app(db, keys.lines, intake, timestamps_wanted=authority is not None)
+    app = create_app(
+        db,
+        keys.lines,
+        intake,
+        lambda: read_status(db, keys, settings.directory)[0],
+        timestamps_wanted=authority is not None,
+    )
     stamper = Stamper(db, authority) if authority else None
     server = SpeakingServer(
         uvicorn.Config(
@@ -62,7 +75,7 @@ def run(settings: Settings) -> None:
     gc.collect()
     gc.freeze()  # what is loaded now stays: full collections need not walk it again while a batch waits
     gc.set_threshold(20_000, 20, 50)  # envelopes hold no cycles; the default would look for some 14 times a batch
-    witnesses = HttpWitnesses(db, keys)
+    witnesses = HttpWitnesses(db, keys, settings.directory)
     asking = threading.Thread(target=witnesses.run, name="witnesses", daemon=True)  # a request may hang for a while
     asking.start()
     try:
@@ -79,6 +92,19 @@ def run(settings: Settings) -> None:
     logger.info("stopped")
 
 
+def look_outside(settings: Settings, db: Database, keys: HubKeys) -> None:
+    """What the hub knows outside its database: a log that is older than that takes nothing in."""
+    finish_left_over(db, settings.directory)
+    mark = Mark(settings.keys_directory)
+    note = mark.read()
+    with db.read() as connection:
+        newest, behind = log.newest_note(connection), note is not None and is_behind(connection, keys, note)
+    if note is not None and behind:
+        notice(db, keys, settings.directory, WHO, note)
+    else:
+        mark.keep(newest)
+
+
 def _serve(
     settings: Settings, db: Database, keys: HubKeys, intake: Intake, server: uvicorn.Server
 ) -> list[BaseException]:
@@ -88,10 +114,7 @@ def _serve(
         logger.info("no_broker_set envelopes=http_only")
         server.run()
         return failure
-    try:
-        line = HubLine(settings, db, intake, Asking(db, keys, by_http=False))
-    except OSError as error:
-        raise Invalid(f"the TLS files for {settings.mqtt} cannot be used: {error}") from None
+    line = BrokerLine(settings, db, keys, intake)
 
     def work() -> None:
         try:
@@ -109,6 +132,43 @@ def _serve(
         line.stop()
         thread.join()
     return failure
+
+
+class BrokerLine:
+    """The line that fits the log: it takes envelopes in, or, while the log is read-only, gets back what was lost."""
+
+    def __init__(self, settings: Settings, db: Database, keys: HubKeys, intake: Intake) -> None:
+        """Raises Invalid for TLS files that cannot be used."""
+        self._settings, self._db, self._keys, self._intake = settings, db, keys, intake
+        self._stopped = False
+        self._line: HubLine | RestoreLine = self._make()
+
+    def run(self) -> None:
+        """Until stopped. Raises HubError when the log is untrusted."""
+        while not self._stopped:
+            try:
+                self._line.run()
+            except LogReadOnly as error:
+                logger.critical("intake_closed reason=%s", error.reason)
+            if not self._stopped:
+                self._line = self._make()
+
+    def stop(self) -> None:
+        """Let `run` return; from any thread."""
+        self._stopped = True
+        self._line.stop()
+
+    def _make(self) -> HubLine | RestoreLine:
+        with self._db.read() as connection:
+            read_only = why_read_only(connection)
+        try:
+            if read_only:
+                return RestoreLine(self._settings, self._db, self._keys)
+            asking = Asking(self._db, self._keys, by_http=False, directory=self._settings.directory)
+            return HubLine(self._settings, self._db, self._intake, asking)
+        except OSError as error:
+            message = f"the TLS files for {self._settings.mqtt} cannot be used: {error}"
+            raise Invalid(message) from None
 
 
 def _open(settings: Settings) -> Database:

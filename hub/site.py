@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -22,6 +23,7 @@ from hub.keys import HubKeys
 from hub.language import COOKIE as LANGUAGE_COOKIE
 from hub.language import Language, choose_language, load_translations, mark
 from hub.problems import ReadOnly
+from hub.readonly import why_read_only
 from hub.times import now_utc
 from hub.wording import Wording
 
@@ -47,6 +49,7 @@ class Site:
     db: Database
     software: str
     key_lines: Mapping[str, str]  # by role, see hub.keys.ROLES
+    restore_status: Callable[[], Any] | None = None  # gives a restore.status.Status
     keys: HubKeys | None = None  # to state what the hub itself does; None: pages that only read
     timestamps_wanted: bool = False  # an authority is asked to confirm checkpoints
 
@@ -81,6 +84,7 @@ class Frame:
     other_language_href: str
     software: str
     at: str
+    read_only: bool  # the log is behind what others hold of it
 
 
 def site_of(request: Request) -> Site:
@@ -147,7 +151,16 @@ def _frame(request: Request, language: Language, token: str) -> Frame:
     kept = [(k, v) for k, v in request.query_params.multi_items() if k != "lang"]
     # a page shown in answer to a form has no address of its own to come back to: every form's GET is the same path
     href = "?" + urlencode([*kept, ("lang", other.value)])
-    return Frame(language, actor, sections, token, href, site.software, words.moment(now_utc()))
+    at = words.moment(now_utc())
+    return Frame(language, actor, sections, token, href, site.software, at, _is_read_only(site))
+
+
+def _is_read_only(site: Site) -> bool:
+    try:
+        with site.db.read() as connection:
+            return why_read_only(connection) is not None
+    except SQLAlchemyError:  # the page may be the one that says that the database is away
+        return False
 
 
 def _environment(words: Wording) -> Environment:

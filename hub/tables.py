@@ -59,6 +59,7 @@ log_state = Table(
     Column("own_seq", BigInteger, nullable=False),  # head of the hub's own chain
     Column("own_hash", Text, nullable=False),
     Column("key_set", Text),  # digest of the key lines that may sign now (hub.keys.key_set); null: of an older version
+    Column("read_only", Text),  # null: may be appended to; else why not, one of hub/readonly.py
 )
 
 log_tile = Table(

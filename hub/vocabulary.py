@@ -126,6 +126,7 @@ ENTRY_TYPES = {
     "log.export_finished.v1": mark("Export of log entries ended"),
     "log_reader.added.v1": mark("Log reader admitted"),
     "log_reader.revoked.v1": mark("Log reader revoked"),
+    "log.restored.v1": mark("Log refilled after a restore"),
     "witness.offered.v1": mark("Witness key offered"),
     "witness.added.v1": mark("Witness accepted"),
     "witness.removed.v1": mark("Witness removed"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Annotated
 from urllib.parse import parse_qs
@@ -30,7 +30,7 @@ from hub.audit.queries import count_entries
 from hub.commands import api as command_api
 from hub.commands import pages as command_pages
 from hub.db import Database
-from hub.errors import DomainError
+from hub.errors import DomainError, LogReadOnly
 from hub.intake import Intake
 from hub.overview import api as station_api
 from hub.overview import pages as overview_pages
@@ -40,15 +40,19 @@ from hub.problems import (
     Busy,
     CodeDue,
     InternalFault,
+    LogClosed,
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
     PasswordChangeDue,
     Problem,
 )
+from hub.readonly import why_read_only
 from hub.recordings import api as recording_api
 from hub.recordings import custody as custody_pages
 from hub.recordings import pages as recording_pages
+from hub.restore import pages as restore_pages
+from hub.restore.status import Status
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
 from hub.stations import api as delivery_api
 from hub.times import now_utc
@@ -71,12 +75,18 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def create_app(
-    db: Database, key_lines: Mapping[str, str], intake: Intake | None = None, *, timestamps_wanted: bool = False
+    db: Database,
+    key_lines: Mapping[str, str],
+    intake: Intake | None = None,
+    restore_status: Callable[[], Status] | None = None,
+    *,
+    timestamps_wanted: bool = False,
 ) -> FastAPI:
     """The application over an opened database.
 
     `key_lines` are the hub's public keys by role (`hub.keys.ROLES`). With `intake`, stations may also deliver their
-    envelopes by HTTP, and people can do what the log has to state. `timestamps_wanted`: an authority is asked.
+    envelopes by HTTP, and people can do what the log has to state. `restore_status` tells how the refilling of a
+    read-only log stands. `timestamps_wanted`: an authority is asked.
     """
     app = FastAPI(
         title="Custodock",
@@ -86,7 +96,8 @@ def create_app(
         redoc_url=None,
         max_body_size=MAX_BODY_BYTES,
     )
-    app.state.site = Site(db, version("custodock"), dict(key_lines), intake.keys if intake else None, timestamps_wanted)
+    keys = intake.keys if intake else None
+    app.state.site = Site(db, version("custodock"), dict(key_lines), restore_status, keys, timestamps_wanted)
     _ = app.state.site.environments  # a broken template or translation stops the start, not the first visitor
     for router in (
         _operations,
@@ -104,6 +115,7 @@ def create_app(
         log_pages.router,
         log_export.router,
         custody_pages.router,
+        restore_pages.router,
         station_api.router,
         recording_api.router,
         log_api.router,
@@ -117,6 +129,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=STATIC_DIR))
     app.add_middleware(_Headers)
     app.add_exception_handler(DomainError, _on_domain_error)
+    app.add_exception_handler(LogReadOnly, _on_read_only)
     app.add_exception_handler(RequestValidationError, lambda request, _: answer_problem(request, BadQuery()))
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(OperationalError, _on_database_away)
@@ -129,19 +142,27 @@ _operations = APIRouter(include_in_schema=False)
 
 
 @_operations.get("/healthz")
-def healthz() -> Response:
-    """The process answers."""
-    return PlainTextResponse("ok\n")
+def healthz(request: Request) -> Response:
+    """The process answers; a second line says when it takes nothing in."""
+    try:
+        with site_of(request).db.read() as connection:
+            reason = why_read_only(connection)
+    except (DBAPIError, PoolTimeout):
+        reason = None  # /readyz tells of it: restarting us would not bring the database back
+    return PlainTextResponse("ok\n" if reason is None else f"ok\nlog_read_only {reason}\n")
 
 
 @_operations.get("/readyz")
 def readyz(request: Request) -> Response:
-    """The database answers too, and holds a log."""
+    """The database answers too, and holds a log that can be appended to."""
     try:
         with site_of(request).db.read() as connection:
             count_entries(connection)
+            reason = why_read_only(connection)
     except (DBAPIError, PoolTimeout):
         return PlainTextResponse("the database does not answer\n", 503)
+    if reason is not None:
+        return PlainTextResponse(f"log_read_only {reason}\n", 503)
     return PlainTextResponse("ready\n")
 
 
@@ -214,6 +235,10 @@ async def _on_domain_error(request: Request, error: Exception) -> Response:
         return answer_problem(request, error)
     not_found = isinstance(error, DomainError) and error.http_status == 404
     return answer_problem(request, NotFound() if not_found else BadQuery(), str(error))
+
+
+async def _on_read_only(request: Request, _error: Exception) -> Response:
+    return answer_problem(request, LogClosed())
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

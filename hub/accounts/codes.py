@@ -13,7 +13,7 @@ from datetime import datetime
 import pyotp
 from sqlalchemy import Connection, delete, insert, select, update
 
-from custody.hubevents import SecondFactorSet, SignedIn
+from custody.hubevents import SecondFactorSet
 from hub import log
 from hub.access import Actor
 from hub.accounts.service import (
@@ -25,6 +25,7 @@ from hub.accounts.service import (
     resume_session,
     sign_in,
     sign_out,
+    state_sign_in,
     token_key,
 )
 from hub.db import Database
@@ -88,11 +89,11 @@ def confirm_enrolment(db: Database, keys: HubKeys, name: str, code: str, token: 
 def enter_code(db: Database, keys: HubKeys, name: str, code: str, token: str, now: datetime) -> None:
     """Finish a sign-in that waits for its code. Raises WrongCode, TooManyAttempts."""
     step = _checked_step(db, name, code, now, confirmed=True)
-    with db.begin() as tx, log.appending(tx, keys, now) as entries:
+    with db.begin() as tx:
         _use_step(tx, name, step)
         forgive_name(tx, name)
         tx.execute(update(session).where(session.c.token_sha256 == token_key(token)).values(code_due=False))
-        entries.record(SignedIn, account=name, second_factor=True)
+        state_sign_in(tx, keys, name, now, second_factor=True)
 
 
 def identify(

@@ -18,9 +18,10 @@ from hub import log
 from hub.access import Actor, Role
 from hub.accounts import policy
 from hub.db import Database
-from hub.errors import Conflict, Invalid
+from hub.errors import Conflict, Invalid, NotFound
 from hub.keys import HubKeys
 from hub.problems import NotSignedIn, TooManyAttempts
+from hub.readonly import why_read_only
 from hub.tables import account, second_factor, session, sign_in_failure
 from hub.times import now_utc, to_text
 
@@ -62,6 +63,20 @@ def create_account(db: Database, keys: HubKeys, name: str, role: str) -> str:
             raise Conflict(f"there is an account {name!r} already")
         add_account(tx, name, Role(role), password, now)
         appender.record(AccountCreated, account=name, role=role)
+    return password.plain
+
+
+def give_first_password(db: Database, name: str) -> str:
+    """Replace an account's password by a new first one, end its sessions, and return it. Raises NotFound.
+
+    For the account of whoever runs the hub's computer after a restore; people ask for it on the page of people.
+    """
+    password = first_password()
+    with db.begin() as tx:
+        values = {"password_hash": password.hashed, "must_change_password": True}
+        if tx.execute(update(account).where(account.c.name == name).values(**values)).rowcount != 1:
+            raise NotFound(f"there is no account {name!r}")
+        tx.execute(delete(session).where(session.c.account == name))
     return password.plain
 
 
@@ -107,12 +122,19 @@ def sign_in(db: Database, keys: HubKeys, name: str, password: str, address: str,
             for subject, free in subjects.items():
                 count_failure(tx, subject, now, free)
         raise WrongPassword
-    with db.begin() as tx, log.appending(tx, keys, now) as entries:
+    with db.begin() as tx:
         code_due = tx.execute(SECOND_FACTOR, {"name": name}).first() is not None
         if not code_due:  # else the count goes on: who has only the password must not guess codes for ever
             forgive_name(tx, name)
-            entries.record(SignedIn, account=name, second_factor=False)
+            state_sign_in(tx, keys, name, now, second_factor=False)
         return _start_session(tx, name, now, code_due=code_due)
+
+
+def state_sign_in(tx: Connection, keys: HubKeys, name: str, now: datetime, *, second_factor: bool) -> None:
+    """Say in the log that somebody signed in; while it is being refilled, people may look all the same."""
+    if why_read_only(tx) is None:
+        with log.appending(tx, keys, now) as entries:
+            entries.record(SignedIn, account=name, second_factor=second_factor)
 
 
 def resume_session(db: Database, token: str, now: datetime, *, touch: bool) -> Actor:

@@ -83,6 +83,8 @@ def record_approval(db: Database, keys: HubKeys, actor: Actor, command_id: str) 
     now = now_utc()
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
         row = _open_request(tx, command_id)
+        if row.body is None:  # lost with the hub's database; it can only be withdrawn and asked for again
+            raise NotOpenAnyMore
         if actor.name == row.requested_by:
             raise SecondPersonNeeded
         if not policy.may_approve(actor, row.kind, row.requested_by):
@@ -111,7 +113,8 @@ def withdraw_command(db: Database, keys: HubKeys, actor: Actor, command_id: str)
 
 def issue_approved(db: Database, keys: HubKeys) -> int:
     """Issue every command that was approved and not yet issued, each in a transaction; how many there were."""
-    ready = command.c.approved_by.is_not(None) & command.c.number.is_(None)
+    # without a body: it was lost with the hub's database, and only its digest came back
+    ready = command.c.approved_by.is_not(None) & command.c.number.is_(None) & command.c.body.is_not(None)
     with db.read() as connection:
         waiting = connection.execute(select(command.c.id).where(ready).order_by(command.c.id)).scalars().all()
     for command_id in waiting:

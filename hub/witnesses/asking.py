@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -19,6 +20,7 @@ from custody.witness import AddCheckpoint, Answer, Code, size_of
 from hub import log
 from hub.db import Database
 from hub.keys import HubKeys
+from hub.restore.outside import Verdict, notice
 from hub.witnesses.queries import InForce, in_force, note_at
 from hub.witnesses.service import Alarm, alarm_of, end_alarm, keep_alarm, keep_cosignature, keep_heard, root_in
 
@@ -41,9 +43,18 @@ class Request:
 class Asking:
     """For the witnesses reached one way. Belongs to one thread."""
 
-    def __init__(self, db: Database, keys: HubKeys, *, by_http: bool, every_seconds: float = ASK_SECONDS) -> None:
-        """`by_http`: the witnesses with an address; otherwise the stations."""
+    def __init__(
+        self,
+        db: Database,
+        keys: HubKeys,
+        *,
+        by_http: bool,
+        every_seconds: float = ASK_SECONDS,
+        directory: Path | None = None,
+    ) -> None:
+        """`by_http`: the witnesses with an address; otherwise the stations. `directory`: the hub's, for a lost log."""
         self._db, self._keys, self._by_http, self._every = db, keys, by_http, every_seconds
+        self._directory = directory
         self._target: str = ""
         self._next_round = 0.0
         self._steps: dict[str, int] = {}  # by witness, for this target
@@ -149,9 +160,18 @@ class Asking:
         """Whether our log gives the checkpoints of ours that a witness shows; otherwise the alarm is kept."""
         for note in notes:
             if note and (found := self._against(note)) is not None:
+                if found == "rollback" and self._lost(name, note):
+                    return False  # we are behind, so we state nothing: refilling it is what follows
                 keep_alarm(self._db, self._keys, name, found, note)
+                self._lost(name, note)
                 return False
         return True
+
+    def _lost(self, name: str, note: str) -> bool:
+        """Close our log, because somebody holds what it has lost or contradicts; whether that was done."""
+        if self._directory is None:
+            return False
+        return notice(self._db, self._keys, self._directory, name, note) is not Verdict.WITHIN
 
     def _against(self, note: str) -> Alarm | None:
         shown = open_checkpoint(note, self._keys.log.verify_key)

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from custody.errors import FormatError
 from custody.witness import SIZE_TYPE, Answer, Code, parse_refusal
 from hub.db import Database
-from hub.errors import HubError
+from hub.errors import HubError, LogReadOnly
 from hub.keys import HubKeys
 from hub.witnesses.asking import ASK_SECONDS, Asking, Request
 
@@ -29,9 +30,11 @@ _TICK_SECONDS = 1.0
 class HttpWitnesses:
     """Asks until stopped. `run` belongs to one thread; `stop` may come from any."""
 
-    def __init__(self, db: Database, keys: HubKeys, every_seconds: float = ASK_SECONDS) -> None:
-        """Nothing is asked before `run`."""
-        self._asking = Asking(db, keys, by_http=True, every_seconds=every_seconds)
+    def __init__(
+        self, db: Database, keys: HubKeys, directory: Path | None = None, every_seconds: float = ASK_SECONDS
+    ) -> None:
+        """Nothing is asked before `run`. `directory`: the hub's, for a log that turns out to be behind."""
+        self._asking = Asking(db, keys, by_http=True, every_seconds=every_seconds, directory=directory)
         self._stopping = threading.Event()
         # no proxy of the environment: a witness's address is the administrator's word
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
@@ -48,6 +51,8 @@ class HttpWitnesses:
                     self.ask(request)
             except SQLAlchemyError:
                 logger.exception("asking_failed")
+            except LogReadOnly:  # somebody is ahead: it is being refilled, and they are asked again
+                logger.warning("asking_held_back log_read_only")
             except HubError:  # the log is untrusted: whoever appends next stops the hub and says why
                 logger.exception("asking_ended")
                 return

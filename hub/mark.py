@@ -1,0 +1,67 @@
+"""``keys/newest``: the newest checkpoint that this process saw signed, outside the database and beside the keys.
+
+A database that somebody copies back from an older day does not bring it along, so a start finds that it is behind.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from hub.errors import KeysUnusable
+from hub.keys import HubKeys
+from hub.logfaults import untrusted
+from hub.restore.outside import Verdict, compare, read_outside
+from hub.settings import sync_directory
+
+FILE_NAME = "newest"
+WHO = "keys/newest"
+MAX_BYTES = 64 * 1024
+
+
+class Mark:
+    """Keeps the file up to date; several processes may, each with what it knows to be committed."""
+
+    def __init__(self, keys_directory: Path) -> None:
+        """`keys_directory`: where the private keys are."""
+        self._path = keys_directory / FILE_NAME
+        self._kept = ""
+
+    def keep(self, note: str) -> None:
+        """Remember a committed checkpoint, durable when this returns. Call it in the order of commits."""
+        if note == self._kept:
+            return
+        aside = self._path.with_name(f".{FILE_NAME}.{os.getpid()}")
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(note.encode())
+            file.flush()
+            os.fsync(fd)
+        os.replace(aside, self._path)
+        sync_directory(self._path.parent)
+        self._kept = note
+
+    def read(self) -> str | None:
+        """What was kept last; None before the first time. Raises KeysUnusable."""
+        try:
+            return self._path.read_bytes()[:MAX_BYTES].decode()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeysUnusable(f"{self._path} cannot be read: {error}") from None
+
+
+def is_behind(connection: Connection, keys: HubKeys, note: str) -> bool:
+    """Whether the log is older than the kept checkpoint. Raises LogUntrusted when it is another history.
+
+    A file that our log key has not signed tells nothing: it may be of another hub, whose keys were here before.
+    """
+    kept = read_outside(keys, WHO, note)
+    if kept is None:
+        return False
+    verdict = compare(connection, kept)
+    if verdict is Verdict.FORKED:
+        raise untrusted("checkpoint_forked", f"checkpoint/{kept.size}", "it is not the one in keys/newest")
+    return verdict is Verdict.AHEAD

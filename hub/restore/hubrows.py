@@ -1,0 +1,104 @@
+"""Rows that follow from the hub's own events, written again when a lost part of the log comes back.
+
+They are what the hub wrote when it acted (`hub/indexcheck.py` says what must follow from each event).
+"""
+
+from __future__ import annotations
+
+from typing import assert_never, cast, get_args
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from custody.event import NO_PREVIOUS, Event
+from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
+    AccountCreated,
+    BundleExported,
+    BundleFinished,
+    CommandApproved,
+    CommandIssued,
+    CommandRequested,
+    CommandWithdrawn,
+    EnvelopeRefused,
+    KeyRotated,
+    KeyRotationRequested,
+    LogExported,
+    LogExportFinished,
+    LogReaderAdded,
+    LogReaderRevoked,
+    LogRestored,
+    SecondFactorSet,
+    SignedIn,
+    StationEnrolled,
+    StationFrozen,
+    WitnessAdded,
+    WitnessPolicySet,
+    WitnessRefused,
+    WitnessRemoved,
+)
+from hub.db import upsert_rows
+from hub.projections import HubEvent
+from hub.restore.commandrows import write_command_rows, write_key_rows
+from hub.restore.peoplerows import write_people_rows
+from hub.tables import log_reader, refused, station, witness, witness_policy
+
+
+def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at: str) -> None:
+    """Write what the hub wrote when it stated `event` at this log index; nothing for one of a later version."""
+    if not isinstance(event, get_args(HubEvent)):
+        return
+    known = cast(HubEvent, event)
+    match known:
+        case StationEnrolled(station=name, key_line=line):
+            row = {"id": name, "key_line": line, "enrolled_at": received_at, "last_seq": 0, "last_hash": NO_PREVIOUS}
+            tx.execute(insert(station).values(row))
+        case StationFrozen(station=name, reason=reason):
+            frozen = {"frozen_at": received_at, "frozen_reason": reason}
+            tx.execute(update(station).where(station.c.id == name).values(frozen))
+        case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
+            write_people_rows(tx, known, received_at)
+        case LogReaderAdded(reader=name, token_sha256=digest):
+            tx.execute(insert(log_reader).values(name=name, token_sha256=digest, created_at=received_at))
+        case LogReaderRevoked(reader=name):
+            tx.execute(update(log_reader).where(log_reader.c.name == name).values(revoked_at=received_at))
+        case EnvelopeRefused():
+            _mark_stated(tx, known, index)
+        case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
+            _write_witness_rows(tx, known, received_at)
+        case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
+            write_command_rows(tx, known, index, received_at)
+        case KeyRotationRequested() | KeyRotated():
+            write_key_rows(tx, known, index, received_at)
+        case (
+            BundleExported() | BundleFinished() | LogExported() | LogExportFinished() | LogRestored() | WitnessRefused()
+        ):
+            pass  # they have no rows
+        case _:
+            assert_never(known)
+
+
+def _write_witness_rows(tx: Connection, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, at: str) -> None:
+    match event:
+        case WitnessAdded(witness=name):
+            tx.execute(delete(witness).where(witness.c.name == name))
+            facts = {"key_line": event.key_line, "station": event.station, "url": event.url}
+            tx.execute(insert(witness).values(name=name, added_at=at, **facts))
+        case WitnessRemoved(witness=name):
+            tx.execute(update(witness).where(witness.c.name == name).values(removed_at=at))
+        case WitnessPolicySet(needed=needed):
+            upsert_rows(tx, witness_policy, ("id", "needed", "set_at"), [(1, needed, at)])
+
+
+def _mark_stated(tx: Connection, event: EnvelopeRefused, index: int) -> None:
+    """A row that the backup holds unstated was stated since: it must not be stated twice."""
+    same = (
+        refused.c.log_index.is_(None)
+        & (refused.c.topic == event.topic)
+        & (refused.c.reason == event.reason)
+        & (refused.c.sample_sha256 == event.sample_sha256)
+    )
+    held = tx.execute(select(refused.c.id).where(same).order_by(refused.c.id).limit(1)).scalar_one_or_none()
+    if held is not None:
+        values = {"count": event.count, "log_index": index}  # it may have grown after the backup
+        tx.execute(update(refused).where(refused.c.id == held).values(values))

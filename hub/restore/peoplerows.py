@@ -1,0 +1,63 @@
+"""Rows of people, written again when a lost part of the log comes back; what must follow: `hub/accounts/derived.py`.
+
+No log holds passwords and secrets. An account whose password was set after the backup has none that fits; a second
+factor that was set up after it asks for codes that no authenticator gives, until two people have removed it.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import pyotp
+from sqlalchemy import Connection, delete, insert, update
+
+from custody.hubevents import AccountChangeDecided, AccountChangeRequested, AccountCreated, SecondFactorSet, SignedIn
+from hub.accounts.derived import PeopleEvent
+from hub.tables import account, account_request, second_factor, session
+
+NO_PASSWORD = "!"  # noqa: S105 - no hash: nothing fits it
+
+
+def write_people_rows(tx: Connection, event: PeopleEvent, received_at: str) -> None:
+    """Write what the hub wrote when it stated `event`."""
+    match event:
+        case AccountCreated(account=name, role=role):
+            row = {"name": name, "role": role, "created_at": received_at}
+            tx.execute(insert(account).values(**row, password_hash=NO_PASSWORD, must_change_password=True))
+        case AccountChangeRequested():
+            names = ("account", "change", "role", "reason", "requested_by")
+            asked = {name: getattr(event, name) for name in names}
+            tx.execute(insert(account_request).values(id=event.request_id, requested_at=received_at, **asked))
+        case AccountChangeDecided():
+            decided = {"decided_by": event.decided_by, "decided_at": received_at, "approved": event.approved}
+            tx.execute(update(account_request).where(account_request.c.id == event.request_id).values(**decided))
+            if event.approved:
+                _take_effect(tx, event, received_at)
+        case SecondFactorSet(account=name):
+            confirmed = update(second_factor).where(second_factor.c.account == name)
+            if tx.execute(confirmed.values(confirmed_at=received_at)).rowcount == 0:
+                made = {"account": name, "secret": pyotp.random_base32(), "confirmed_at": received_at}
+                tx.execute(insert(second_factor).values(**made, last_step=0))
+        case SignedIn():
+            pass  # a session is no fact that lasts
+        case _:
+            assert_never(event)
+
+
+def _take_effect(tx: Connection, event: AccountChangeDecided, received_at: str) -> None:
+    row = update(account).where(account.c.name == event.account)
+    match event.change:
+        case "role":
+            tx.execute(row.values(role=event.role))
+        case "disable" | "enable":
+            tx.execute(row.values(disabled_at=received_at if event.change == "disable" else None))
+            tx.execute(delete(session).where(session.c.account == event.account))
+        case "second_factor_reset":
+            tx.execute(delete(second_factor).where(second_factor.c.account == event.account))
+        case "password_reset":  # the one before must not fit any more, the new one nobody kept
+            tx.execute(row.values(password_hash=NO_PASSWORD, must_change_password=True))
+            tx.execute(delete(session).where(session.c.account == event.account))
+        case "create":
+            pass  # `account.created.v1` follows
+        case _:
+            assert_never(event.change)
