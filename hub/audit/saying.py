@@ -15,7 +15,13 @@ from custody.hubevents import (
     AccountCreated,
     BundleExported,
     BundleFinished,
+    CommandApproved,
+    CommandIssued,
+    CommandRequested,
+    CommandWithdrawn,
     EnvelopeRefused,
+    KeyRotated,
+    KeyRotationRequested,
     LogExported,
     LogExportFinished,
     LogReaderAdded,
@@ -36,11 +42,15 @@ from custody.stationevents import (
     CameraLeft,
     CameraOverdue,
     CameraReturned,
+    CameraUnlocked,
+    CommandAnswered,
     DeviceRefused,
     DockingClosed,
     DockingStarted,
     LogCleared,
     LogRefused,
+    ReleaseFinished,
+    ReleaseIntended,
     SegmentSealed,
     StationStarted,
     WitnessOffered,
@@ -179,6 +189,55 @@ SENTENCES: dict[type[Event], _Said] = {
     ),
     LogReaderAdded: (mark("Program %(reader)s may read log entries."), _of("reader")),
     LogReaderRevoked: (mark("Program %(reader)s may read log entries no more."), _of("reader")),
+    CameraUnlocked: (
+        mark("A recorder in bay %(bay)s was given the commands of profile %(profile)s."),
+        _of("bay", "profile"),
+    ),
+    ReleaseIntended: (
+        mark("Begins to clear %(files)s files from camera %(camera)s; asked for by %(by)s, approved by %(approver)s."),
+        lambda _, e: {
+            "files": whole(e.files),
+            "camera": e.camera_id,
+            "by": e.requested_by,
+            "approver": e.approved_by,
+        },
+    ),  # fmt: skip
+    ReleaseFinished: (
+        mark("Clearing camera %(camera)s ended: %(cleared)s files cleared, %(kept)s kept, %(unknown)s unknown."),
+        lambda _, e: {
+            "camera": e.camera_id,
+            "cleared": whole(e.cleared),
+            "kept": whole(e.kept),
+            "unknown": whole(e.unknown),
+        },
+    ),  # fmt: skip
+    CommandRequested: (
+        mark("%(by)s asks that station %(station)s is told: %(what)s."),
+        lambda words, e: {"by": e.requested_by, "station": e.station, "what": words.command_kind(e.kind)},
+    ),
+    CommandApproved: (mark("%(approved_by)s approved a command to a station."), _of("approved_by")),
+    CommandWithdrawn: (mark("%(withdrawn_by)s withdrew a command before it was sent."), _of("withdrawn_by")),
+    CommandIssued: (
+        mark("Station %(station)s was told by command %(number)s: %(what)s."),
+        lambda words, e: {"station": e.station, "number": e.number, "what": words.command_kind(e.kind)},
+    ),
+    CommandAnswered: (
+        mark("Command %(number)s (%(what)s): %(result)s; %(reason)s."),
+        lambda words, e: {
+            "number": e.number,
+            "what": words.command_kind(e.kind),
+            "result": words.command_state(e.result),
+            "reason": words.reason(e.reason),
+        },
+    ),
+    KeyRotationRequested: (
+        mark("%(requested_by)s asks to replace the hub's key for: %(role)s."),
+        _of("requested_by", "role"),
+    ),
+    KeyRotated: (
+        mark("The hub's key for %(role)s was replaced; asked for by %(requested_by)s, approved by %(approved_by)s."),
+        _of("role", "requested_by", "approved_by"),
+    ),
     WitnessAdded: (mark("%(operator)s accepted %(witness)s as a witness of this log."), _of("operator", "witness")),
     WitnessRemoved: (mark("%(operator)s lets witness %(witness)s count no more."), _of("operator", "witness")),
     WitnessPolicySet: (
