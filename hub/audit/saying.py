@@ -201,7 +201,7 @@ SENTENCES: dict[type[Event], _Said] = {
             "by": e.requested_by,
             "approver": e.approved_by,
         },
-    ),  # fmt: skip
+    ),
     ReleaseFinished: (
         mark("Clearing camera %(camera)s ended: %(cleared)s files cleared, %(kept)s kept, %(unknown)s unknown."),
         lambda _, e: {
@@ -210,7 +210,7 @@ SENTENCES: dict[type[Event], _Said] = {
             "kept": whole(e.kept),
             "unknown": whole(e.unknown),
         },
-    ),  # fmt: skip
+    ),
     CommandRequested: (
         mark("%(by)s asks that station %(station)s is told: %(what)s."),
         lambda words, e: {"by": e.requested_by, "station": e.station, "what": words.command_kind(e.kind)},
