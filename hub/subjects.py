@@ -18,6 +18,8 @@ FIELDS: dict[str, Kind] = {
     "operator": "account",  # an account on the hub's computer
     "requested_by": "account",
     "decided_by": "account",
+    "approved_by": "account",
+    "withdrawn_by": "account",
     "recording": "recording",  # log index of its seal
     "recordings": "recording",
     "camera": "camera",

@@ -83,6 +83,7 @@ REASONS = {
     "typesetting_failed": mark("The PDF could not be made"),
     "target_failed": mark("It could not be written"),
     "fork": mark("Two different histories of one station"),
+    "done": mark("Done"),
     # why a station did not carry a command out
     "expired": mark("The command came too late"),
     "from_future": mark("The station's clock is behind the hub's"),
