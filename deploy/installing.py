@@ -106,7 +106,8 @@ def refuse_options(args: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy/install",
-        description="Install a docking station's agent, or the hub, as a systemd service. 将采集站或中心安装为系统服务。"
+        description="Install a docking station's agent, or the hub, as a systemd service. "
+        "将采集站或中心安装为系统服务。"
         "可重复运行：只改动有差异之处，只在那时重启服务，从不触碰录像。"
         "Safe to repeat: it changes what differs, restarts the service only then, and never touches footage.",
         epilog="例 / example: sudo deploy/install agent --vault /srv/vault. Then, as root: systemctl status "
