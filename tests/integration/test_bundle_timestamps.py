@@ -39,7 +39,7 @@ def bundle_of(scene: Scene, authority: Authority | None, name: str = "bundle") -
         scene.order(),
         [scene.vault],
         target,
-        lambda note: token_for(hub.db, authority, note, now_utc()),
+        stamp=lambda note: token_for(hub.db, authority, note, now_utc()),
     )
     return target
 

@@ -37,6 +37,7 @@ from hub.tables import (
     camera_event,
     checkpoint,
     docking,
+    hub_subject,
     log_entry,
     log_reader,
     log_state,
@@ -55,7 +56,7 @@ from tests.integration.site_data import Hub, Story, tell_story
 RUNS = int(os.environ.get("CUSTODOCK_DAMAGE_RUNS", "40"))
 LOG_TABLES = (log_entry, log_tile, checkpoint, log_state)
 ROW_TABLES = (station, account, log_reader, refused, witness, witness_policy)
-INDEX_TABLES = (segment, docking, camera, camera_event, unprojected)
+INDEX_TABLES = (segment, docking, camera, camera_event, unprojected, hub_subject)
 NOT_HELD = {
     (account, "password_hash"),
     (account, "must_change_password"),
@@ -67,7 +68,7 @@ NOT_HELD = {
     (log_state, "id"),
 }
 INDEX_NAMES = {table.name for table in INDEX_TABLES} | {"segment_text"}
-START_NAMES = {table.name for table in (*LOG_TABLES, segment, camera_event, unprojected)}
+START_NAMES = {table.name for table in (*LOG_TABLES, segment, camera_event, unprojected, hub_subject)}
 OFFSET = 480
 
 
@@ -311,6 +312,8 @@ class Vandal:
             return {f"checkpoint/{row['size']}", f"entry/{row['size'] - 1}"}
         if table is log_state:
             return {"log_state"}
+        if table is hub_subject:
+            return {f"hub_subject/{row['log_index']}"}
         if table is docking:
             return {f"docking/{row['station']}/{row['id']}"}
         key = next(iter(table.primary_key)).name
