@@ -43,7 +43,7 @@ exit codes
   0  verified: everything is as sealed
   1  altered or incomplete; every finding is listed with file, chunks and kind
   2  wrong usage
-  3  something could not be read; whatever could be is as sealed
+  3  something could not be read, or was not looked at (a bundle beside a vault); all else is as sealed
   4  nothing to verify: no docking at this path
 
 examples

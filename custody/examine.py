@@ -65,6 +65,7 @@ def examine(path: bytes, trusted: Sequence[VerifyKey], on_start: Callable[[int],
         findings.append(Finding(Kind.INSIDE_DOCKING, top, detail=path.decode(errors="surrogateescape")))
     places = find_places(top or path)
     findings += [Finding(Kind.UNREADABLE, folder, detail=why) for folder, why in places.unreadable]
+    findings += [Finding(Kind.BUNDLE_APART, folder) for folder in places.bundles]
     on_start(sum(_announced_bytes(folder) for folder in places.dockings))
     vault, results = VaultCheck(), []
     for folder in sorted(places.dockings):

@@ -97,7 +97,7 @@ def make_bundle(spec: Bundle) -> Files:
     files["SHA256SUMS"] = files["manifest-sha256.txt"]  # equal for names without a percent sign or backslash
     spec.bend_files(files)
     relist(files)
-    _finish(hub, spec, entries, files)
+    finish(hub, spec, entries, files)
     spec.bend_closing(files)
     return files
 
@@ -166,7 +166,9 @@ def _export(hub: Hub, spec: Bundle, here: Mapping[int, SegmentSealed]) -> bytes:
     return hub.seal(make)[1]
 
 
-def _finish(hub: Hub, spec: Bundle, entries: list[bytes], files: Files) -> None:
+def finish(hub: Hub, spec: Bundle, entries: list[bytes], files: Files) -> None:
+    """State in the log, after `entries`, that the bundle of these files is whole."""
+
     def make(**common: object) -> Event:
         digest_ = hashlib.sha256(files["tagmanifest-sha256.txt"]).hexdigest()
         return spec.bend_finish(
