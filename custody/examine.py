@@ -185,8 +185,9 @@ def observe(folder: bytes, sealed: Sealed, hasher: Hasher) -> Observed:
         with open_stream(os.path.join(folder, sealed.leaves)) as kept:
             comparison = LeafComparison()
             digests = hasher.digest(descriptor, limit, lambda leaf: comparison.add(leaf, kept.read(HASH_BYTES)))
-            while comparison.compared < sealed.event.chunk_count:  # the file ends before its sealed end
-                comparison.add(None, kept.read(HASH_BYTES))
+            while comparison.compared < sealed.event.chunk_count and (leaf := kept.read(HASH_BYTES)):
+                comparison.add(None, leaf)  # the file ends before its sealed end
+            comparison.lack_until(sealed.event.chunk_count)
             whole = not kept.read(1)
     return Observed(size, digests.sha256, digests.tree_root, comparison, whole)
 
