@@ -411,7 +411,7 @@ def test_a_file_named_as_the_copy_of_another_is_not_lost(scene_of: Callable[...,
 
 
 def test_a_seal_that_no_verifier_follows_is_refused_before_anything_is_stated(
-    tmp_path: Path, database_url: str
+    scene_of: Callable[..., Scene],
 ) -> None:
     scene = scene_of(FILES, bend_seal=bent(chunk_count=9))
     types = scene.hub.types()
