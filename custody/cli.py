@@ -149,7 +149,7 @@ def _certificates(value: str) -> list[Certificate]:
 
 def _keys(value: str) -> list[VerifyKey | WitnessKey]:
     try:
-        lines = Path(value).read_text().splitlines() if os.path.exists(value) else [value]
+        lines = Path(value).read_text("utf-8-sig").splitlines() if os.path.exists(value) else [value]
         keys = [_key(line) for line in lines if line.strip() and not line.startswith("#")]
     except (KeyInvalid, OSError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(
