@@ -33,7 +33,7 @@ from tests.fuzzing import bent_bytes, bent_envelope, bent_json, bent_lines
 from tests.vectors.bundles import LOG_KEY, Bundle, Files, make_bundle
 from tests.vectors.dockings import STATION_KEY, pattern
 
-CASES = int(os.environ.get("CUSTODOCK_FUZZ_CASES", "400"))
+CASES = int(os.environ.get("CUSTODOCK_FUZZ_CASES", "100"))
 GOOD: Files = make_bundle(Bundle({"a/one.mp4": pattern(1, 300), "two.mp4": pattern(2, 200)}))
 NOTE = GOOD["checkpoint"].decode()
 ENVELOPE = GOOD["envelopes/4.dsse.json"]
