@@ -133,4 +133,4 @@ def bent_envelope(rng: random.Random, raw: bytes, sign: Callable[[str, bytes], b
         payload, kind = bent_json(rng, base64.b64decode(body["payload"])), str(body["payloadType"])
     except (ValueError, TypeError, KeyError, RecursionError):  # bent before
         return bent_bytes(rng, raw)
-    return sign(kind if rng.random() < 0.95 else "text/plain", payload)
+    return sign(kind if kind.isascii() and rng.random() < 0.95 else "text/plain", payload)
