@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cryptography.x509 import Certificate
 
@@ -66,6 +66,7 @@ from custody.tlogproof import parse_proof
 from custody.vaultcheck import VaultCheck
 
 TAKEN = "taken"
+MORE_LINES = 1000  # that a list may have beyond the files that are here: each of them is named as missing
 DockingKey = tuple[str, str]  # station, docking id
 
 
@@ -201,6 +202,8 @@ class BundleCheck:
             if not signed_once(proof.note):
                 raise FormatError("its checkpoint carries other signatures than the log's")
             verify_inclusion(leaf_hash(raw), proof.index, checkpoint.size, proof.hashes, checkpoint.root)
+            if self.checkpoint is not None and checkpoint.origin != self.checkpoint.origin:
+                raise FormatError("its checkpoint is of another log than the bundle's")
             if self.checkpoint is not None and checkpoint.size <= self.checkpoint.size:
                 raise FormatError("its checkpoint is not later than the bundle's")
         except CustodyError as error:
@@ -246,8 +249,9 @@ class BundleCheck:
 
     def _read_lines(self, lines: Iterable[tuple[bytes, str]], into: dict[bytes, str], name: bytes) -> bool:
         """Whether every line reads."""
+        most = len(self._entries) + len(self._sealed_lines) + MORE_LINES
         try:
-            into.update(lines)
+            into.update(_no_more_than(most, lines))
             reads = True
         except FormatError as error:
             self.find(Kind.BAG_ALTERED, name, detail=str(error))
@@ -445,12 +449,20 @@ class BundleCheck:
         return self._entries.get(path) == "file"
 
 
+def _no_more_than(most: int, lines: Iterable[tuple[bytes, str]]) -> Iterator[tuple[bytes, str]]:
+    """A list that is longer would fill the memory. Raises FormatError."""
+    for number, line in enumerate(lines):
+        if number >= most:
+            raise FormatError("it lists far more files than are here")
+        yield line
+
+
 def _export_fault(exports: Sequence[BundleExported], finished: BundleFinished | None) -> str | None:
     """6. Why these are not all parts of one export; None when they are."""
     if not exports:
         return "it is missing"
     first = exports[0]
-    if [e.part for e in exports] != list(range(1, first.parts + 1)):
+    if len(exports) != first.parts or [e.part for e in exports] != list(range(1, len(exports) + 1)):
         return f"not all its {first.parts} parts are here in their order"
     if len({(e.bundle_id, e.parts, e.recordings_in_all, e.recipient, e.reason) for e in exports}) != 1:
         return "its parts contradict each other"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from custody.bundle import CHECKPOINT, ENVELOPES, FINISHED, KEYS, PROOFS
 from custody.finding import Finding, Kind
 
 
@@ -48,21 +49,28 @@ _FOOTAGE = {
 _SIGNED = {Kind.ENVELOPE_ALTERED, Kind.ENVELOPE_MISSING, Kind.SIGNER_UNKNOWN, Kind.ENVELOPE_WRONG, Kind.EXPORT_WRONG}
 _LOGGED = {Kind.CHECKPOINT_ALTERED, Kind.PROOF_ALTERED, Kind.SIGNER_UNKNOWN, Kind.ENVELOPE_MISSING, Kind.EXPORT_WRONG}
 _CHAINED = {Kind.CHAIN_BROKEN, Kind.SEQ_REUSED}
+_STATEMENTS = {ENVELOPES, PROOFS, CHECKPOINT, KEYS, FINISHED.partition(b"/")[0], b""}  # where statements lie; all of it
 
 
 def claims(facts: BundleFacts, findings: Iterable[Finding]) -> tuple[Claim, ...]:
     """What is proved and what is not, and why, in the order in which a person asks."""
-    kinds = {f.kind for f in findings if not f.is_information}
+    found = [f for f in findings if not f.is_information]
+    kinds = {f.kind for f in found}
+    unseen = not facts.stations_by or any(
+        f.kind is Kind.UNREADABLE and (f.path or b"").partition(b"/")[0] in _STATEMENTS for f in found
+    )
+    in_part = facts.whole_dockings < facts.dockings
+    footage = bool(kinds & _FOOTAGE) or not facts.recordings
     by_bundle = [label for label, vouch in facts.stations_by if vouch == "bundle"]
     by_log = [label for label, vouch in facts.stations_by if vouch == "log" and "/" not in label.rpartition("+")[0]]
-    logged = not kinds & _LOGGED
+    signed, logged = not (kinds & _SIGNED or unseen), not (kinds & _LOGGED or unseen)
     return (
-        _claim("footage", "finding", failed=bool(kinds & _FOOTAGE)),
+        _claim("footage", "finding", failed=footage),
         # whoever made keys of their own can make a whole bundle that agrees with itself
         _claim("whole", "finding" if kinds else "log_key_from_bundle", failed=bool(kinds) or not facts.log_key_given),
-        _claim("signed", "finding" if kinds & _SIGNED else "keys_from_bundle", tuple(by_bundle),
-               failed=bool(kinds & _SIGNED or by_bundle)),
-        _claim("chained", "finding", failed=bool(kinds & _CHAINED)),
+        _claim("signed", "keys_from_bundle" if signed else "finding", tuple(by_bundle),
+               failed=not signed or bool(by_bundle)),
+        _claim("chained", "finding", failed=bool(kinds & _CHAINED) or unseen),
         _claim("logged", "log_key_from_bundle" if logged else "finding", (facts.origin or "?", str(facts.log_size)),
                failed=not logged or not facts.log_key_given),
         *(_claim("cosigned", "", (label, at), failed=False) for label, at in facts.cosigned),
@@ -71,8 +79,8 @@ def claims(facts: BundleFacts, findings: Iterable[Finding]) -> tuple[Claim, ...]
         *((Claim("timed", False, facts.untimed),) if facts.untimed else ()),
         *(() if facts.cosigned else (Claim("one_face", False, "no_witness"),)),
         *((Claim("station_itself", False, "enrolled_by_hub", tuple(by_log)),) if by_log else ()),
-        _claim("dockings", "part_of_docking", (str(facts.whole_dockings), str(facts.dockings)),
-               failed=facts.whole_dockings < facts.dockings),
+        _claim("dockings", "part_of_docking" if in_part else "finding",
+               (str(facts.whole_dockings), str(facts.dockings)), failed=in_part or footage),
         Claim("register", False, "hub_says_so"),
         Claim("before_the_dock", False, "outside"),
     )  # fmt: skip

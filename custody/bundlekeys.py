@@ -129,7 +129,8 @@ class BundleKeys:
         hubs = {} if hub is None else {key.label: key for key in trace_back(hub, self._rotations)}
         if any(key.name == name for key in self._trusted):
             self._once(Kind.SIGNER_UNKNOWN, label, path)
-        if label in hubs:  # what the log holds in the hub's name, the log's keeper put there
+        # what the log holds in the hub's name, the log's keeper put there; a station's key by its enrolment alone
+        if label in hubs and "/" in hubs[label].name:
             return hubs[label], "log" if self.log_key_given else "bundle"
         if label in self._enrolled:
             return self._enrolled[label], "log" if self.log_key_given else "bundle"

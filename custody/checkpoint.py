@@ -19,7 +19,7 @@ from custody.errors import FormatError, KeyInvalid, SignatureInvalid
 
 ED25519 = b"\x01"
 MAX_NOTE_BYTES = 64 * 1024
-_NAME = re.compile(r"[^\s+\"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # signed-note, less what JSON would escape
+KEY_NAME = re.compile(r"[^\s+\"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # signed-note, less what JSON would escape
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")  # lone surrogates are no Unicode text either
 _DASH = "\u2014 "
 
@@ -70,7 +70,7 @@ class SigningKey:
     @classmethod
     def from_seed(cls, name: str, seed: bytes) -> SigningKey:
         """Key from its 32-byte seed. Raises KeyInvalid for a bad name or length."""
-        if not _NAME.fullmatch(name):
+        if not KEY_NAME.fullmatch(name):
             raise KeyInvalid(f"a key name has no spaces and no plus sign: {name!r}")
         try:
             return cls(name, Ed25519PrivateKey.from_private_bytes(seed))
@@ -88,7 +88,7 @@ def parse_key_line(line: str) -> VerifyKey:
     hash_hex, _, encoded = rest.partition("+")
     try:
         raw = base64.b64decode(encoded, validate=True)
-        if raw[:1] != ED25519 or not _NAME.fullmatch(name):
+        if raw[:1] != ED25519 or not KEY_NAME.fullmatch(name):
             raise KeyInvalid(f"not an Ed25519 key line: {line[:80]!r}")
         key = VerifyKey(name, Ed25519PublicKey.from_public_bytes(raw[1:]))
     except (binascii.Error, ValueError) as error:
@@ -100,7 +100,7 @@ def parse_key_line(line: str) -> VerifyKey:
 
 def sign_note(text: str, key: SigningKey) -> str:
     """`text` (which ends in a newline) as a signed note with one Ed25519 signature line."""
-    if not text.endswith("\n") or _has_control(text):
+    if not text.endswith("\n") or has_control(text):
         raise FormatError("a note's text ends in a newline and holds no other control character")
     signature = base64.b64encode(key.verify_key.key_id + key.sign(text.encode())).decode()
     return f"{text}\n{_DASH}{key.name} {signature}\n"
@@ -117,7 +117,7 @@ def open_note(note: str, key: VerifyKey) -> str:
 
 
 def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    if len(note) > MAX_NOTE_BYTES or _has_control(note):
+    if len(note) > MAX_NOTE_BYTES or has_control(note):
         raise FormatError("not a signed note: too long, or it holds control characters")
     body, blank, tail = note.rpartition("\n\n")
     if not blank or not tail.endswith("\n"):
@@ -129,13 +129,14 @@ def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
             raw = base64.b64decode(encoded, validate=True)
         except ValueError:  # binascii.Error, or text that is not ASCII
             raw = b""
-        if not line.startswith(_DASH) or not _NAME.fullmatch(name) or len(raw) < 5:
+        if not line.startswith(_DASH) or not KEY_NAME.fullmatch(name) or len(raw) < 5:
             raise FormatError("not a signed note: a malformed signature line")
         signatures.append((name, raw))
     return body + "\n", signatures
 
 
-def _has_control(text: str) -> bool:
+def has_control(text: str) -> bool:
+    """Whether `text` holds what no note holds: a control character but newline, or half a character."""
     return _CONTROL.search(text) is not None
 
 

@@ -44,7 +44,7 @@ NOT_PROVED: dict[str, tuple[str, str]] = {
     "signed": ("That every statement is signed: see the findings above.", "每项声明均有签名：见上列发现。"),
     "chained": ("That the statements follow one another: see the findings above.", "声明首尾相接：见上列发现。"),
     "logged": ("That every statement is in the log: see the findings above.", "每项声明均在日志之中：见上列发现。"),
-    "dockings": ("", ""),
+    "dockings": ("That the dockings are here as a whole: see the findings above.", "所涉接入完整收录：见上列发现。"),
     "keys_from_bundle": (
         "Who signed. These keys are known only from the bundle, where whoever altered it could have put them: {0}. "
         "Give --key with key lines obtained from the station or the hub.",

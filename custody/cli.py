@@ -43,7 +43,7 @@ exit codes
   0  verified: everything is as sealed
   1  altered or incomplete; every finding is listed with file, chunks and kind
   2  wrong usage
-  3  something could not be read; whatever could be is as sealed
+  3  something could not be read, or was not looked at (a bundle beside a vault); all else is as sealed
   4  nothing to verify: no docking at this path
 
 examples
@@ -149,7 +149,7 @@ def _certificates(value: str) -> list[Certificate]:
 
 def _keys(value: str) -> list[VerifyKey | WitnessKey]:
     try:
-        lines = Path(value).read_text().splitlines() if os.path.exists(value) else [value]
+        lines = Path(value).read_text("utf-8-sig").splitlines() if os.path.exists(value) else [value]
         keys = [_key(line) for line in lines if line.strip() and not line.startswith("#")]
     except (KeyInvalid, OSError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(

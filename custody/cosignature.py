@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from custody.checkpoint import SigningKey, VerifyKey, open_note
+from custody.checkpoint import KEY_NAME, SigningKey, VerifyKey, has_control, open_note
 from custody.errors import CustodyError, FormatError, KeyInvalid, SignatureInvalid
 
 COSIGNATURE_ED25519 = b"\x04"
@@ -112,7 +112,7 @@ def parse_witness_line(line: str) -> WitnessKey:
     hash_hex, _, encoded = rest.partition("+")
     try:
         raw = base64.b64decode(encoded, validate=True)
-        if raw[:1] != COSIGNATURE_ED25519 or not name or any(c.isspace() for c in name):
+        if raw[:1] != COSIGNATURE_ED25519 or not KEY_NAME.fullmatch(name):
             raise KeyInvalid(f"not a witness's key line: {line[:80]!r}")
         witness = WitnessKey(VerifyKey(name, Ed25519PublicKey.from_public_bytes(raw[1:])))
     except (binascii.Error, ValueError) as error:
@@ -128,6 +128,8 @@ def cosigned_at(note: str, witness: WitnessKey) -> datetime | None:
     Raises SignatureInvalid for a signature of its name and key id that does not fit, FormatError for a malformed one.
     """
     body, _, tail = note.rpartition("\n\n")
+    if has_control(note):
+        raise FormatError("not a signed note: it holds control characters")
     for line in tail.split("\n"):
         name, _, encoded = line.removeprefix(_DASH).partition(" ")
         if not line.startswith(_DASH) or name != witness.name:

@@ -65,6 +65,7 @@ def examine(path: bytes, trusted: Sequence[VerifyKey], on_start: Callable[[int],
         findings.append(Finding(Kind.INSIDE_DOCKING, top, detail=path.decode(errors="surrogateescape")))
     places = find_places(top or path)
     findings += [Finding(Kind.UNREADABLE, folder, detail=why) for folder, why in places.unreadable]
+    findings += [Finding(Kind.BUNDLE_APART, folder) for folder in places.bundles]
     on_start(sum(_announced_bytes(folder) for folder in places.dockings))
     vault, results = VaultCheck(), []
     for folder in sorted(places.dockings):
@@ -184,8 +185,9 @@ def observe(folder: bytes, sealed: Sealed, hasher: Hasher) -> Observed:
         with open_stream(os.path.join(folder, sealed.leaves)) as kept:
             comparison = LeafComparison()
             digests = hasher.digest(descriptor, limit, lambda leaf: comparison.add(leaf, kept.read(HASH_BYTES)))
-            while comparison.compared < sealed.event.chunk_count:  # the file ends before its sealed end
-                comparison.add(None, kept.read(HASH_BYTES))
+            while comparison.compared < sealed.event.chunk_count and (leaf := kept.read(HASH_BYTES)):
+                comparison.add(None, leaf)  # the file ends before its sealed end
+            comparison.lack_until(sealed.event.chunk_count)
             whole = not kept.read(1)
     return Observed(size, digests.sha256, digests.tree_root, comparison, whole)
 

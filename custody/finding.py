@@ -16,7 +16,7 @@ class Exit(IntEnum):
     VERIFIED = 0
     ALTERED = 1  # altered or incomplete
     USAGE = 2
-    UNREADABLE = 3  # something could not be read; what could be is as sealed
+    UNREADABLE = 3  # something could not be read, or was not looked at; all else is as sealed
     NOTHING = 4  # no docking at this path
 
 
@@ -58,6 +58,7 @@ class Kind(StrEnum):
     SEQ_REUSED = "seq_reused"
     CHAIN_BROKEN = "chain_broken"
     DOCKING_TWICE = "docking_twice"
+    BUNDLE_APART = "bundle_apart"  # not looked at: a bundle is verified by itself
     REFERENCE_WRONG = "reference_wrong"
     # bundles
     BAG_ALTERED = "bag_altered"  # one of the bag's own files does not read, or is not what was finished
@@ -130,7 +131,7 @@ class Finding:
 def verdict(findings: Iterable[Finding], dockings: int) -> Exit:
     """The exit code of a verification that looked at so many dockings."""
     kinds = {f.kind for f in findings if not f.is_information}
-    if kinds - {Kind.UNREADABLE}:
+    if kinds - {Kind.UNREADABLE, Kind.BUNDLE_APART}:
         return Exit.ALTERED
     if kinds:
         return Exit.UNREADABLE

@@ -37,12 +37,20 @@ class LeafComparison:
         self.compared += 1
         if len(kept) == HASH_BYTES:
             self._kept.append(kept)
-        if read == kept:
-            return
-        if self.ranges and self.ranges[-1][1] == index - 1:
-            self.ranges[-1] = (self.ranges[-1][0], index)
+        if read != kept:
+            self._differ(index, index)
+
+    def lack_until(self, count: int) -> None:
+        """Neither footage nor leaves have anything of the further chunks up to `count`: at once, however many."""
+        if self.compared < count:
+            self._differ(self.compared, count - 1)
+            self.compared = count
+
+    def _differ(self, first: int, last: int) -> None:
+        if self.ranges and self.ranges[-1][1] == first - 1:
+            self.ranges[-1] = (self.ranges[-1][0], last)
         elif len(self.ranges) < MAX_RANGES:
-            self.ranges.append((index, index))
+            self.ranges.append((first, last))
         else:
             self.more_ranges = True
 

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from custody.bundle import looks_like_bundle
 from custody.disk import list_folder, list_tree, reason
 from custody.finding import Finding, Kind
 
@@ -21,12 +22,13 @@ class Places:
     dockings: tuple[bytes, ...]
     bare: tuple[bytes, ...]  # folders where a docking should lie, without .custody
     staging: tuple[bytes, ...]
+    bundles: tuple[bytes, ...]
     unreadable: tuple[tuple[bytes, str], ...]
 
 
 def find_places(top: bytes) -> Places:
     """Walk below `top`, not into dockings."""
-    dockings, bare, staging, unreadable = [], [], [], []
+    dockings, bare, staging, bundles, unreadable = [], [], [], [], []
     waiting = [top]
     while waiting:
         folder = waiting.pop()
@@ -38,6 +40,8 @@ def find_places(top: bytes) -> Places:
         if any(name == b".custody" for name, _ in names):
             dockings.append(folder)
             continue
+        if looks_like_bundle({name for name, _ in names}):
+            bundles.append(folder)
         if _DOCKING_PLACE.fullmatch(folder) and names:
             bare.append(folder)
         for name, kind in names:
@@ -48,7 +52,7 @@ def find_places(top: bytes) -> Places:
     roots = {vault_root(d) for d in dockings} | {os.path.dirname(s) for s in staging}
     # A folder like 2026/03/01/x counts as a docking only inside a vault: a photo album looks the same.
     bare = [b for b in bare if vault_root(b) in roots]
-    return Places(tuple(dockings), tuple(bare), tuple(staging), tuple(unreadable))
+    return Places(tuple(dockings), tuple(bare), tuple(staging), tuple(bundles), tuple(unreadable))
 
 
 def enclosing_docking(path: bytes) -> bytes | None:

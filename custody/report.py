@@ -88,6 +88,10 @@ TEXT: dict[Kind, Text] = {
         "链条断裂：{actual} 的事件 {expected} 未指向其前一事件",
     ),
     Kind.DOCKING_TWICE: ("DOCKING TWICE in this vault; also in {detail}", "同一次接入在库中出现两次，另见 {detail}"),
+    Kind.BUNDLE_APART: (
+        "NOT LOOKED AT: a bundle lies here, or what is left of one; verify this folder by itself",
+        "未核验：此处是一个证据包（或其残余），请单独验证该目录",
+    ),
     Kind.REFERENCE_WRONG: (
         "SAVED BEFORE? Entry {actual} should be sealed in docking {detail}, and is not",
         "引用不实：条目 {actual} 应已封存于接入 {detail}，但其中没有",

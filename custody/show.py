@@ -33,7 +33,8 @@ def show(stream: BinaryIO, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit,
     head = stream.read(MAX_NOTE_BYTES + 1)
     stream.seek(0)
     if head.startswith(b'{"manifest":'):
-        return Exit.VERIFIED, _manifest(stream, lang)
+        whole = _reads_to_its_end(stream)
+        return _unsigned(keys) if whole else Exit.UNREADABLE, _manifest(stream, lang)
     try:
         return _envelope(parse_envelope(head), keys, lang)
     except FormatError:
@@ -41,15 +42,20 @@ def show(stream: BinaryIO, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit,
     try:
         text = head.decode()
     except UnicodeDecodeError:
-        return _leaves(stream, lang)
+        return _leaves(stream, keys, lang)
     if "\n\n\u2014 " in text:
         return _note(text, keys, lang)
     try:
         key = parse_key_line(text)
     except CustodyError:
-        return _leaves(stream, lang)
+        return _leaves(stream, keys, lang)
     lines = [f"key line of {inert(key.name)}", f"  label       {inert(key.label)}", "  algorithm   Ed25519"]
-    return Exit.VERIFIED, iter([*lines, f"  public key  {key.public.public_bytes_raw().hex()}"])
+    return _unsigned(keys), iter([*lines, f"  public key  {key.public.public_bytes_raw().hex()}"])
+
+
+def _unsigned(keys: Sequence[VerifyKey]) -> Exit:
+    """Of a form that carries no signature: none by a key that was asked for."""
+    return Exit.ALTERED if keys else Exit.VERIFIED
 
 
 def _say(lang: Lang, word: str, *facts: object) -> str:
@@ -67,8 +73,8 @@ def _envelope(envelope: Envelope, keys: Sequence[VerifyKey], lang: Lang) -> tupl
             code, proof = Exit.ALTERED, _say(lang, "refused", error)
     try:
         body = json.dumps(load_object(envelope.payload), ensure_ascii=False, indent=2)
-    except FormatError:
-        body = f"payload: {len(envelope.payload)} bytes that are not JSON"
+    except (FormatError, RecursionError):
+        body = f"payload: {len(envelope.payload)} bytes that are not JSON, or too deeply nested to show"
     lines = [
         f"envelope {envelope.payload_type}",
         f"  SHA-256  {envelope.hash.hex()}",
@@ -97,6 +103,17 @@ def _note(text: str, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit, Itera
     return code, iter([*lines, *proofs])
 
 
+def _reads_to_its_end(stream: BinaryIO) -> bool:
+    try:
+        for _ in ManifestReader(stream):
+            pass
+    except FormatError:
+        return False
+    finally:
+        stream.seek(0)
+    return True
+
+
 def _manifest(stream: BinaryIO, lang: Lang) -> Iterator[str]:
     reader = ManifestReader(stream)
     try:
@@ -112,7 +129,7 @@ def _manifest(stream: BinaryIO, lang: Lang) -> Iterator[str]:
     yield f"SHA-256 {reader.sha256}, {reader.size_bytes} bytes, {_say(lang, 'unsigned')}"
 
 
-def _leaves(stream: BinaryIO, lang: Lang) -> tuple[Exit, Iterator[str]]:
+def _leaves(stream: BinaryIO, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit, Iterator[str]]:
     size = stream.seek(0, 2)
     stream.seek(0)
     if not size or size % HASH_BYTES or size // HASH_BYTES < 2:
@@ -127,4 +144,4 @@ def _leaves(stream: BinaryIO, lang: Lang) -> tuple[Exit, Iterator[str]]:
         stream.seek(0)
         yield f"tree root {tree_root(iter(lambda: stream.read(HASH_BYTES), b'')).hex()}"
 
-    return Exit.VERIFIED, lines()
+    return _unsigned(keys), lines()

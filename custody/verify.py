@@ -38,6 +38,7 @@ SUMS = b"SHA256SUMS"
 LEAVES = b".custody/leaves"
 TAKEN = "taken"  # in place of the type of what is accounted for
 PREFIX_PARTS = 5  # camera, year, month, day, docking id
+MAX_NAMED = 1000  # findings of one kind about single lines: a list can have any number of lines, each of a few bytes
 
 
 class DockingCheck:
@@ -66,6 +67,9 @@ class DockingCheck:
         self._sums: set[bytes] | None = None
         self._sums_absent = False
         self._sums_named: set[bytes] = set()
+        self._sums_lines = 0
+        self._most_sums = len(entries) + MAX_NAMED
+        self._lines_named: dict[Kind, int] = {}
         for name in (CLOSING, MANIFEST, KEY_FILE, SUMS):
             if self._left.get(name) == "file":
                 self._take_out(name)
@@ -75,6 +79,14 @@ class DockingCheck:
     def find(self, kind: Kind, path: bytes | None = None, **facts: object) -> None:
         """Note a finding about `path` of this docking."""
         self.findings.append(Finding(kind, self.folder, path, **facts))  # type: ignore[arg-type]
+
+    def _find_line(self, kind: Kind, path: bytes, detail: str, **facts: object) -> None:
+        """Note a finding about one line of a list, up to `MAX_NAMED` of a kind."""
+        named = self._lines_named[kind] = self._lines_named.get(kind, 0) + 1
+        if named <= MAX_NAMED:
+            self.find(kind, path, detail=detail, **facts)
+        elif named == MAX_NAMED + 1:
+            self.find(kind, path, detail="and more, which are not named one by one")
 
     def _complain(self, kind: Kind, wanted: str, beside: str | None) -> None:
         self.find(kind, KEY_FILE if kind is Kind.KEY_FILE_OTHER else None, expected=wanted, actual=beside)
@@ -152,6 +164,8 @@ class DockingCheck:
             case Counts():
                 self._counts = item
             case MoreGaps(entry, gaps):
+                if entry not in self._gaps_open and len(self._gaps_open) > self._last_entry + MAX_NAMED:
+                    return None  # so many gaps of no entry are told already
                 rest = self._gaps_open.get(entry, [0, 0])
                 rest[0] -= len(gaps)
                 rest[1] -= sum(gap.length_bytes for gap in gaps)
@@ -188,7 +202,7 @@ class DockingCheck:
         try:
             statement = self.signers.open(copied.envelope)
         except CustodyError as error:
-            self.find(Kind.SEAL_ALTERED, MANIFEST, actual=copied.entry, detail=f"entry {copied.entry}: {error}")
+            self._find_line(Kind.SEAL_ALTERED, MANIFEST, f"entry {copied.entry}: {error}", actual=copied.entry)
             self._manifest_damaged = True  # what this seal covered cannot be told from what was added
             return None
         event = statement.event
@@ -210,7 +224,7 @@ class DockingCheck:
         return self._claim(event), statement
 
     def _seal_wrong(self, entry: int, fault: str) -> None:
-        self.find(Kind.SEAL_WRONG, MANIFEST, actual=entry, detail=f"entry {entry}: {fault}")
+        self._find_line(Kind.SEAL_WRONG, MANIFEST, f"entry {entry}: {fault}", actual=entry)
 
     def _seal_fault(self, entry: int, event: SegmentSealed) -> str | None:
         """4. Why a seal with a good signature does not belong here; None when it does."""
@@ -269,10 +283,12 @@ class DockingCheck:
         """6. One line of SHA256SUMS."""
         if self._sums is None:
             raise ValueError("begin_sums comes first")
+        self._sums_lines += 1
         mark = _mark(line)
         if mark in self._sums:
-            self.find(Kind.SUMS_ALTERED, SUMS, detail="a line stands twice")
-        self._sums.add(mark)
+            self._find_line(Kind.SUMS_ALTERED, SUMS, "a line stands twice")
+        elif len(self._sums) < self._most_sums:  # `finish_sums` counts the others
+            self._sums.add(mark)
 
     def no_sums(self) -> None:
         """6. SHA256SUMS is missing: right where nothing new was saved, a finding with the first sealed file."""
@@ -288,7 +304,7 @@ class DockingCheck:
             return
         if mark in self._sums:
             self._sums.discard(mark)
-        else:
+        elif self._sums_lines <= self._most_sums:
             self._sums_named.add(sealed.path)
             self.find(Kind.SUMS_ALTERED, sealed.path, detail="line missing or different")
 
@@ -297,7 +313,7 @@ class DockingCheck:
         if self._sums and _mark(line) in self._sums and not self._manifest_damaged:
             path = checksum_path(line)
             if path is None or path not in self._sums_named:
-                self.find(Kind.SUMS_ALTERED, path or SUMS, detail="a line that no seal supports")
+                self._find_line(Kind.SUMS_ALTERED, path or SUMS, "a line that no seal supports")
 
     @property
     def sums_unsettled(self) -> bool:
@@ -308,6 +324,8 @@ class DockingCheck:
         """6. SHA256SUMS is there when there are sealed files; a station writes none for none."""
         if self._sums is None and self.files:
             self.missing(Kind.SUMS_MISSING, SUMS)
+        if self._sums_lines > max(self._most_sums, self.files):
+            self.find(Kind.SUMS_ALTERED, SUMS, detail=f"{self._sums_lines} lines for {self.files} sealed files")
 
     # --- 3, 7, 8: the end ----------------------------------------------------------------------------------------
 

@@ -196,8 +196,10 @@ def read_head(connection: Connection) -> LogHead:
 
 
 def newest_note(connection: Connection) -> str:
-    """The newest checkpoint's signed note."""
-    note: str = connection.execute(_NEWEST_NOTE).scalar_one()
+    """The newest checkpoint's signed note. Raises LogUntrusted when there is none, or no text in its place."""
+    note = connection.execute(_NEWEST_NOTE).scalar_one_or_none()
+    if not isinstance(note, str):
+        raise untrusted("checkpoint_missing", "checkpoint/newest", "there is none at all")
     return note
 
 

@@ -11,7 +11,8 @@ from custody.errors import CustodyError, UnknownType
 from custody.events import decode_event
 from hub import log
 from hub.db import Database, insert_rows
-from hub.projections import NOT_FOR_STATIONS, Projection, project
+from hub.opening import draft_of
+from hub.projections import Projection
 from hub.tables import (
     camera,
     camera_event,
@@ -60,14 +61,13 @@ def _project(tx: Connection, start: int, end: int, utc_offset_minutes: int) -> N
     for row in rows:
         envelope = parse_envelope(bytes(row.envelope))
         try:
-            draft = project(decode_event(envelope.payload_type, envelope.payload), utc_offset_minutes)
+            draft, unread = draft_of(decode_event(envelope.payload_type, envelope.payload), utc_offset_minutes)
         except CustodyError as error:
-            projection.set_aside(row.idx, row.source, row.event_type, error.code, row.received_at)
-            continue
+            draft, unread = None, error.code
         if draft:
             projection.add(row.idx, draft, row.received_at)
         else:
-            projection.set_aside(row.idx, row.source, row.event_type, NOT_FOR_STATIONS, row.received_at)
+            projection.set_aside(row.idx, row.source, row.event_type, unread, row.received_at)
     projection.write(tx)
 
 

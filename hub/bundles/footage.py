@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from custody.bundle import footage_path
+from custody.bundle import footage_path, seal_fault
 from custody.digest import RollingHash, read_chunks
 from custody.disk import Hasher, NotRegular, open_regular, reason
 from custody.stationevents import SegmentSealed
 from hub.errors import DomainError
 
+COPYING = ".copying"  # at the top of the bundle, where no footage lies: no name from a card can meet it
 SPARE_BYTES = 64 << 20  # besides the footage: leaves, statements, proofs, pages
 
 
@@ -36,10 +37,15 @@ class TargetFailed(DomainError):
 def find_footage(vaults: Sequence[Path], seals: Iterable[SegmentSealed]) -> dict[str, bytes]:
     """Where each file lies, by its place in the bundle, judged by type and size alone.
 
-    Raises FootageUnusable, naming the first that is in no vault; nothing was copied then.
+    Raises FootageUnusable, naming the first that is in no vault or that no verifier would follow; nothing was copied
+    then.
     """
-    found, lacking = {}, []
+    found: dict[str, bytes] = {}
+    lacking = []
     for seal in seals:
+        fault = seal_fault(seal)
+        if fault is not None or footage_path(seal).decode() in found:
+            raise _no_good_seal(seal, fault or "another recording of this export claims the same file")
         place = next((p for p in _candidates(vaults, seal.vault_path) if _size(p) == seal.size_bytes), None)
         if place is None:
             lacking.append(seal)
@@ -56,6 +62,14 @@ def find_footage(vaults: Sequence[Path], seals: Iterable[SegmentSealed]) -> dict
             "that station's vault with --footage."
         )
     return found
+
+
+def _no_good_seal(seal: SegmentSealed, fault: str) -> FootageUnusable:
+    return FootageUnusable(
+        f"采集站 {seal.source} 对 {seal.vault_path} 的封存记录自相矛盾，任何核验都不会通过，未导出任何内容。 / station "
+        f"{seal.source} has sealed {seal.vault_path} in a way that no verifier accepts: {fault}. Nothing was exported; "
+        "leave this recording out."
+    )
 
 
 def _candidates(vaults: Sequence[Path], vault_path: str) -> list[bytes]:
@@ -85,26 +99,31 @@ def check_room(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def bring(source: bytes, target: Path, seal: SegmentSealed, hasher: Hasher) -> bytes:
-    """Have the file of `seal` at `target`, durable and read back from the disk; return its leaves.
+def bring(source: bytes, bundle: Path, seal: SegmentSealed, hasher: Hasher) -> bytes:
+    """Have the file of `seal` in its place in `bundle`, durable and read back from the disk; return its leaves.
 
     A file that is there already, from an interrupted export, is read instead of copied. Raises FootageUnusable when
     the vault's file is not what was sealed, TargetFailed when the target's is not what was written.
     """
+    try:
+        return _bring(source, bundle, seal, hasher)
+    except (OSError, NotRegular) as error:
+        why = reason(error) if isinstance(error, OSError) else "not a regular file"
+        raise TargetFailed(
+            f"复制 {seal.vault_path} 时出错：{why}。库中原件未受影响；可在排除故障后以同一命令继续。 / "
+            f"copying {seal.vault_path} failed: {why}. The vault is untouched; the same command goes on here "
+            "once the fault is mended."
+        ) from None
+
+
+def _bring(source: bytes, bundle: Path, seal: SegmentSealed, hasher: Hasher) -> bytes:
+    target, copying = bundle / footage_path(seal).decode(), bundle / COPYING
     leaves = _leaves_of(target, seal, hasher)
     if leaves is not None:
         return leaves
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name[-40:]}.part")  # short: a name may be as long as the file system allows
-    try:
-        _copy(source, part, seal)
-        part.rename(target)  # a crash before this leaves only the part, which is written anew
-    except OSError as error:
-        raise TargetFailed(
-            f"复制 {seal.vault_path} 时出错：{reason(error)}。库中原件未受影响；可在排除故障后以同一命令继续。 / "
-            f"copying {seal.vault_path} failed: {reason(error)}. The vault is untouched; the same command goes on here "
-            "once the fault is mended."
-        ) from None
+    _copy(source, copying, seal)
+    copying.rename(target)  # a crash before this leaves only the copy, which is written anew
     leaves = _leaves_of(target, seal, hasher)
     if leaves is None:
         raise TargetFailed(

@@ -137,5 +137,5 @@ def render_register(exports: Sequence[tuple[int, BundleExported]], recordings: s
 
 
 def _cell(value: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    """Text that a spreadsheet does not take for a formula; one for Chinese reads wide signs as well."""
+    return f"'{value}" if value.startswith(tuple("=+-@\t\r\n＝＋－＠")) else value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from custody.checkpoint import Checkpoint, parse_checkpoint
-from custody.envelope import parse_envelope
+from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError
 from custody.event import Event
 from custody.events import decode_event
@@ -50,7 +50,7 @@ def find_recordings(db: Database, limits: RecordingFilter) -> list[int]:
 
 def load_seals(connection: Connection, indexes: Sequence[int]) -> dict[int, SegmentSealed]:
     """The seals at these log indexes. Raises NotFound, naming the first that is none."""
-    seals = {e.index: e.event for e in read_entries(connection, indexes) if isinstance(e.event, SegmentSealed)}
+    seals = {index: seal for index, raw in _rows(connection, indexes) if (seal := _seal(index, raw)) is not None}
     for index in indexes:
         if index not in seals:
             raise NotFound(
@@ -62,7 +62,12 @@ def load_seals(connection: Connection, indexes: Sequence[int]) -> dict[int, Segm
 
 
 def read_entries(connection: Connection, indexes: Iterable[int]) -> Iterator[Entry]:
-    """Entries of the log by index, rising; an index that the log lacks is left out."""
+    """Entries of the log by index, rising; an index that the log lacks is left out. Raises LogUntrusted."""
+    for index, raw in _rows(connection, indexes):
+        yield _entry(index, raw)
+
+
+def _rows(connection: Connection, indexes: Iterable[int]) -> Iterator[tuple[int, bytes]]:
     wanted = sorted(set(indexes))
     for start in range(0, len(wanted), _PAGE):
         rows = connection.execute(
@@ -71,13 +76,13 @@ def read_entries(connection: Connection, indexes: Iterable[int]) -> Iterator[Ent
             .order_by(log_entry.c.idx)
         )
         for row in rows:
-            yield _entry(row.idx, bytes(row.envelope))
+            yield row.idx, bytes(row.envelope)
 
 
 def statements_around(connection: Connection, seals: Iterable[SegmentSealed]) -> set[int]:
     """Log indexes of the dockings' openings and closings, and of the stations' enrolments."""
     dockings = {(seal.source, seal.docking_id) for seal in seals}
-    found = {e.index for e in _of_type(connection, StationEnrolled) if _enrols(e.event, {s for s, _ in dockings})}
+    found = {e.index for e in _hub_events(connection, StationEnrolled) if _enrols(e.event, {s for s, _ in dockings})}
     for station, docking_id in dockings:
         rows = connection.execute(
             select(docking.c.started_index, docking.c.closed_index).where(
@@ -94,10 +99,8 @@ def _enrols(event: Event, stations: set[str]) -> bool:
 
 def exports_in_log(connection: Connection) -> list[tuple[int, BundleExported]]:
     """Every statement of an export that the hub has made, with its log index, oldest first."""
-    found = _of_type(connection, BundleExported)
-    return [
-        (e.index, e.event) for e in found if isinstance(e.event, BundleExported) and e.event.source == log.HUB_SOURCE
-    ]
+    found = _hub_events(connection, BundleExported)
+    return [(e.index, e.event) for e in found if isinstance(e.event, BundleExported)]
 
 
 def segments_of(connection: Connection, station: str, docking_id: str) -> int:
@@ -130,10 +133,11 @@ class Prover:
         return LogProof(index, tuple(inclusion_proof(index, self.checkpoint.size, self._subtree)), self.note)
 
 
-def _of_type(connection: Connection, kind: type[Event]) -> Iterator[Entry]:
+def _hub_events(connection: Connection, kind: type[Event]) -> Iterator[Entry]:
+    """The hub's own events of a type. What a station states under that name is logged too, and need not even read."""
     rows = connection.execute(
         select(log_entry.c.idx, log_entry.c.envelope)
-        .where(log_entry.c.event_type == kind.TYPE)
+        .where(log_entry.c.event_type == kind.TYPE, log_entry.c.source == log.HUB_SOURCE)
         .order_by(log_entry.c.idx)
     )
     for row in rows:
@@ -141,8 +145,24 @@ def _of_type(connection: Connection, kind: type[Event]) -> Iterator[Entry]:
 
 
 def _entry(index: int, raw: bytes) -> Entry:
+    envelope = _envelope(index, raw)
     try:
-        envelope = parse_envelope(raw)
         return Entry(index, raw, decode_event(envelope.payload_type, envelope.payload))
     except CustodyError:
         raise untrusted("entry_altered", f"entry/{index}", "it cannot be read") from None
+
+
+def _seal(index: int, raw: bytes) -> SegmentSealed | None:
+    envelope = _envelope(index, raw)
+    try:
+        event = decode_event(envelope.payload_type, envelope.payload)
+    except CustodyError:
+        return None  # authentic and unreadable: a log holds such entries
+    return event if isinstance(event, SegmentSealed) else None
+
+
+def _envelope(index: int, raw: bytes) -> Envelope:
+    try:
+        return parse_envelope(raw)
+    except CustodyError:
+        raise untrusted("entry_altered", f"entry/{index}", "no envelope") from None

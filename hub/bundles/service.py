@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,13 +87,14 @@ def export_bundle(
             _state_end(db, keys, bundle_id, error.code, None)
             raise
         finished = _state_end(db, keys, bundle_id, "complete", digest)  # 5
-        write_closing(db, part, finished)
-        if is_image(target):
-            image = part.with_name(f"{target.name}.image")
-            make_image(part, image)
-            publish_image(part, image, target)  # 6
-        else:
-            publish(part, target)  # 6
+        with _telling_of_the_disk():
+            write_closing(db, part, finished)
+            if is_image(target):
+                image = part.with_name(f"{target.name}.image")
+                make_image(part, image)
+                publish_image(part, image, target)  # 6
+            else:
+                publish(part, target)  # 6
     return Exported(bundle_id, str(target), len(seals), total, stated, digest)
 
 
@@ -149,8 +151,7 @@ def _bring_all(part: Path, seals: dict[int, SegmentSealed], sources: dict[str, b
     leaves = {}
     with Hasher() as hasher:
         for index, seal in seals.items():
-            place = footage_path(seal).decode()
-            leaves[index] = bring(sources[place], part / place, seal, hasher)
+            leaves[index] = bring(sources[footage_path(seal).decode()], part, seal, hasher)
     return leaves
 
 
@@ -178,8 +179,15 @@ def _write_tags(
     stamp: Stamp,
 ) -> str:
     """4. Everything beside the footage. Raises TargetFailed when the disk refuses it."""
-    try:
+    with _telling_of_the_disk():
         return write_tags(db, keys, part, bundle_id, seals, leaves, vaults, stamp)
+
+
+@contextmanager
+def _telling_of_the_disk() -> Iterator[None]:
+    """Raise TargetFailed for what the disk refuses inside."""
+    try:
+        yield
     except OSError as error:
         raise TargetFailed(
             f"写入证明文件时出错：{reason(error)}。录像原件未受影响；排除故障后可用同一命令继续。 / writing the "

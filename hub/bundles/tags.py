@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,12 +14,23 @@ from sqlalchemy import Connection, select
 
 from custody import bundle
 from custody.bag import BAG_INFO, BAGIT, DECLARATION, PAYLOAD_MANIFEST, TAG_MANIFEST, info_lines, manifest_bytes
-from custody.bundle import docking_folder, envelope_path, footage_path, leaves_path, manifest_path, proof_path
+from custody.bundle import (
+    OUTSIDE_THE_TAG_MANIFEST,
+    docking_folder,
+    envelope_path,
+    footage_path,
+    leaves_path,
+    manifest_path,
+    proof_path,
+)
+from custody.disk import list_tree
 from custody.hubevents import BundleExported, KeyRotated
+from custody.inert import inert
 from custody.stationevents import DockingClosed, SegmentSealed
 from custody.sums import checksum_line
 from custody.zipped import verifier_zipapp
 from hub import log
+from hub.bundles.footage import TargetFailed
 from hub.bundles.page import render_page, render_register
 from hub.bundles.selection import (
     Entry,
@@ -65,6 +77,7 @@ def write_tags(
         _write_keys(connection, write, keys, {seal.source for seal in seals.values()})
         whole = _whole_dockings(connection, seals.values(), closing_of(entries))
     token = stamp(note)
+    (part / bundle.TIMESTAMP.decode()).unlink(missing_ok=True)  # an interrupted run's is of another checkpoint
     if token is not None:
         write(bundle.TIMESTAMP, token)
     for index, seal in seals.items():
@@ -80,6 +93,7 @@ def write_tags(
     write(bundle.VERIFIER, verifier_zipapp())
     write(BAGIT, DECLARATION)
     write(BAG_INFO, _info(own[0][1], seals))
+    write.check_names(set(digests))
     return write.tag_manifest()
 
 
@@ -114,6 +128,23 @@ class _Writer:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         self._digests[path] = _digest(target)[0]
+
+    def check_names(self, footage: set[bytes]) -> None:
+        """The folder holds what was written under these very names, and nothing else. Raises TargetFailed.
+
+        A disk that takes two names for one (case, or another form of a character) has lost one of the two by now.
+        """
+        held = {p: kind for p, kind in list_tree(os.fsencode(self.part)).entries.items() if kind != "folder"}
+        expected = footage | self._digests.keys()
+        wrong = sorted((expected ^ held.keys()) - OUTSIDE_THE_TAG_MANIFEST)
+        if wrong:
+            shown, lacks = inert(wrong[0]), wrong[0] in expected
+            raise TargetFailed(
+                f"目标磁盘上的文件与写入的不一致：{'缺少' if lacks else '多出'} {shown}。请换用区分大小写的磁盘，"
+                f"或删除 {self.part} 后重新导出。 / the disk does not hold the names that were written: {shown} "
+                f"{'is not there' if lacks else 'is too much'}. Use a disk that tells names apart by case, or delete "
+                f"{self.part} and export again."
+            )
 
     def tag_manifest(self) -> str:
         """Write the list of everything written, and return its SHA-256."""

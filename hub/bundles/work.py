@@ -41,6 +41,7 @@ def working_folder(target: Path, order: Order, fresh_id: str) -> Iterator[tuple[
             f"{target} 已存在，不会覆盖；请另选名称。 / {target} exists and is never overwritten; choose another name."
         )
     part = part_folder(target)
+    _refuse_links(part)
     part.mkdir(mode=0o750, exist_ok=True)
     descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -51,6 +52,20 @@ def working_folder(target: Path, order: Order, fresh_id: str) -> Iterator[tuple[
         yield part, _bundle_id(part, order_file(target), order, fresh_id)
     finally:
         os.close(descriptor)
+
+
+def _refuse_links(part: Path) -> None:
+    """Raise Conflict where whoever can write beside the target has laid a link: an export would write behind it."""
+    laid = (
+        [part]
+        if part.is_symlink()
+        else [p for p in part.rglob("*") if p.is_symlink() or not (p.is_file() or p.is_dir())]
+    )
+    if laid:
+        raise Conflict(
+            f"{laid[0]} 是链接或特殊文件，不是导出所留；请删除 {part} 后重新导出。 / {laid[0]} is a link or special "
+            f"file, which no export leaves; delete {part} and export again."
+        )
 
 
 def part_folder(target: Path) -> Path:
@@ -77,17 +92,20 @@ def _bundle_id(part: Path, kept_at: Path, order: Order, fresh_id: str) -> str:
         write_new(kept_at, text.encode(), 0o640)
         return fresh_id
     except ValueError:
+        kept = None
+    if not isinstance(kept, dict) or not isinstance(kept.get("bundle_id"), str):
         raise Invalid(
             f"{kept_at} 已损坏；请将其与 {part} 删除后重新导出。 / "
             f"{kept_at} is damaged; delete it and {part}, and export again."
-        ) from None
+        )
     if kept.get("order") != asked:
         raise Conflict(
             f"{part} 是另一份未完成的导出；请完成它、删除它（连同 {kept_at.name}）或另选名称。 / "
             f"{part} is an unfinished export of something else; finish it, delete it with {kept_at.name}, or choose "
             "another name."
         )
-    return str(kept["bundle_id"])
+    bundle_id: str = kept["bundle_id"]
+    return bundle_id
 
 
 def publish(part: Path, target: Path) -> None:

@@ -6,6 +6,8 @@ export const CHUNK_BYTES = 1 << 20;
 const ENVELOPE = /^\{"payload":"([A-Za-z0-9+/]*={0,2})","payloadType":"([a-z0-9.+/-]{1,100})","signatures":\[\{"keyid":"([^"\\\x00-\x20\x7f]{1,700})","sig":"([A-Za-z0-9+/]{86}==)"\}\]\}$/;
 const STATEMENT_TYPE = "application/vnd.in-toto+json";
 const SEALED = "segment.sealed.v1";
+const STATEMENT = "https://in-toto.io/Statement/v1";
+export const MAX_ENVELOPE_BYTES = 60 * 1024;
 
 export class Fault extends Error {
   constructor(code, ...facts) {
@@ -96,6 +98,22 @@ export async function signedBy(key, signature, message) {
   return crypto.subtle.verify({ name: "Ed25519" }, imported, signature, message);
 }
 
+// A JSON text in which no object names a field twice: two readers could take different ones.
+function parseUnique(json) {
+  const value = JSON.parse(json);
+  const names = [...json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter((found) => found[1]).length;
+  let held = 0;
+  for (const waiting = [value]; waiting.length;) {
+    const next = waiting.pop();
+    if (next === null || typeof next !== "object") continue;
+    const inside = Object.values(next);
+    if (!Array.isArray(next)) held += inside.length;
+    for (const one of inside) waiting.push(one);
+  }
+  if (held !== names) throw new Fault("bad_envelope");
+  return value;
+}
+
 // The seal in an envelope, and what is needed to check its signature.
 export function parseSeal(raw) {
   const found = ENVELOPE.exec(text(raw, "bad_envelope"));
@@ -104,10 +122,11 @@ export function parseSeal(raw) {
   const head = utf8.encode(`DSSEv1 ${found[2].length} ${found[2]} ${payload.length} `);
   let seal, subject;
   try {
-    const statement = JSON.parse(text(payload, "bad_envelope"));
+    const statement = parseUnique(text(payload, "bad_envelope"));
     seal = statement.predicate;
     [subject] = statement.subject;
-    if (statement.subject.length !== 1 || seal.type !== SEALED) throw new Fault("bad_envelope");
+    const types = statement._type === STATEMENT && statement.predicateType === `urn:custodock:event:${SEALED}`;
+    if (!types || statement.subject.length !== 1 || seal.type !== SEALED) throw new Fault("bad_envelope");
   } catch {
     throw new Fault("bad_envelope");
   }
@@ -135,7 +154,8 @@ export function parseSeal(raw) {
 function parseNote(note) {
   const at = note.lastIndexOf("\n\n");
   const lines = note.slice(0, at + 1).split("\n");
-  if (at < 0 || !note.endsWith("\n") || lines.length < 4 || !/^(0|[1-9][0-9]{0,15})$/.test(lines[1])) {
+  const size = /^(0|[1-9][0-9]{0,15})$/.test(lines[1] ?? "") ? Number(lines[1]) : NaN;
+  if (at < 0 || !note.endsWith("\n") || lines.length < 4 || !Number.isSafeInteger(size)) {
     throw new Fault("bad_proof_file");
   }
   const signatures = note.slice(at + 2, -1).split("\n").map((line) => {
@@ -144,7 +164,7 @@ function parseNote(note) {
     return { name, raw: fromBase64(encoded, "bad_proof_file") };
   });
   const body = note.slice(0, at + 1);
-  return { origin: lines[0], size: Number(lines[1]), root: fromBase64(lines[2], "bad_proof_file"), body, signatures };
+  return { origin: lines[0], size, root: fromBase64(lines[2], "bad_proof_file"), body, signatures };
 }
 
 // A C2SP tlog-proof.

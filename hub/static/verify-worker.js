@@ -2,15 +2,15 @@
 // logKey}, answers {progress}, then {results: [{code, good, facts}]}. good: true proved, false wrong, null not proved.
 
 import {
-  CHUNK_BYTES, Fault, checkpointSignedBy, hex, included, leafHash, parseKeyLine, parseProof, parseSeal, readFile,
+  CHUNK_BYTES, Fault, MAX_ENVELOPE_BYTES, checkpointSignedBy, hex, included, leafHash, parseKeyLine, parseProof, parseSeal, readFile,
   rootOfLeaves, sha256, signedBy,
 } from "./verify-core.js";
 
 const WHOLE_FILE_BYTES = 64 * CHUNK_BYTES; // WebCrypto hashes a whole file only in one piece; the tree proves it as well
 const MAX_SMALL_BYTES = 1 << 20;
 
-async function small(file, code) {
-  if (file.size > MAX_SMALL_BYTES) throw new Fault(code);
+async function small(file, code, limit = MAX_SMALL_BYTES) {
+  if (file.size > limit) throw new Fault(code);
   return new Uint8Array(await file.arrayBuffer());
 }
 
@@ -24,8 +24,9 @@ function seconds(seal, first, last) {
 async function footage(seal, file, leavesFile, say) {
   let kept = null;
   if (leavesFile) {
-    kept = new Uint8Array(await leavesFile.arrayBuffer());
-    if (kept.length !== 32 * seal.chunkCount || (await rootOfLeaves(kept)) !== seal.treeRoot) {
+    const whole = leavesFile.size === 32 * seal.chunkCount;
+    kept = whole ? new Uint8Array(await leavesFile.arrayBuffer()) : null;
+    if (!whole || (await rootOfLeaves(kept)) !== seal.treeRoot) {
       kept = null;
       say("leaves_wrong", false);
     }
@@ -77,7 +78,7 @@ onmessage = async ({ data }) => {
   const results = [];
   const say = (code, good, ...facts) => void results.push({ code, good, facts });
   await attempt(async () => {
-    const raw = await small(data.seal, "bad_envelope");
+    const raw = await small(data.seal, "bad_envelope", MAX_ENVELOPE_BYTES);
     const seal = parseSeal(raw);
     await attempt(() => footage(seal, data.footage, data.leaves, say), say);
     await attempt(() => signature(seal, data.stationKey, say), say);

@@ -6,10 +6,15 @@ const words = document.getElementById("verify-words");
 const progress = document.getElementById("verify-progress");
 let worker = null;
 
+// Names come from cards and keys: what could hide or turn text around is shown as its number, as everywhere in the hub.
+function visible(name) {
+  return name.replace(/[\p{C}\u2028\u2029]/gu, (c) => `⟨U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+}
+
 function phrase(code, facts) {
   const found = words.content.querySelector(`[data-code="${CSS.escape(code)}"]`);
   const text = found ? found.textContent : code;
-  return text.replace(/\{(\d)\}/g, (_, number) => facts[number] ?? "");
+  return text.replace(/\{(\d)\}/g, (_, number) => visible(String(facts[number] ?? "")));
 }
 
 function show(results) {

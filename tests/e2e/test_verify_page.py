@@ -12,6 +12,9 @@ import pytest
 import uvicorn
 
 from custody.digest import CHUNK_BYTES
+from custody.envelope import parse_envelope, seal
+from custody.errors import CustodyError
+from custody.events import decode_event
 from tests.e2e.test_browser import ARGUMENTS, CHROMIUM
 from tests.integration.site_data import Hub
 from tests.vectors.bundles import LOG_KEY, Bundle, make_bundle
@@ -156,3 +159,30 @@ def test_english(page: playwright.Page, bundle: Path) -> None:
     page.get_by_text("The file is as sealed.").wait_for()
     page.get_by_role("link", name="中文").click()
     page.get_by_role("button", name="核验").wait_for()
+
+
+def sealed(payload: bytes) -> bytes:
+    return seal("application/vnd.in-toto+json", payload, STATION_KEY)
+
+
+def test_seals_that_custody_refuses_are_none_here_either(page: playwright.Page, bundle: Path, tmp_path: Path) -> None:
+    """Signed by the station, so that only their form speaks against them."""
+    good = parse_envelope((bundle / "envelopes/4.dsse.json").read_bytes()).payload
+    bent = [
+        good.replace(b'"size_bytes":300', b'"size_bytes":300,"size_bytes":300'),
+        good.replace(b'"size_bytes":300', b'"size_bytes":300,"media\\u005f":1,"media_":2'),
+        good.replace(b"Statement/v1", b"Statement/v2"),
+        good.replace(b"urn:custodock:event:segment", b"urn:custodock:event:other"),
+    ]
+    for number, payload in enumerate(bent):
+        assert payload != good
+        raw = sealed(payload)
+        with pytest.raises(CustodyError):
+            decode_event("application/vnd.in-toto+json", payload)
+        (tmp_path / f"{number}.json").write_bytes(raw)
+        said = verify(page, footage=bundle / "one.mp4", seal=tmp_path / f"{number}.json")
+        assert list(said) == ["bad_envelope"], f"case {number}"
+        page.reload()
+    (tmp_path / "good.json").write_bytes(sealed(good.replace(b"one.mp4", "\u202e4pm.a:\u200b".encode())))
+    said = verify(page, footage=bundle / "one.mp4", seal=tmp_path / "good.json")
+    assert "⟨U+202E⟩4pm.a:⟨U+200B⟩" in said["as_sealed"]

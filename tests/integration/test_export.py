@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import threading
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,23 +24,28 @@ from custody.checkpoint import SigningKey
 from custody.cosignature import CosigningKey
 from custody.digest import CHUNK_BYTES
 from custody.disk import Hasher
-from custody.event import Event
+from custody.envelope import _render, pae
+from custody.event import Event, Sha256Hex
+from custody.events import ChainHead
 from custody.examine import Report
 from custody.finding import Exit, Kind
+from custody.hubevents import BundleFinished
 from custody.manifest import Copied, ManifestReader
-from custody.stationevents import DockingStarted
+from custody.stationevents import DockingStarted, SegmentSealed
 from hub import log
 from hub.bundles.disc import make_image
-from hub.bundles.selection import exports_in_log, find_recordings
+from hub.bundles.selection import exports_in_log, find_recordings, read_entries
 from hub.bundles.service import export_bundle
+from hub.bundles.tags import _Writer
 from hub.bundles.work import Order
+from hub.chains import chain_ends
 from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.logcheck import check_log
 from hub.recordings.queries import RecordingFilter
 from hub.stations.service import enrol_station
 from hub.witnesses.service import add_witness, set_policy, take_cosigned_note
 from tests.integration.hubs import TestHub, make_hub
-from tests.vectors.dockings import STATION_KEY, Docking, Station, build, pattern
+from tests.vectors.dockings import STATION_KEY, Docking, Station, bent, build, pattern
 
 FILES = {
     "DCIM/VID00001.MP4": pattern(1, 3 * CHUNK_BYTES + 5),
@@ -347,3 +354,154 @@ def test_an_image_that_the_disk_gives_back_otherwise_is_refused(
     monkeypatch.setenv("PATH", search["PATH"])
     with pytest.raises(DomainError, match="ISO image failed"):
         make_image(folder, scene.tmp / "x.iso")
+
+
+# --- what a station, a vault or a disk can do to an export ---------------------------------------------------------
+
+
+@pytest.fixture
+def scene_of(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
+    """Makes a scene of one docking of these files; `bend_seal` changes what its station seals."""
+    hub = make_hub(database_url)
+
+    def make(files: dict[str, bytes], **hooks: Callable[[SegmentSealed], SegmentSealed]) -> Scene:
+        vault, station = tmp_path / "vault", Station()
+        enrol_station(hub.db, hub.keys, STATION_KEY.verify_key.line)
+        started = station.seal(_started)[1]
+        docking = build(vault, Docking(files, **hooks), station)  # type: ignore[arg-type]
+        with (docking / ".custody/manifest.jsonl").open("rb") as stream:
+            seals = [item.envelope for item in ManifestReader(stream) if isinstance(item, Copied)]
+        hub.take("dock-test", started, *seals, (docking / ".custody/completed.dsse.json").read_bytes())
+        recordings = find_recordings(hub.db, RecordingFilter(station="dock-test"))
+        return Scene(hub, vault, docking, tuple(recordings), tmp_path)
+
+    yield make
+    hub.intake.close()
+    hub.db.close()
+
+
+def _authentic(station: Station, payload: bytes) -> bytes:
+    """A payload that the station signed, whatever it holds."""
+    kind = "application/vnd.custodock.event+json"
+    raw = _render(kind, payload, station.key.verify_key.label, station.key.sign(pae(kind, payload)))
+    station.head = ChainHead(station.head.seq + 1, Sha256Hex(hashlib.sha256(raw).hexdigest()))
+    return raw
+
+
+@pytest.mark.parametrize("kind", ["bundle.exported.v1", "station.enrolled.v1"])
+def test_a_station_that_speaks_of_exports_and_enrolments_stops_none(scene: Scene, kind: str) -> None:
+    """Authentic, so it is logged; but unreadable, and nothing that the hub has said."""
+    with scene.hub.db.read() as connection:
+        end = chain_ends(connection, {"dock-test"})["dock-test"]
+    head = ChainHead(end.seq, Sha256Hex(end.sha256))
+    station = Station(STATION_KEY, head)
+    body = b'{"type":"%s","source":"dock-test","seq":%d,"previous":"%s"}'
+    raw = _authentic(station, body % (kind.encode(), head.seq + 1, head.hash_hex.encode()))
+    before = len(scene.hub.types())
+    scene.hub.take("dock-test", raw)
+    assert scene.hub.types()[before:] == [kind]
+    assert _problems(scene.verify(scene.export())) == []
+    with pytest.raises(NotFound, match="no recording"):
+        scene.export(before, name="other")
+
+
+def test_a_file_named_as_the_copy_of_another_is_not_lost(scene_of: Callable[..., Scene]) -> None:
+    scene = scene_of({".b.mp4.part": b"first", "b.mp4": b"second", ".copying": b"third"})
+    assert _problems(scene.verify(scene.export())) == []
+
+
+def test_a_seal_that_no_verifier_follows_is_refused_before_anything_is_stated(
+    scene_of: Callable[..., Scene],
+) -> None:
+    scene = scene_of(FILES, bend_seal=bent(chunk_count=9))
+    types = scene.hub.types()
+    with pytest.raises(DomainError, match="chunks"):
+        scene.export()
+    assert scene.hub.types() == types
+
+
+def test_two_recordings_of_one_file_are_refused_before_anything_is_stated(scene_of: Callable[..., Scene]) -> None:
+    same = bent(vault_path="cam-7/2026/03/01/0195f000-d0c1/VID00002.MP4")
+    scene = scene_of({"VID00001.MP4": b"1", "VID00002.MP4": b"2"}, bend_seal=same)
+    types = scene.hub.types()
+    with pytest.raises(DomainError, match="VID00002"):
+        scene.export()
+    assert scene.hub.types() == types
+
+
+def test_a_prepared_part_folder_writes_nowhere_else(scene: Scene) -> None:
+    """Whoever can write beside the target, as on a disk that he hands over, knows the order and lays links."""
+    outside = scene.tmp / "outside"
+    outside.mkdir()
+    (outside / "keep").write_bytes(b"kept")
+    part = scene.tmp / "bundle.part"
+    part.symlink_to(outside)
+    with pytest.raises(Conflict):
+        scene.export()
+    part.unlink()
+    part.mkdir()
+    (part / "register.csv").symlink_to(outside / "keep")
+    order = {"bundle_id": "0195f000-0000-7000-8000-00000000beef", "order": asdict(scene.order())}
+    (scene.tmp / "bundle.order.json").write_text(json.dumps(order))
+    with pytest.raises(Conflict, match="link"):
+        scene.export()
+    assert (outside / "keep").read_bytes() == b"kept"
+    assert [p.name for p in outside.iterdir()] == ["keep"]
+
+
+@pytest.mark.parametrize("kept", ["[]", "{}", '"x"', '{"order": null}', "\x00"])
+def test_a_damaged_order_is_told_as_one(scene: Scene, kept: str) -> None:
+    (scene.tmp / "bundle.order.json").write_text(kept)
+    with pytest.raises(DomainError):
+        scene.export()
+
+
+def test_a_disk_that_fails_while_footage_is_read_back_is_told_and_stated(scene: Scene) -> None:
+    """The place of a file is taken by a folder: what the disk answers is no OSError that ends the program."""
+    part = scene.tmp / "bundle.part"
+    blocked = part / "data/dock-test/cam-7/2026/03/01/0195f000-d0c1/DCIM"
+    file = scene.docking / "DCIM/VID00001.MP4"
+    file.write_bytes(b"x" * len(FILES["DCIM/VID00001.MP4"]))
+    with pytest.raises(DomainError):  # interrupted, so that the order is there
+        scene.export()
+    file.write_bytes(FILES["DCIM/VID00001.MP4"])
+    shutil.rmtree(blocked)
+    blocked.write_bytes(b"a file where a folder belongs")
+    types = scene.hub.types()
+    with pytest.raises(DomainError, match="DCIM"):
+        scene.export()
+    assert scene.hub.types()[len(types) :] == ["bundle.finished.v1"]
+
+
+def test_cells_of_the_register_are_no_formulas_in_any_language_of_a_spreadsheet(scene: Scene) -> None:
+    for number, start in enumerate("=+-@＝＋－＠"):
+        scene.export(scene.recordings[0], name=f"b{number}", recipient=f"{start}cmd()")
+    rows = list(csv.reader((scene.export(name="last") / "register.csv").read_text("utf-8-sig").splitlines()))
+    assert all(not cell or cell[0] not in "=+-@＝＋－＠" for row in rows for cell in row)
+
+
+def test_what_does_not_belong_to_the_bundle_is_told_before_it_is_called_whole(scene: Scene) -> None:
+    file = scene.docking / "执法 50%25\\.mp4"
+    good = file.read_bytes()
+    file.write_bytes(b"x" * len(good))
+    with pytest.raises(DomainError, match="执法"):
+        scene.export()
+    file.write_bytes(good)
+    (scene.tmp / "bundle.part/Thumbs.db").write_bytes(b"a file manager was here")
+    with pytest.raises(DomainError, match=r"Thumbs\.db is too much"):
+        scene.export()
+    with scene.hub.db.read() as connection:
+        ends = [e.event for e in read_entries(connection, range(len(scene.hub.types())))]
+    assert [e.complete for e in ends if isinstance(e, BundleFinished)] == [False, False]
+    (scene.tmp / "bundle.part/Thumbs.db").unlink()
+    assert _problems(scene.verify(scene.export())) == []
+
+
+def test_a_disk_that_takes_two_names_for_one_is_told(tmp_path: Path) -> None:
+    """What a disk leaves on which A.MP4 was copied over a.mp4: seen by its listing alone."""
+    write = _Writer(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/A.MP4").write_bytes(b"second")
+    with pytest.raises(DomainError, match=r"data/a\.mp4 is not there"):
+        write.check_names({b"data/A.MP4", b"data/a.mp4"})
+    write.check_names({b"data/A.MP4"})

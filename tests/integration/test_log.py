@@ -127,6 +127,18 @@ def test_another_log_key_is_refused(small_hub: TestHub) -> None:
         check_start(connection, other, 480)
 
 
+def test_a_log_whose_checkpoints_are_gone_takes_nothing_more(hub: TestHub) -> None:
+    dock = hub.enrol()
+    with hub.db.begin() as tx:
+        drop_triggers(tx)
+        tx.execute(text("DELETE FROM checkpoint"))
+        with pytest.raises(LogUntrusted, match="checkpoint_missing"):
+            log.newest_note(tx)
+    with pytest.raises(LogUntrusted, match="checkpoint_missing"):
+        hub.take("dock-1", dock.started())
+    assert len(hub.entries()) == 1
+
+
 def test_what_a_script_and_a_person_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 4 and 5 with fault and item; a hub that cannot trust its log does not come up and signs nothing."""
     place = ["--dir", str(tmp_path / "hub")]

@@ -18,6 +18,7 @@ import pytest
 from custody.cli import main
 from custody.digest import CHUNK_BYTES, digest_stream
 from custody.disk import Hasher
+from custody.envelope import seal
 from custody.examine import examine
 from custody.finding import Kind
 from tests.vectors import make
@@ -232,6 +233,24 @@ def test_show(file: str, key: str | None, code: int, text: str) -> None:
     assert result.returncode == code, result.stderr
     assert text in result.stdout
     assert run("show", VECTORS / file, "--lang", "zh").returncode in (0, 3)
+
+
+@pytest.mark.parametrize("file", ["keys/good.vkey", "manifests/good.jsonl", SHOWN[8][0]])
+def test_what_carries_no_signature_is_not_shown_as_signed_by_the_key_that_was_given(file: str) -> None:
+    assert run("show", VECTORS / file, "--key", LINE).returncode == 1
+
+
+def test_a_manifest_that_breaks_off_and_a_payload_nested_without_end_are_told(tmp_path: Path) -> None:
+    whole = (VECTORS / "manifests/good.jsonl").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:-9])
+    result = run("show", tmp_path / "cut", "--lang", "en")
+    assert result.returncode == 3
+    assert "NOT VERIFIED" in result.stdout
+    for depth in (500, 950, 20_000):
+        payload = b'{"type":' + b"[" * depth + b"]" * depth + b"}"
+        (tmp_path / "deep").write_bytes(seal("application/vnd.custodock.event+json", payload, STATION_KEY))
+        result = run("show", tmp_path / "deep")
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_caller_keeps_its_own_signals(vault: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,12 +81,12 @@ def make_bundle(spec: Bundle) -> Files:
     files: Files = {f"data/{STATION_KEY.name}/{s.vault_path}": payload[s.path] for s in here.values()}
     leaves = {s.vault_path: digest(payload[s.path])[1] for s in here.values() if s.chunk_count > 1}
     files |= {f"leaves/{STATION_KEY.name}/{path}.leaves": content for path, content in leaves.items()}
-    note = spec.cosign(_note(spec.log_key, entries))
+    note = spec.cosign(log_note(spec.log_key, entries))
     files["checkpoint"] = note.encode()
     for index in [i for i, e in enumerate(map(_event, entries)) if not isinstance(e, AccountCreated)]:
         if index in here or index not in seals:
             files[f"envelopes/{index}.dsse.json"] = entries[index]
-            files[f"proofs/{index}.tlog-proof"] = _proof(entries, index, note)
+            files[f"proofs/{index}.tlog-proof"] = log_proof(entries, index, note)
     if len(here) == len(seals):
         files[f"manifests/{STATION_KEY.name}/{folder}/manifest.jsonl"] = manifest
     keys = {"log": spec.log_key, "hub": HUB_KEY, f"station-{STATION_KEY.name}": spec.enrolled}
@@ -97,7 +97,7 @@ def make_bundle(spec: Bundle) -> Files:
     files["SHA256SUMS"] = files["manifest-sha256.txt"]  # equal for names without a percent sign or backslash
     spec.bend_files(files)
     relist(files)
-    _finish(hub, spec, entries, files)
+    finish(hub, spec, entries, files)
     spec.bend_closing(files)
     return files
 
@@ -166,7 +166,9 @@ def _export(hub: Hub, spec: Bundle, here: Mapping[int, SegmentSealed]) -> bytes:
     return hub.seal(make)[1]
 
 
-def _finish(hub: Hub, spec: Bundle, entries: list[bytes], files: Files) -> None:
+def finish(hub: Hub, spec: Bundle, entries: list[bytes], files: Files) -> None:
+    """State in the log, after `entries`, that the bundle of these files is whole."""
+
     def make(**common: object) -> Event:
         digest_ = hashlib.sha256(files["tagmanifest-sha256.txt"]).hexdigest()
         return spec.bend_finish(
@@ -181,7 +183,7 @@ def _finish(hub: Hub, spec: Bundle, entries: list[bytes], files: Files) -> None:
 
     later = [*entries, (spec.finished_by or hub).seal(make)[1]]
     files["closing/finished.dsse.json"] = later[-1]
-    files["closing/finished.tlog-proof"] = _proof(later, len(entries), _note(spec.log_key, later))
+    files["closing/finished.tlog-proof"] = log_proof(later, len(entries), log_note(spec.log_key, later))
 
 
 def _say(speaker: Station, kind: type[Event], **facts: object) -> bytes:
@@ -193,11 +195,14 @@ def _event(raw: bytes) -> Event:
     return decode_event(envelope.payload_type, envelope.payload)
 
 
-def _note(key: SigningKey, entries: list[bytes]) -> str:
+def log_note(key: SigningKey, entries: list[bytes]) -> str:
+    """The signed checkpoint of a log of these entries."""
     return sign_checkpoint(Checkpoint(key.name, len(entries), tree_root(map(leaf_hash, entries))), key)
 
 
-def _proof(entries: list[bytes], index: int, note: str) -> bytes:
+def log_proof(entries: list[bytes], index: int, note: str) -> bytes:
+    """The tlog-proof of entry `index` under that checkpoint."""
+
     def subtree(level: int, place: int) -> bytes:
         return tree_root(map(leaf_hash, entries[place << level : (place + 1) << level]))
 
