@@ -144,14 +144,17 @@ def show_entry(request: Request, index: Index) -> Response:
     site, words = site_of(request), words_of(request)
     proof = load_proof(site.db, index, site.key_lines["events"])
     try:
-        statement = json.loads(parse_envelope(proof.envelope).payload)
+        payload = parse_envelope(proof.envelope).payload
+        statement = json.loads(payload)
+        text, said = json.dumps(statement, ensure_ascii=False, indent=2), tuple(_fields(statement))
     except (CustodyError, ValueError):
         raise EntryDamaged from None
-    text = json.dumps(statement, ensure_ascii=False, indent=2)
+    except RecursionError:  # authentic all the same: a station may nest as deep as it likes
+        statement, text, said = {}, payload.decode(errors="replace"), ()
     view = EntryView(
         proof,
         say_event(words, read_event(proof.envelope)),
-        tuple(_fields(statement)),
+        said,
         _recording(proof, statement),
         tuple(text[:_MAX_SHOWN_CHARACTERS].split("\n")),
     )
