@@ -74,6 +74,7 @@ class HubLine:
         """
         self._answered: list[Delivery] = []  # by witnesses
         self.connected = False
+        self.subscribed = False  # the broker has confirmed every subscription of this connection
         self._settings, self._db, self._intake = settings, db, intake
         self._stopping = threading.Event()
         self._batch: list[Delivery] = []  # received, not yet being opened
@@ -303,6 +304,7 @@ class HubLine:
     def _subscribe(self, topics: list[str]) -> None:
         _, message_id = self._client.subscribe([(topic, 1) for topic in topics])
         self._asked[message_id] = topics
+        self.subscribed = False
 
     def _send_commands(self) -> None:
         """Issue what was approved before a crash, and send what is due. Sent first, remembered then: a crash in between
@@ -318,7 +320,7 @@ class HubLine:
 
     def _forget_connection(self) -> None:
         # message ids belong to the connection: an old one must never acknowledge a new message
-        self.connected = False
+        self.connected = self.subscribed = False
         self._batch.clear()
         self._opening.clear()
         self._answered.clear()
@@ -359,9 +361,13 @@ class HubLine:
     def _on_subscribe(
         self, _client: mqtt.Client, _data: object, mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
-        for topic, reason in zip(self._asked.pop(mid, []), reasons, strict=False):
+        asked = self._asked.pop(mid, [])
+        for topic, reason in zip(asked, reasons, strict=False):
             if reason.is_failure:
                 logger.error("subscription_refused topic=%s reason=%s", topic, reason)
+        if asked and not self._asked and not any(reason.is_failure for reason in reasons):
+            logger.info("broker_subscribed")
+            self.subscribed = True
 
     def _on_delivery(self, message: Delivery) -> None:
         if message.topic.endswith(b"/cosignatures"):

@@ -56,7 +56,7 @@ class Member:
     def stop(self) -> int:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
+        return self._process.wait(60)
 
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

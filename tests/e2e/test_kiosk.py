@@ -40,7 +40,7 @@ class Screen:
         self._port = port
         self._thread = threading.Thread(target=self.loop.run_until_complete, args=(self._run(),))
         self._thread.start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(60)
 
     async def _run(self) -> None:
         async with kiosk(self.opened, self._port, scene()) as self.board:

@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 HOST = "127.0.0.1"
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 60.0
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

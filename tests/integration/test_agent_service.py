@@ -54,7 +54,7 @@ def running(directory: Path) -> Iterator[subprocess.Popen[str]]:
         assert process.poll() is None, "".join(said)
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(30)
+        code = process.wait(60)
         reader.join()
         process.stderr.close()
     assert code == 0

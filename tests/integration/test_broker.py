@@ -194,7 +194,7 @@ def test_an_oversize_publish_ends_the_connection_unacknowledged(port: int) -> No
 def test_sigterm_ends_it_and_frees_the_port(tmp_path: Path) -> None:
     process = start_broker(number := free_port(), tmp_path)
     process.terminate()
-    _, errors = process.communicate(timeout=5)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (-signal.SIGTERM, b"")
     assert not answers(number)
 
@@ -213,7 +213,7 @@ def test_restarts_on_the_same_port_after_kill(tmp_path: Path) -> None:
 
 def test_a_taken_port_is_an_error(port: int, tmp_path: Path) -> None:
     process = start_broker(port, tmp_path)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert b"in use" in errors
 
@@ -227,7 +227,7 @@ def test_dies_with_its_parent(tmp_path: Path) -> None:
     children = psutil.Process(parent.pid).children()
     parent.kill()
     parent.communicate()
-    gone, alive = psutil.wait_procs(children, timeout=5)
+    gone, alive = psutil.wait_procs(children, timeout=60)
     assert len(gone) == 1
     assert not alive
 

@@ -37,7 +37,7 @@ class Place:
         assert opening.done()
 
     def wait_until_up(self) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not self.opener.start():
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -106,5 +106,5 @@ def test_it_ends_with_its_owner() -> None:
     assert process
     assert process.stdin
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     opener.close()

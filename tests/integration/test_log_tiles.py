@@ -74,7 +74,7 @@ def prefix(hub: Hub) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(hub.app, "127.0.0.1", port, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not server.started and time.monotonic() < until:
         time.sleep(0.02)
     yield f"http://127.0.0.1:{port}/log"

@@ -157,7 +157,7 @@ def test_a_file_that_changes_while_it_is_copied_becomes_a_new_version(card: Path
 
 
 def wait_for_part(vault: Path) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not list(vault.glob(".staging/*.part")):
         assert time.monotonic() < end, "no copy began"
         time.sleep(0.002)

@@ -156,7 +156,7 @@ def test_a_small_file_altered_after_its_sync_is_found(tmp_path: Path) -> None:
     prefix = strace("syncfs", "delay_exit=1500000", 1)
     child = subprocess.Popen([*prefix, *scene.argv()], cwd=ROOT, stdout=subprocess.PIPE)
     part = scene.vault / ".staging" / f"{scene.items[1].key}.part"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not part.exists() or part.stat().st_size < 6000:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -62,7 +62,7 @@ def plugged(tmp_path: Path) -> Iterator[Any]:
 
 
 async def until(condition: Any) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
