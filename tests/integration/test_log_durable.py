@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from sqlalchemy import event, select, text
@@ -56,9 +58,22 @@ def cut_at(db: Database, statement: int, when: str) -> Iterator[list[str]]:
     event.listen(db.writer, name, on_statement)
     if when == "before":
         event.listen(db.writer, "commit", on_commit := lambda _: count("COMMIT"))
+    copy = psycopg.Cursor.copy  # PostgreSQL's COPY is no statement to SQLAlchemy, so the driver says when
+
+    @contextmanager
+    def counted(cursor: psycopg.Cursor[Any], sql: str) -> Iterator[psycopg.Copy]:
+        if when == "before":
+            count(sql)
+        with copy(cursor, sql) as rows:
+            yield rows
+        if when == "after":
+            count(sql)
+
+    psycopg.Cursor.copy = counted  # type: ignore[assignment,method-assign]
     try:
         yield seen
     finally:
+        psycopg.Cursor.copy = copy  # type: ignore[method-assign]
         event.remove(db.writer, name, on_statement)
         if when == "before":
             event.remove(db.writer, "commit", on_commit)

@@ -238,10 +238,15 @@ def test_a_read_only_vault_is_said_to_be_so(card: Path, tmp_path: Path) -> None:
 def test_a_second_agent_in_the_same_vault_is_refused(card: Path, vault: Path) -> None:
     (card / "A.MP4").write_bytes(bytes(192 << 20))
     first = subprocess.Popen([*OFFLOAD, str(card), "--vault", str(vault), "--camera", "C"], stdout=subprocess.DEVNULL)
-    wait_for_part(vault)
-    code, result = offload(card, vault, "D")
+    try:
+        wait_for_part(vault)
+        first.send_signal(signal.SIGSTOP)  # else it may be done before the second has started
+        code, result = offload(card, vault, "D")
+    finally:
+        first.send_signal(signal.SIGCONT)
+        ended = first.wait(120)
     assert (code, result["error"]) == (7, "vault_locked")
-    assert first.wait(120) == 0
+    assert ended == 0
 
 
 def test_an_interrupted_offload_ends_with_130_and_goes_on_later(card: Path, vault: Path) -> None:
