@@ -265,7 +265,8 @@ def test_a_database_of_the_last_release_is_checked_like_a_new_one(tmp_path: Path
         assert raw is not None
         raw.execute("ATTACH ? AS new", (small_hub.db.writer.url.database,))
         for table in ("log_entry", "log_tile", "station", "segment", "camera", "docking"):
-            raw.execute(f"INSERT INTO {table} SELECT * FROM new.{table}")  # noqa: S608
+            columns = ", ".join(row[1] for row in raw.execute(f"PRAGMA main.table_info({table})"))  # those it had then
+            raw.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
         raw.execute("INSERT INTO log_state SELECT id, size, roots, own_seq, own_hash FROM new.log_state")
         raw.execute("INSERT INTO checkpoint SELECT size, note, signed_at FROM new.checkpoint")
         raw.execute("DETACH new")
