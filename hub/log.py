@@ -97,10 +97,15 @@ class Appender:
         self._leaves.append(leaf_hash(raw))
         return index
 
-    def add_own(self, seq: int, raw: bytes, envelope_sha256: str, event_type: str) -> int:
-        """Append an envelope that the hub itself stated before it lost its log. The caller has checked it."""
+    def add_own(self, seq: int, raw: bytes, envelope_sha256: str, event_type: str, event: Event | None) -> int:
+        """Append an envelope that the hub itself stated before it lost its log. The caller has checked it.
+
+        `event`: what it says; None where this version cannot read it.
+        """
         self._own_seq, self._own_hash = seq, envelope_sha256
-        return self.add(HUB_SOURCE, seq, raw, envelope_sha256, event_type)
+        index = self.add(HUB_SOURCE, seq, raw, envelope_sha256, event_type)
+        self._subjects += subject_rows(event, index) if event is not None else []
+        return index
 
     def record(self, kind: type[Event], /, **facts: Any) -> int:
         """State an event of the hub itself, signed with its event key, and return its log index."""

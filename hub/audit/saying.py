@@ -26,6 +26,7 @@ from custody.hubevents import (
     LogExportFinished,
     LogReaderAdded,
     LogReaderRevoked,
+    LogRestored,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -189,6 +190,12 @@ SENTENCES: dict[type[Event], _Said] = {
     ),
     LogReaderAdded: (mark("Program %(reader)s may read log entries."), _of("reader")),
     LogReaderRevoked: (mark("Program %(reader)s may read log entries no more."), _of("reader")),
+    LogRestored: (
+        mark(
+            "After a restore the log was refilled from %(base)s to %(size)s entries; %(by)s held its newest checkpoint."
+        ),
+        lambda words, e: {"base": whole(e.base_size), "size": whole(e.size), "by": e.held_by},
+    ),
     CameraUnlocked: (
         mark("A recorder in bay %(bay)s was given the commands of profile %(profile)s."),
         _of("bay", "profile"),

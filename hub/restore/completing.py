@@ -245,7 +245,8 @@ def _append(tx: Connection, keys: HubKeys, batch: Sequence[Given], at: datetime,
         if given.source == log.HUB_SOURCE:
             event, envelope = _event_of(given), parse_envelope(given.envelope)
             kind = claimed_type(envelope) if event is None else event.TYPE
-            write_hub_rows(tx, event, appender.add_own(given.seq, given.envelope, given.sha256, kind), received_at)
+            index = appender.add_own(given.seq, given.envelope, given.sha256, kind, event)
+            write_hub_rows(tx, event, index, received_at)
             continue
         link = _open(tx, given, signers, utc_offset_minutes)
         links.append((appender.add(link.station, link.seq, given.envelope, link.sha256, link.event_type), link))

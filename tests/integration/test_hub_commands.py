@@ -19,7 +19,7 @@ def test_init_then_everything_else(tmp_path: Path, capsys: pytest.CaptureFixture
         return answer
 
     made = ask("init", "--id", "h-1")
-    assert ask("keys") == {name: made[name] for name in ("log_key", "receipt_key", "event_key")}
+    assert ask("keys") == {name: made[name] for name in ("log_key", "receipt_key", "event_key", "command_key")}
     assert {"hub_id", "log_key", "receipt_key", "event_key"} <= made.keys()
     line = "dock-1+" + str(made["log_key"]).split("+", 1)[1]
     with pytest.raises(SystemExit) as ended:
