@@ -6,6 +6,7 @@ import inspect
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +38,7 @@ class Dock:
 
 
 @pytest.fixture
-def dock(tmp_path: Path) -> Dock:
+def dock(tmp_path: Path) -> Iterator[Dock]:
     """A docking under way: announced, nothing copied."""
     (tmp_path / "vault/.staging").mkdir(parents=True)
     it = Dock(tmp_path / "vault", Store(tmp_path / "station.db"), load_or_create_station(tmp_path))
@@ -45,7 +46,8 @@ def dock(tmp_path: Path) -> Dock:
         it.store.add_docking(DockingRow("D1", "CAM", "1", FOLDER, "{}", datetime.now(UTC), False, None, None))
         it.store.set_source("D1", facts_json(facts_to_json(FACTS)))
         it.store.mark_announced("D1")
-    return it
+    yield it
+    it.store.close()
 
 
 def plan(dock: Dock, n: int, *path: bytes) -> EntryRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ def station(tmp_path: Path) -> Station:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "station.db")
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "station.db")
+    yield made
+    made.close()
 
 
 def stated(store: Store) -> list[Any]:

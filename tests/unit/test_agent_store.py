@@ -1,6 +1,7 @@
 """The station's store: chain, outbox and the rules its triggers keep."""
 
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from custody.stationevents import StationStarted
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "station.db")
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "station.db")
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Batteries that no longer hold, and the bounded history that shows it."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -99,8 +100,10 @@ def test_a_charge_ends_at_the_first_sight_of_full() -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "station.db")
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "station.db")
+    yield made
+    made.close()
 
 
 def test_the_history_comes_back_as_it_was_kept(store: Store) -> None:
@@ -164,4 +167,5 @@ def test_a_store_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as old:
         old.executescript(resources.files("agent").joinpath("sql", "001_store.sql").read_text("utf-8"))
         old.execute("PRAGMA user_version = 1")
-    assert charge_history(Store(path), "CAM") == []
+    with closing(Store(path)) as now:
+        assert charge_history(now, "CAM") == []

@@ -1,6 +1,7 @@
 """The dock's own health: the forecast, each finding, and what the machine answers."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,10 @@ def test_less_room_never_lasts_longer(written: list[int], free: int, more: int) 
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "station.db")
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "station.db")
+    yield made
+    made.close()
 
 
 def save(store: Store, docking: str, day: date, sizes: list[int], state: str = "sealed") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,8 +17,10 @@ MARCH, APRIL, MAY = date(2026, 3, 2), date(2026, 4, 1), date(2026, 5, 1)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "station.db")
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "station.db")
+    yield made
+    made.close()
 
 
 def test_it_keeps_its_day_until_it_changes(store: Store, tmp_path: Path) -> None:
@@ -31,6 +34,7 @@ def test_it_keeps_its_day_until_it_changes(store: Store, tmp_path: Path) -> None
     assert policy_in_force(again, replace(stricter, effective_from=MAY)) == stricter
     back = replace(first, effective_from=MAY)
     assert policy_in_force(again, back) == back  # asked for once more: from now on, not from March
+    again.close()
 
 
 def test_an_update_that_asks_for_something_else_is_another_policy(store: Store) -> None:
