@@ -21,6 +21,7 @@ from hub.keychanges.service import finish_changes, list_changes
 from hub.keys import ROLES, HubKeys, create_keys, load_keys
 from hub.logcheck import check_and_keep, check_start
 from hub.logfaults import FAULTS, INDEX_FAULTS, IndexWrong
+from hub.mark import look_outside
 from hub.migrations import check_schema, migrate
 from hub.settings import Settings, load_settings, make_settings, write_settings
 from hub.times import now_utc
@@ -210,7 +211,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _log_check(arguments: argparse.Namespace) -> None:
-    settings, keys, database = _opened(arguments)
+    settings, keys, database = _opened(arguments, trusted=False)
     if arguments.quick:
         with database.read() as connection:
             report = check_start(connection, keys, settings.utc_offset_minutes)
@@ -370,13 +371,19 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     return load_settings(arguments.dir, **given)
 
 
-def _opened(arguments: argparse.Namespace) -> tuple[Settings, HubKeys, Database]:
-    """Settings, keys and a database of exactly this version's schema."""
+def _opened(arguments: argparse.Namespace, *, trusted: bool = True) -> tuple[Settings, HubKeys, Database]:
+    """Settings, keys and a database of exactly this version's schema.
+
+    A log that is older than this hub's newest checkpoint is closed first; unless `trusted`, for the check finds out.
+    """
     settings = _settings(arguments)
     database = _open(settings)
     with database.read() as connection:
         check_schema(connection)
-    return settings, finish_changes(database, settings.keys_directory, settings.hub_id), database
+    keys = finish_changes(database, settings.keys_directory, settings.hub_id)
+    if trusted:
+        look_outside(settings, database, keys, keep=False)
+    return settings, keys, database
 
 
 def _open(settings: Settings) -> Database:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from hub.db import Database
 from hub.errors import KeysUnusable
 from hub.keys import HubKeys
+from hub.log import newest_note
 from hub.logfaults import untrusted
-from hub.restore.outside import Verdict, compare, read_outside
-from hub.settings import sync_directory
+from hub.restore.outside import Verdict, compare, notice, read_outside
+from hub.settings import Settings, sync_directory
 
 FILE_NAME = "newest"
 WHO = "keys/newest"
@@ -51,6 +53,22 @@ class Mark:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise KeysUnusable(f"{self._path} cannot be read: {error}") from None
+
+
+def look_outside(settings: Settings, db: Database, keys: HubKeys, *, keep: bool = True) -> None:
+    """Close a log that is older than what the hub knows outside its database; whoever may append calls this first.
+
+    `keep` what the log has otherwise: only by a process that has checked it. Raises LogUntrusted when the log is
+    another history.
+    """
+    mark = Mark(settings.keys_directory)
+    note = mark.read()
+    with db.read() as connection:
+        newest, behind = newest_note(connection), note is not None and is_behind(connection, keys, note)
+    if note is not None and behind:
+        notice(db, keys, settings.directory, WHO, note)
+    elif keep:
+        mark.keep(newest)
 
 
 def is_behind(connection: Connection, keys: HubKeys, note: str) -> bool:

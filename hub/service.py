@@ -10,20 +10,18 @@ import threading
 
 import uvicorn
 
-from hub import log
 from hub.db import Database, open_database
 from hub.errors import Invalid, LogReadOnly
 from hub.intake import Intake
 from hub.keychanges.service import finish_changes
 from hub.keys import HubKeys, load_keys
 from hub.logcheck import check_start
-from hub.mark import WHO, Mark, is_behind
+from hub.mark import look_outside
 from hub.migrations import migrate
 from hub.mqtt import HubLine
 from hub.notify import SpeakingServer
 from hub.readonly import why_read_only
 from hub.restore.line import RestoreLine, finish_left_over
-from hub.restore.outside import notice
 from hub.restore.status import read_status
 from hub.settings import Settings
 from hub.timestamps import Stamper, load_authority
@@ -46,6 +44,7 @@ def run(settings: Settings) -> None:
     with db.read() as connection:
         report = check_start(connection, keys, settings.utc_offset_minutes)
     logger.info("log_checked size=%d root=%s", report.size, report.root.hex())
+    finish_left_over(db, settings.directory)
     look_outside(settings, db, keys)
     intake = Intake(db, keys, settings.utc_offset_minutes)
     authority = load_authority(settings.timestamp_url, settings.timestamp_ca)
@@ -90,19 +89,6 @@ def run(settings: Settings) -> None:
     if failure:
         raise failure[0]
     logger.info("stopped")
-
-
-def look_outside(settings: Settings, db: Database, keys: HubKeys) -> None:
-    """What the hub knows outside its database: a log that is older than that takes nothing in."""
-    finish_left_over(db, settings.directory)
-    mark = Mark(settings.keys_directory)
-    note = mark.read()
-    with db.read() as connection:
-        newest, behind = log.newest_note(connection), note is not None and is_behind(connection, keys, note)
-    if note is not None and behind:
-        notice(db, keys, settings.directory, WHO, note)
-    else:
-        mark.keep(newest)
 
 
 def _serve(

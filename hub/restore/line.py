@@ -150,7 +150,7 @@ class RestoreLine:
             complete(self._db, self._keys, scratch, plan, self._settings.utc_offset_minutes)
         except (HubError, SQLAlchemyError) as error:
             if str(error) != self._last_error:
-                logger.exception("restore_not_completed nothing_changed")
+                logger.error("restore_not_completed nothing_changed why=%s", error)  # noqa: TRY400 - it says it all
                 self._last_error = str(error)
                 with scratch.begin():
                     scratch.set_fact("error", str(error))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,12 @@ def sealed(place: Installation) -> int:
     return sum(one["files"].get("sealed", 0) for one in dockings)
 
 
+def is_closed(place: Installation) -> bool:
+    """Whether the hub takes nothing in any more, because a station showed it more than it has."""
+    with closing(sqlite3.connect(place.hub_dir / "hub.db")) as db:
+        return bool(db.execute("SELECT read_only FROM log_state").fetchone()[0])
+
+
 def nothing_waits(place: Installation) -> bool:
     return bool(place.status()["outbox"]["unreceipted"] == 0)
 
@@ -84,12 +93,16 @@ def test_a_station_witnesses_the_log_and_finds_a_hub_that_was_rolled_back(place:
     for old in place.hub_dir.glob("hub.db*"):
         old.unlink()
     shutil.copyfile(backup, place.hub_dir / "hub.db")
+    command = [sys.executable, "-m", "hub.app", "log", "reader", "add", "other", "--dir", str(place.hub_dir)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 6  # the hub knows that it had more
+    for old in place.hub_dir.glob("hub.db*"):
+        old.unlink()
+    shutil.copyfile(backup, place.hub_dir / "hub.db")
+    (place.hub_dir / "keys" / "newest").unlink()  # whoever rolls a log back takes away what would tell
     run_json("hub.app", "log", "reader", "add", "other", "--dir", place.hub_dir, "--json")  # another history
     place.hub.start()
     dock(place, "two")
-    wait_for("the hub's alarm", lambda: bool(witnesses(place)["alarms"]), SECONDS)
-    [alarm] = witnesses(place)["alarms"]
-    assert alarm["code"] in ("rollback", "fork")
+    wait_for("the hub to close its log", lambda: is_closed(place), SECONDS)
     after = known(place)
     assert after["cosigned_size"] == before["cosigned_size"]
     assert after["pending"] or after["cosigned"] == before["newest"]  # what it saw is to be proven first, and cannot be

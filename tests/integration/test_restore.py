@@ -24,7 +24,7 @@ from hub.backupfiles import read_manifest
 from hub.errors import BackupUnusable, Invalid, LogReadOnly
 from hub.intake import Intake
 from hub.logcheck import check_log
-from hub.mark import Mark
+from hub.mark import Mark, look_outside
 from hub.readonly import BEHIND, FORKED, why_read_only
 from hub.restore.absorb import Absorber
 from hub.restore.beginning import begin
@@ -32,7 +32,6 @@ from hub.restore.completing import RefillWrong, complete
 from hub.restore.outside import Verdict, notice
 from hub.restore.scratch import Scratch
 from hub.restore.status import read_status, status_lines
-from hub.service import look_outside
 from hub.tables import log_entry
 from hub.web import create_app
 from tests.integration.postgres import new_database
