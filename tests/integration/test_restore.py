@@ -29,6 +29,7 @@ from hub.readonly import BEHIND, FORKED, why_read_only
 from hub.restore.absorb import Absorber
 from hub.restore.beginning import begin
 from hub.restore.completing import RefillWrong, complete
+from hub.restore.line import finish_left_over
 from hub.restore.outside import Verdict, notice
 from hub.restore.scratch import Scratch
 from hub.restore.status import read_status, status_lines
@@ -337,7 +338,7 @@ def test_a_cut_at_any_statement_of_the_last_step_is_as_if_it_had_not_begun(site:
     assert any("log_entry" in words for words in reached)
     assert again.check() == site.size() + 1
     # after the commit: the scratch area is still there, and a start removes it
-    look_outside(again.settings, again.db, again.keys)
+    finish_left_over(again.db, again.directory)
     assert not (again.directory / "refill.db").exists()
     again.close()
 
