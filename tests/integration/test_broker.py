@@ -182,7 +182,8 @@ def test_an_oversize_publish_ends_the_connection_unacknowledged(port: int) -> No
     station.publish(EVENTS, bytes(200 * 1024))
     info = station.paho.publish(EVENTS, bytes(broker.MAX_PAYLOAD_BYTES + 1024), qos=1)
     wait_until(lambda: not station.paho.is_connected(), "the refusal")
-    assert not info.is_published()
+    # the broker may hang up before paho has sent the last of it: then it says so by its code, and raises when asked
+    assert info.rc or not info.is_published()
     other = Client(port, "dock-8")
     other.publish("custodock/1/dock-8/events", b"after")
     wait_until(lambda: len(hub.messages) == 2, "the message of another station")
