@@ -79,7 +79,9 @@ def led_state(bay: BayState) -> str:
         return bay.state
     if bay.verdict.level is not Level.NOT_READY:
         return "ready"
-    only_charge = all(reason.code in CHARGING for reason in bay.verdict.reasons)
+    # remarks beside it, such as a dock's clock that is not synchronised, do not make waiting for charge a fault
+    grave = [reason for reason in bay.verdict.reasons if reason.level is Level.NOT_READY]
+    only_charge = all(reason.code in CHARGING for reason in grave)
     return "charging" if only_charge else "not_ready"
 
 

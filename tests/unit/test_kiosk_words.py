@@ -13,7 +13,7 @@ from agent.baystate import BayState, StateWord
 from agent.errors import AgentError, KeyUnreadable, SourceError, StoreUntrusted, VaultError
 from agent.kiosk.words import TITLES, WHAT_TO_DO, bay_view
 from agent.leds import LOOKS, led_state
-from agent.readiness import Level, Verdict
+from agent.readiness import Code, Level, Reason, Verdict
 from agent.stay import SAVED_AS_FAR_AS_CAN_BE
 from agent.usbports import REFUSED
 
@@ -41,6 +41,24 @@ REASONS = sorted(
 def test_every_state_has_words_and_a_light() -> None:
     assert set(TITLES) == set(WHAT_TO_DO) == set(STATES)
     assert {led_state(BayState("1", state, NOW)) for state in STATES} - set(LOOKS) <= {"refused", "storm", "no_card"}
+
+
+@pytest.mark.parametrize(
+    ("codes", "light"),
+    [
+        ({Code.CHARGE_LOW: Level.NOT_READY}, "charging"),
+        ({Code.CHARGE_LOW: Level.NOT_READY, Code.STATION_CLOCK_UNSURE: Level.ATTENTION}, "charging"),
+        ({Code.CHARGE_LOW: Level.NOT_READY, Code.CLOCK_UNSET: Level.NOT_READY}, "not_ready"),
+        ({Code.CLOCK_UNSET: Level.NOT_READY}, "not_ready"),
+        ({Code.STATION_CLOCK_UNSURE: Level.ATTENTION}, "ready"),
+        ({}, "ready"),
+    ],
+)
+def test_a_camera_that_lacks_nothing_but_charge_is_shown_charging(codes: dict[Code, Level], light: str) -> None:
+    reasons = tuple(Reason(code, level, 7, "因", "because") for code, level in codes.items())
+    level = max((reason.level for reason in reasons), default=Level.READY)
+    verdict = Verdict(level, reasons, 8.0, NOW.date(), NOW)
+    assert led_state(BayState("1", "safe", NOW, "CAM1", verdict=verdict)) == light
 
 
 @pytest.mark.parametrize("reason", REASONS)

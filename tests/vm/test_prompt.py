@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -20,10 +19,7 @@ STAGES = ("recognising", "listing", "copying")
 
 
 def test_the_first_camera_after_a_start_is_copied_within_three_seconds(station: BayStation, tmp_path: Path) -> None:
-    """From the moment on at which systemd calls the agent started.
-
-    Five starts, and the one in the middle counts: whatever else this machine does at some moment is no fault of ours.
-    """
+    """From the moment on at which systemd calls the agent started."""
     taken = []
     for number in range(TIMES):
         mark = station.screen.mark()
@@ -31,14 +27,15 @@ def test_the_first_camera_after_a_start_is_copied_within_three_seconds(station: 
         station.screen.until("3", lambda bay: bay["state"] == "empty", since=mark)
         taken.append(seconds_to_copying(station, small_card(tmp_path, f"FIRST{number}")))
     print(f"first after a start: {spread(taken)}")
-    assert median(taken) < SECONDS_MAX
+    assert max(taken) < SECONDS_MAX
 
 
 def test_a_camera_is_copied_within_three_seconds(station: BayStation, tmp_path: Path) -> None:
     seconds_to_copying(station, small_card(tmp_path, "BEFORE"))
-    taken = [seconds_to_copying(station, small_card(tmp_path, f"LATER{number}")) for number in range(TIMES)]
+    # each in a slot of its own: six plugs in one within a minute are a storm, which is waited out
+    taken = [seconds_to_copying(station, small_card(tmp_path, f"LATER{n}"), slot=4 + n) for n in range(TIMES)]
     print(f"later ones: {spread(taken)}")
-    assert median(taken) < SECONDS_MAX
+    assert max(taken) < SECONDS_MAX
 
 
 def test_eight_cameras_at_once(station: BayStation, tmp_path: Path) -> None:
@@ -59,18 +56,18 @@ def small_card(folder: Path, name: str) -> Card:
     return cameras.make_card(folder / f"{name}.img", {f"DCIM/{name}.MP4": name.encode() * 600_000}, table="none")
 
 
-def seconds_to_copying(station: BayStation, card: Card) -> float:
+def seconds_to_copying(station: BayStation, card: Card, slot: int = 3) -> float:
     """Plug it in, see it through, take it out."""
-    mark = station.screen.mark()
-    plugged = station.lab.plug(card.image, slot=3, serial=card.image.stem, wait=False)
-    station.screen.until("3", lambda bay: bay["state"] == "copying", since=mark)
-    station.screen.until("3", lambda bay: bay["state"] == "safe" and bay["verdict"], since=mark)
+    mark, name = station.screen.mark(), str(slot)
+    plugged = station.lab.plug(card.image, slot=slot, serial=card.image.stem, wait=False)
+    station.screen.until(name, lambda bay: bay["state"] == "copying", since=mark)
+    station.screen.until(name, lambda bay: bay["state"] == "safe" and bay["verdict"], since=mark)
     stages: dict[str, str] = {}
     for picture in station.screen.seen[mark:]:
-        stages.setdefault(next(one["state"] for one in picture["bays"] if one["bay"] == "3"), picture["at"])
+        stages.setdefault(next(one["state"] for one in picture["bays"] if one["bay"] == name), picture["at"])
     [attached] = attached_at(station, 1)
     station.lab.unplug(plugged)
-    station.screen.until_now("3", lambda bay: bay["state"] == "empty")
+    station.screen.until_now(name, lambda bay: bay["state"] == "empty")
     after = {
         stage: (datetime.fromisoformat(at) - attached).total_seconds()
         for stage, at in stages.items()
