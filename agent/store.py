@@ -451,12 +451,20 @@ class Store:
     # --- inside ---
 
     def _migrate(self) -> None:
-        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        if version > len(MIGRATIONS):
-            raise _untrusted(f"it was written by a newer version of the agent (schema {version})")
-        for number, name in enumerate(MIGRATIONS[version:], version + 1):
-            script = resources.files("agent").joinpath("sql", name).read_text("utf-8")
-            self._db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+        """Bring the schema to the newest. Agent and commands may open a new database at once: one of them does it."""
+        if self._schema() == len(MIGRATIONS):
+            return
+        with self.begin():
+            version = self._schema()  # again, now that nobody else can change it
+            if version > len(MIGRATIONS):
+                raise _untrusted(f"it was written by a newer version of the agent (schema {version})")
+            for name in MIGRATIONS[version:]:
+                for statement in _statements(resources.files("agent").joinpath("sql", name).read_text("utf-8")):
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _schema(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -470,6 +478,16 @@ class Store:
             if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
                 raise VaultReadOnly from error
             raise _untrusted(f"{name or type(error).__name__}: {error}") from error
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of `script` one by one: ``executescript`` would commit the transaction it is called in."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _untrusted(what: str) -> StoreUntrusted:

@@ -1,7 +1,11 @@
-"""empty → head equals `hub.tables`, on both engines."""
+"""The hub's schema: empty → head equals `hub.tables`, on both engines. The station's: many may open a new one."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,3 +49,17 @@ def test_a_database_of_a_newer_version_is_left_alone(database_url: str) -> None:
     with pytest.raises(SchemaMismatch):
         migrate(db)
     db.close()
+
+
+def test_agent_and_commands_open_a_new_database_at_once(tmp_path: Path) -> None:
+    opens = "import sys; from agent.store import Path, Store; sys.stdin.read(); Store(Path(sys.argv[1])).close()"
+    command = [sys.executable, "-c", opens, str(tmp_path / "station.db")]
+    for _ in range(3):
+        with ExitStack() as stack:
+            programs = [stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE)) for _ in range(6)]
+            for program in programs:
+                assert program.stdin is not None
+                program.stdin.close()  # now
+            assert [program.wait() for program in programs] == [0] * 6
+        for file in tmp_path.iterdir():
+            file.unlink()
