@@ -1,0 +1,70 @@
+"""Every table of the hub, once, for SQLite and PostgreSQL. The migrations are checked against this package.
+
+Times are aware UTC as ISO 8601 text with microseconds and ``Z`` unless a column says otherwise; digests are lower-case
+hex. `log_entry` is the truth; every table of `hub.tables.index` can be thrown away and rebuilt by ``dock-hub reindex``.
+"""
+
+from __future__ import annotations
+
+from hub.tables.commands import command, key_change
+from hub.tables.index import (
+    camera,
+    camera_event,
+    command_answer,
+    docking,
+    hub_subject,
+    segment,
+    segment_bigrams,
+    unprojected,
+)
+from hub.tables.intake import refused, replica
+from hub.tables.log import (
+    checkpoint,
+    checkpoint_timestamp,
+    log_check,
+    log_entry,
+    log_reader,
+    log_state,
+    log_tile,
+    timestamp_attempt,
+)
+from hub.tables.people import account, account_request, second_factor, session, sign_in_failure
+from hub.tables.schema import metadata
+from hub.tables.stations import bay_state, station, station_state
+from hub.tables.witnesses import cosignature, witness, witness_policy, witness_state
+
+__all__ = [
+    "account",
+    "account_request",
+    "bay_state",
+    "camera",
+    "camera_event",
+    "checkpoint",
+    "checkpoint_timestamp",
+    "command",
+    "command_answer",
+    "cosignature",
+    "docking",
+    "hub_subject",
+    "key_change",
+    "log_check",
+    "log_entry",
+    "log_reader",
+    "log_state",
+    "log_tile",
+    "metadata",
+    "refused",
+    "replica",
+    "second_factor",
+    "segment",
+    "segment_bigrams",
+    "session",
+    "sign_in_failure",
+    "station",
+    "station_state",
+    "timestamp_attempt",
+    "unprojected",
+    "witness",
+    "witness_policy",
+    "witness_state",
+]

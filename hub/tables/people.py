@@ -1,0 +1,72 @@
+"""People: written by hub/accounts only."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, Table, Text, text
+
+from hub.tables.schema import metadata
+
+account = Table(
+    "account",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),  # one of access.Role
+    Column("password_hash", Text, nullable=False),  # argon2id, PHC string
+    Column("must_change_password", Boolean, nullable=False),  # true until the person has chosen their own
+    Column("created_at", Text, nullable=False),
+    Column("disabled_at", Text),
+)
+
+account_request = Table(
+    "account_request",
+    metadata,
+    # a change of who may do what: asked by one person, decided by another
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("account", Text, nullable=False),  # whom it is about
+    Column("change", Text, nullable=False),  # see account.change_requested.v1
+    Column("role", Text),
+    Column("reason", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", Text, nullable=False),
+    Column("decided_by", Text),  # null although decided: the first administrator named the second
+    Column("decided_at", Text),
+    Column("approved", Boolean),
+    CheckConstraint("approved IS NOT TRUE OR decided_by IS NULL OR decided_by <> requested_by", name="two_people"),
+    CheckConstraint("approved IS NOT TRUE OR decided_by IS NULL OR decided_by <> account", name="not_about_oneself"),
+    Index(
+        "ix_account_request_open",
+        "account",
+        unique=True,
+        sqlite_where=text("decided_at IS NULL"),
+        postgresql_where=text("decided_at IS NULL"),
+    ),
+)
+
+second_factor = Table(
+    "second_factor",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("secret", Text, nullable=False),  # base32, RFC 6238 with SHA-1, 6 digits, 30 s: what authenticators know
+    Column("confirmed_at", Text),  # null: shown to the person, who has not yet entered a code
+    Column("last_step", BigInteger, nullable=False),  # of the last code taken: none is taken twice
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("token_sha256", Text, primary_key=True),  # the token itself exists only in the browser's cookie
+    Column("account", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("last_seen_at", Text, nullable=False),
+    Column("code_due", Boolean, nullable=False),  # password given, the authenticator's code not yet
+    Index("ix_session_account", "account"),
+)
+
+sign_in_failure = Table(
+    "sign_in_failure",
+    metadata,
+    # one row per account name tried and one per client address, existing or not: nothing tells which names exist
+    Column("subject", Text, primary_key=True),  # "name:..." or "address:..."
+    Column("count", Integer, nullable=False),  # failures in a row
+    Column("blocked_until", Text, nullable=False),
+)

@@ -1,0 +1,42 @@
+"""Stations: enrolled by people, advanced by intake."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Table, Text
+
+from hub.tables.schema import metadata
+
+station = Table(
+    "station",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key_line", Text, nullable=False),
+    Column("enrolled_at", Text, nullable=False),
+    Column("frozen_at", Text),
+    Column("frozen_reason", Text),  # set: nothing more is accepted until people have looked
+    Column("last_seq", BigInteger, nullable=False),  # head of its chain in the log
+    Column("last_hash", Text, nullable=False),
+    Column("last_event_at", Text),  # by the station's clock
+    Column("last_received_at", Text),
+    Column("software", Text),  # from its last station.started
+    Column("witness_key", Text),  # key line from its last witness.offered; counts once people accepted it as a witness
+)
+
+station_state = Table(
+    "station_state",
+    metadata,
+    # unsigned, from a retained MQTT message: shown to people, never evidence
+    Column("station", Text, primary_key=True),
+    Column("json", Text, nullable=False),  # a JSON object exactly as received
+    Column("online", Boolean, nullable=False),  # json.online; false also after the broker published the last will
+    Column("received_at", Text, nullable=False),
+)
+
+bay_state = Table(
+    "bay_state",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("bay", Text, primary_key=True),
+    Column("json", Text, nullable=False),  # a JSON object exactly as received
+    Column("received_at", Text, nullable=False),
+)
