@@ -15,12 +15,6 @@ from hub.keys import HubKeys
 from hub.settings import Settings
 from hub.times import now_utc
 
-ACCOUNT_HELP = "who does it; password and code are asked for, or read from standard input, one a line"
-APPROVE_HELP = (
-    "Approve a rotation: the old key and the new one sign for each other, the log keeps it, stations are told.\n"
-    "A hub that runs ends itself and is started again by its supervisor with the new key."
-)
-
 
 def rotate(arguments: argparse.Namespace, settings: Settings, keys: HubKeys, db: Database) -> dict[str, Any]:
     """``key rotate``: the request's id. Raises DomainError."""

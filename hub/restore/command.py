@@ -22,20 +22,6 @@ from hub.settings import Settings
 Opened = Callable[[argparse.Namespace], tuple[Settings, HubKeys, Database]]
 Show = Callable[[argparse.Namespace, dict[str, Any]], None]
 
-BEGIN_HELP = """\
-Make a new hub directory from a backup. Its log is read-only until it is refilled.
-
-Then `dock-hub run`: it serves pages, asks every station for what came after the backup, and goes on by itself once the
-log is again what it was, up to the newest checkpoint that anybody holds. Until then it takes nothing in, signs nothing.
-The whole procedure: deploy/docs/restore.md."""
-
-FINISH_HELP = """\
-Complete now, where no hub runs or a station will never answer.
-
---without STATION goes on although this station did not answer. What only it holds is then not in the log, and if it
-holds a newer checkpoint, the log is forked as soon as it is back: only for a station that is destroyed. The log states
-who was not waited for."""
-
 
 def read_passphrase(path: Path | None) -> bytes | None:
     """The first line of a passphrase file. Raises Invalid when it is empty or cannot be read."""

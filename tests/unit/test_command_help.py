@@ -15,11 +15,11 @@ import agent.app
 import agent.commandhelp
 import custody.cli
 import hub.app
-import hub.commandhelp
+import hub.cli.commandhelp
 
 ROOT = Path(__file__).parents[2]
 PARSERS = {"dock-agent": agent.app._parser(), "dock-hub": hub.app._parser(), "custody": custody.cli._parser()}
-TABLES = {"dock-agent": agent.commandhelp, "dock-hub": hub.commandhelp}
+TABLES = {"dock-agent": agent.commandhelp, "dock-hub": hub.cli.commandhelp}
 SCRIPTS = ("check", "install", "lock", "try", "venv", "verifier", "mosquitto/issue", "mosquitto/make-acl")
 
 
