@@ -80,8 +80,8 @@ def examine_bundle(
             and (raw := read.small(name, MAX_KEY_FILE_BYTES)) is not None
         ):
             check.read_key(name, raw)
-    check.read_checkpoint(read.small(CHECKPOINT, MAX_NOTE_BYTES))  # 2
-    check.read_timestamp(read.small(TIMESTAMP, MAX_TOKEN_BYTES), authorities)
+    check.log.read_checkpoint(read.small(CHECKPOINT, MAX_NOTE_BYTES))  # 2
+    check.log.read_timestamp(read.small(TIMESTAMP, MAX_TOKEN_BYTES), authorities)
     check.read_finish(read.small(FINISHED, MAX_ENVELOPE_BYTES), read.small(FINISHED_PROOF, MAX_PROOF_BYTES),
                       read.sha256(TAG_MANIFEST))  # 3  # fmt: skip
     _read_bag(check, read)  # 4
@@ -94,7 +94,7 @@ def examine_bundle(
     on_start(sum(seal.size_bytes for seal in check.seals.values()))
     _read_footage(check, read, hasher)  # 7
     check.read_payload_manifest(read.lines(PAYLOAD_MANIFEST))  # 8
-    check.read_sums(as_they_should=read.equals(SUMS, check.sums_lines()))
+    check.bag.read_sums(as_they_should=read.equals(SUMS, check.bag.sums_lines()))
     for key in sorted(check.folders):  # 9
         _read_docking(check, read, key)
     check.finish()  # 10, 11
@@ -105,20 +105,20 @@ class _Reader:
     """Reads files of one bundle; what the system refuses to read becomes a finding, once."""
 
     def __init__(self, check: BundleCheck) -> None:
-        self._check = check
+        self._contents = check.contents
         self._refused: set[bytes] = set()
 
     def _path(self, name: bytes) -> bytes:
-        return os.path.join(self._check.folder, name)
+        return os.path.join(self._contents.folder, name)
 
     def refuse(self, name: bytes, error: OSError) -> None:
         if name not in self._refused:
             self._refused.add(name)
-            self._check.find(Kind.UNREADABLE, name, detail=reason(error))
+            self._contents.find(Kind.UNREADABLE, name, detail=reason(error))
 
     def small(self, name: bytes, limit: int) -> bytes | None:
         """A whole small file; None when it is not there, no regular file, or refused."""
-        if not self._check.is_file(name):
+        if not self._contents.is_file(name):
             return None
         try:
             return read_small(self._path(name), limit)
@@ -130,7 +130,7 @@ class _Reader:
 
     def sha256(self, name: bytes) -> str | None:
         """SHA-256 of a file of any length; None as for `small`."""
-        if not self._check.is_file(name):
+        if not self._contents.is_file(name):
             return None
         try:
             with open_stream(self._path(name)) as stream:
@@ -150,7 +150,7 @@ class _Reader:
 
     def lines(self, name: bytes) -> Iterator[tuple[bytes, str]] | None:
         """The lines of a bag's manifest as they are read; None as for `small`."""
-        return self._lines(name) if self._check.is_file(name) else None
+        return self._lines(name) if self._contents.is_file(name) else None
 
     def _lines(self, name: bytes) -> Iterator[tuple[bytes, str]]:
         try:
@@ -163,7 +163,7 @@ class _Reader:
 
     def equals(self, name: bytes, lines: Sequence[bytes]) -> bool:
         """Whether a file holds exactly these lines; a missing or refused one has its own finding."""
-        if not self._check.is_file(name):
+        if not self._contents.is_file(name):
             return True
         try:
             with open_stream(self._path(name)) as stream:
@@ -177,14 +177,14 @@ class _Reader:
 
 def _read_bag(check: BundleCheck, read: _Reader) -> None:
     """4. bagit.txt and the tag manifest, then every file that it lists."""
-    check.begin_bag()
-    check.read_declaration(read.small(BAGIT, MAX_TAG_BYTES))
-    check.read_tag_manifest(read.lines(TAG_MANIFEST))
-    for name in check.listed:
+    check.bag.begin()
+    check.bag.read_declaration(read.small(BAGIT, MAX_TAG_BYTES))
+    check.bag.read_tag_manifest(read.lines(TAG_MANIFEST))
+    for name in check.bag.listed:
         digest = read.sha256(name)
         if digest is not None or not read.refused(name):
-            check.tag_file(name, digest)
-    check.end_bag()
+            check.bag.tag_file(name, digest)
+    check.bag.end()
 
 
 def _read_footage(check: BundleCheck, read: _Reader, hasher: Hasher) -> None:
@@ -192,17 +192,17 @@ def _read_footage(check: BundleCheck, read: _Reader, hasher: Hasher) -> None:
     for index in sorted(check.seals):
         sealed = check.sealed_file(check.seals[index])
         if sealed.found is None:
-            if not check.hides(sealed.path):
-                check.find(Kind.MISSING, sealed.path)
+            if not check.contents.hides(sealed.path):
+                check.contents.find(Kind.MISSING, sealed.path)
             continue
         try:
-            found = judge(check.folder, sealed, observe(check.folder, sealed, hasher))
-            unseen = check.hides(leaves_path(sealed.event))
-            check.findings += [f for f in found if not (unseen and f.kind is Kind.LEAVES_MISSING)]
+            found = judge(check.contents.folder, sealed, observe(check.contents.folder, sealed, hasher))
+            unseen = check.contents.hides(leaves_path(sealed.event))
+            check.contents.findings += [f for f in found if not (unseen and f.kind is Kind.LEAVES_MISSING)]
         except (FileNotFoundError, NotADirectoryError):
-            check.find(Kind.MISSING, sealed.path)
+            check.contents.find(Kind.MISSING, sealed.path)
         except NotRegular:
-            check.find(Kind.NOT_REGULAR, sealed.path, actual=sealed.found)
+            check.contents.find(Kind.NOT_REGULAR, sealed.path, actual=sealed.found)
         except OSError as error:
             read.refuse(sealed.path, error)
 
@@ -215,7 +215,7 @@ def _read_docking(check: BundleCheck, read: _Reader, key: DockingKey) -> None:
     digest, size, here = hashlib.sha256(), 0, check.seal_hashes[key]
     copied: set[bytes] = set()
     try:
-        with open_stream(os.path.join(check.folder, path)) as stream:
+        with open_stream(os.path.join(check.contents.folder, path)) as stream:
             while line := stream.readline(MAX_MANIFEST_LINE_BYTES + 1):
                 digest.update(line)
                 size += len(line)
@@ -226,7 +226,7 @@ def _read_docking(check: BundleCheck, read: _Reader, key: DockingKey) -> None:
                         if seal in here or len(copied) <= len(here):  # one strange seal is enough to tell
                             copied.add(seal)
     except (FileNotFoundError, NotADirectoryError, NotRegular):  # it was there when the folder was listed
-        check.find(Kind.MANIFEST_MISSING, path)
+        check.contents.find(Kind.MANIFEST_MISSING, path)
     except OSError as error:
         read.refuse(path, error)
     else:
@@ -253,8 +253,8 @@ def _report(path: bytes, check: BundleCheck, *, asked_for_time: bool) -> Report:
 def _facts(check: BundleCheck, asked_for_time: bool) -> BundleFacts:
     export = check.exports[0] if check.exports else None
     at = None if export is None else export.at.isoformat().replace("+00:00", "Z")
-    log, stamp = check.checkpoint, check.timestamp
-    untimed = "" if stamp else "no_authority" if check.has_timestamp else "no_timestamp" if asked_for_time else ""
+    log, stamp = check.log.checkpoint, check.log.timestamp
+    untimed = "" if stamp else "no_authority" if check.log.has_timestamp else "no_timestamp" if asked_for_time else ""
     return BundleFacts(
         bundle_id=export.bundle_id if export else None,
         exported_at=at,
@@ -284,7 +284,7 @@ def _dockings(check: BundleCheck) -> tuple[DockingResult, ...]:
     for (station, docking_id), seals in sorted(by_docking.items()):
         folder = check.folders[station, docking_id]
         signers = tuple(label for label in sorted(check.keys.vouches) if label.rpartition("+")[0] == station)
-        where = os.path.join(check.folder, b"data", station.encode(), folder.encode())
+        where = os.path.join(check.contents.folder, b"data", station.encode(), folder.encode())
         sealed_bytes = sum(s.size_bytes for s in seals)
         found.append(DockingResult(where, docking_id, seals[0].camera_id, station, len(seals), sealed_bytes, signers))
     return tuple(found)
