@@ -12,6 +12,7 @@ policies. SHA-1 is refused everywhere but as the name of a certificate.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from custody import der
@@ -168,10 +170,16 @@ def _certificate(raw: bytes) -> x509.Certificate | None:
     It is left out then: nothing is believed for its sake.
     """
     try:
-        made = x509.load_der_x509_certificate(raw)
+        with warnings.catch_warnings():
+            # RFC 5280, 4.1.2.2: above zero; the library only warns, here and each time that the number is asked for
+            warnings.filterwarnings("error", "Parsed a serial number", CryptographyDeprecationWarning)
+            made = x509.load_der_x509_certificate(raw)
         _ = (made.version, made.issuer, made.subject, made.extensions, made.public_key())
         _ = (made.not_valid_before_utc, made.not_valid_after_utc, made.signature_hash_algorithm)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension):
+    except (
+        ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+        CryptographyDeprecationWarning,
+    ):  # fmt: skip
         return None
     return made
 

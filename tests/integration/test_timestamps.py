@@ -133,6 +133,13 @@ def test_no_byte_can_be_changed_unseen(pki: Pki, token: bytes) -> None:
     assert survived <= beside, "only the certificate that is pinned already may change"
 
 
+def test_a_certificate_that_the_library_warns_of_is_refused_like_any_other(pki: Pki, token: bytes) -> None:
+    at = token.index(b"\xa0\x03\x02\x01\x02\x02") + 7  # the first certificate: version 3, then its serial number
+    below_one = token[:at] + bytes((token[at] | 0x80,)) + token[at + 1 :]
+    with pytest.raises(SignatureInvalid):
+        verify_token(below_one, MESSAGE, [pki.root])
+
+
 @settings(max_examples=300, deadline=None)
 @given(raw=st.binary(max_size=200), at=st.integers(0, 2000), cut=st.integers(0, 2000))
 def test_nothing_but_our_errors_comes_of_garbage(pki: Pki, token: bytes, raw: bytes, at: int, cut: int) -> None:
