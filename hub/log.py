@@ -182,6 +182,11 @@ def create(tx: Connection, keys: HubKeys, at: datetime) -> None:
     tx.execute(insert(checkpoint).values(size=0, note=note, signed_at=to_text(at)))
 
 
+def keep_key_set(tx: Connection, keys: HubKeys) -> None:
+    """State which keys may sign, in a database of a version that did not."""
+    tx.execute(update(log_state).where(log_state.c.key_set.is_(None)).values(key_set=key_set(keys)))
+
+
 def lock(tx: Connection) -> LogHead:
     """Take the lock and return the head. Raises LogUntrusted when there is no log, LogReadOnly when it is closed."""
     head = _head(tx, _LOCKED_HEAD)

@@ -1,10 +1,10 @@
 """Is the stored log what its hashes and signatures say? Asked before anything is signed, and in full every night.
 
 At a start, in a time that does not grow with the log: 1. The newest checkpoint is our key's. 2. `log_state` is of this
-size and root. 3. So are the tiles on the tree's right edge. 4. The last entries (at least `START_CHECK_ENTRIES`) pass
-the walk of `hub/logwalk.py`, and so do their index rows. 5. Every source's chain ends where its row says. Whatever
-lies further back is under the tiles that step 3 led to the signed root; that each old row is still what they say is
-asked by the full check.
+size, root and keys. 3. So are the tiles on the tree's right edge. 4. The last entries (at least
+`START_CHECK_ENTRIES`) pass the walk of `hub/logwalk.py`, and so do their index rows. 5. Every source's chain ends where
+its row says. Whatever lies further back is under the tiles that step 3 led to the signed root; that each old row is
+still what they say is asked by the full check.
 
 In full (``dock-hub log check``): the walk from the first entry on, the state, and every row that follows from the log
 (`hub/indexcheck.py`). The first wrong item is named. What no check of one hub alone can find is a whole database put
@@ -28,7 +28,7 @@ from hub.db import Database
 from hub.errors import LogUntrusted
 from hub.indexcheck import IndexCheck
 from hub.keyhistory import read_history
-from hub.keys import HubKeys
+from hub.keys import HubKeys, key_set
 from hub.logfaults import IndexWrong, untrusted
 from hub.logwalk import LogWalk, plain
 from hub.stationkeys import station_key
@@ -57,6 +57,7 @@ def check_log(connection: Connection, keys: HubKeys, utc_offset_minutes: int) ->
             index.page(entries)
         walk.find_more()
         _check_state(head, walk.tree, walk.heads.get(log.HUB_SOURCE, (0, NO_PREVIOUS)))
+        _check_key_set(head, keys)
         index.finish(size)
     finally:
         index.close()
@@ -96,6 +97,7 @@ def check_start(connection: Connection, keys: HubKeys, utc_offset_minutes: int) 
     tree = CompactRange(head.size, head.roots)
     if newest != (head.size, tree.root()):  # 2
         raise untrusted("state_altered", "log_state", f"{head.size} entries; the newest checkpoint has {newest[0]}")
+    _check_key_set(head, keys)
     _check_edge(connection, tree)  # 3
     first = max(0, head.size - START_CHECK_ENTRIES) // TILE_WIDTH * TILE_WIDTH
     rows = connection.execute(select(*plain(station))).all()
@@ -161,6 +163,11 @@ def _check_state(head: log.LogHead, tree: CompactRange, own: tuple[int, str]) ->
         raise untrusted("state_altered", "log_state", f"it has {head.size} entries, the log {tree.size}")
     if (head.own_seq, head.own_hash) != own:
         raise untrusted("state_altered", "log_state", "the hub's own chain")
+
+
+def _check_key_set(head: log.LogHead, keys: HubKeys) -> None:
+    if head.key_set != key_set(keys):
+        raise untrusted("state_altered", "log_state", "the keys that may sign are not those of this hub")
 
 
 def _check_edge(connection: Connection, tree: CompactRange) -> None:

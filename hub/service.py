@@ -15,6 +15,7 @@ from hub.errors import Invalid, LogReadOnly
 from hub.intake import Intake
 from hub.keychanges.service import finish_changes
 from hub.keys import HubKeys, load_keys
+from hub.log import keep_key_set
 from hub.logcheck import check_start
 from hub.mark import look_outside
 from hub.migrations import migrate
@@ -41,6 +42,8 @@ def run(settings: Settings) -> None:
     db = _open(settings)
     migrate(db)
     keys = finish_changes(db, settings.keys_directory, settings.hub_id)
+    with db.begin() as tx:
+        keep_key_set(tx, keys)
     with db.read() as connection:
         report = check_start(connection, keys, settings.utc_offset_minutes)
     logger.info("log_checked size=%d root=%s", report.size, report.root.hex())

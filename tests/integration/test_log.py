@@ -90,6 +90,8 @@ DAMAGE = {
     "tile altered": "UPDATE log_tile SET hashes = {roots}",
     "checkpoint removed": "DELETE FROM checkpoint WHERE size = 6",
     "own chain moved": "UPDATE log_state SET own_seq = 9",
+    "other keys may sign": "UPDATE log_state SET key_set = 'x'",
+    "any keys may sign": "UPDATE log_state SET key_set = NULL",
     "station moved": "UPDATE station SET last_seq = 1",
     "digest altered": "UPDATE log_entry SET envelope_sha256 = 'x' WHERE idx = 4",
 }
