@@ -66,6 +66,10 @@ NOT_HELD = {
     (refused, "last_at"),
     (refused, "id"),
     (log_state, "id"),
+    (
+        log_state,
+        "read_only",
+    ),  # set, it stops the hub and shows; taken away, `hub/mark.py` sets it again where it was due
 }
 INDEX_NAMES = {table.name for table in INDEX_TABLES} | {"segment_text"}
 START_NAMES = {table.name for table in (*LOG_TABLES, segment, camera_event, unprojected, hub_subject)}
