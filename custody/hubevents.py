@@ -22,6 +22,37 @@ class StationEnrolled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StationEnrolledV2(StationEnrolled):
+    """The hub accepted a station's key: who asked for it, and who compared the code at the dock with the hub's."""
+
+    TYPE = "station.enrolled.v2"
+    request_id: str | None  # see station.enrolment_requested.v1; null: on the command line
+    requested_by: str  # account; on the command line, the account on the hub's computer
+    approved_by: str | None  # another account; null: on the command line, by one person, and no code was compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationEnrolmentRequested(Event):
+    """Somebody asks that a station's key be accepted; another person compares the code shown at the dock."""
+
+    TYPE = "station.enrolment_requested.v1"
+    request_id: str  # UUIDv7
+    station: str  # its id
+    key_line: str  # its public key as it reached the hub
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationEnrolmentRefused(Event):
+    """A station's key that somebody asked for is not accepted."""
+
+    TYPE = "station.enrolment_refused.v1"
+    request_id: str  # see station.enrolment_requested.v1
+    station: str  # its id
+    decided_by: str  # account; the one that had asked: withdrawn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationFrozen(Event):
     """The hub takes nothing more from a station whose history forked, until people have looked."""
 
@@ -306,6 +337,9 @@ class KeyRotated(Event):
 
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRequested,
+    StationEnrolmentRefused,
     StationFrozen,
     EnvelopeRefused,
     AccountCreated,

@@ -38,6 +38,9 @@ from custody.hubevents import (
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRefused,
+    StationEnrolmentRequested,
     StationFrozen,
     WitnessAdded,
     WitnessPolicySet,
@@ -55,6 +58,7 @@ from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
+from hub.stations.derived import AboutStation, StationRequests
 from hub.tables import (
     camera_event,
     command_answer,
@@ -65,6 +69,7 @@ from hub.tables import (
     second_factor,
     segment,
     station,
+    station_request,
     unprojected,
     witness,
     witness_policy,
@@ -93,6 +98,7 @@ class IndexCheck:
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
         self._commands, self._changes = CommandRows(), KeyChangeRows()
+        self._enrolments = StationRequests()
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
         self._scratch = Scratch(connection) if whole else None
@@ -131,6 +137,8 @@ class IndexCheck:
     def finish(self, size: int) -> None:
         """Compare what stands for the whole log, and look for rows too many. Raises LogUntrusted. Only when `whole`."""
         self._compare_stations()
+        asked = self._enrolments.rows()
+        self._compare_rows(station_request, tuple(station_request.c.keys()), asked, "station_altered")
         for table, names, derived in self._people.derived():
             self._compare_rows(table, names, derived, "account_altered")
         readers = {name: tuple(row) for name, row in self._readers.items()}
@@ -211,13 +219,14 @@ class IndexCheck:
         known = cast(HubEvent, entry.event)
         self._subjects |= set(log.subject_rows(known, entry.index))
         match known:
-            case StationEnrolled(station=name, key_line=line):
-                self._stations[name] = {"id": name, "key_line": line, "enrolled_at": entry.received_at} | {
-                    "last_seq": 0, "last_hash": str(NO_PREVIOUS), **dict.fromkeys(_SPECIAL)
-                }  # fmt: skip
-            case StationFrozen(station=name, reason=reason):
-                with suppress(KeyError):
-                    self._stations[name] |= {"frozen_at": entry.received_at, "frozen_reason": reason}
+            case (
+                StationEnrolled()
+                | StationEnrolledV2()
+                | StationEnrolmentRequested()
+                | StationEnrolmentRefused()
+                | StationFrozen()
+            ):
+                self._about_station(known, entry.received_at)
             case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
                 self._people.event(known, entry.received_at)
             case LogReaderAdded(reader=name, token_sha256=digest):
@@ -244,6 +253,22 @@ class IndexCheck:
                 pass  # they have no rows but those that every event's subjects have
             case _:
                 assert_never(known)
+
+    def _about_station(self, event: AboutStation, received_at: str) -> None:
+        match event:
+            case StationEnrolled(station=name, key_line=line):
+                self._stations[name] = {"id": name, "key_line": line, "enrolled_at": received_at} | {
+                    "last_seq": 0, "last_hash": str(NO_PREVIOUS), **dict.fromkeys(_SPECIAL)
+                }  # fmt: skip
+                if isinstance(event, StationEnrolledV2):
+                    self._enrolments.take(event, received_at)
+            case StationEnrolmentRequested() | StationEnrolmentRefused():
+                self._enrolments.take(event, received_at)
+            case StationFrozen(station=name, reason=reason):
+                with suppress(KeyError):
+                    self._stations[name] |= {"frozen_at": received_at, "frozen_reason": reason}
+            case _:
+                assert_never(event)
 
     def _witness_event(self, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, received_at: str) -> None:
         match event:

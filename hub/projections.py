@@ -34,6 +34,9 @@ from custody.hubevents import (
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRefused,
+    StationEnrolmentRequested,
     StationFrozen,
     WitnessAdded,
     WitnessPolicySet,
@@ -83,6 +86,9 @@ StationEvent = (
 )
 HubEvent = (
     StationEnrolled
+    | StationEnrolledV2
+    | StationEnrolmentRequested
+    | StationEnrolmentRefused
     | StationFrozen
     | EnvelopeRefused
     | AccountCreated
@@ -170,6 +176,9 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, _answer(known), ""
         case (
             StationEnrolled()
+            | StationEnrolledV2()
+            | StationEnrolmentRequested()
+            | StationEnrolmentRefused()
             | StationFrozen()
             | EnvelopeRefused()
             | AccountCreated()

@@ -30,6 +30,9 @@ from custody.hubevents import (
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRefused,
+    StationEnrolmentRequested,
     StationFrozen,
     WitnessAdded,
     WitnessPolicySet,
@@ -61,6 +64,7 @@ from hub.vocabulary import CHANGES, OFFLOADS
 from hub.wording import Wording, size, whole
 
 LOG_WHOLE = mark("the whole log")
+COMMAND_LINE_ALONE = mark("nobody (on the command line, by one person)")
 APPROVED, REFUSED = mark("approved"), mark("refused")
 # message, and its values out of the event
 _Said = tuple[str, Callable[[Wording, Any], dict[str, object]]]
@@ -129,6 +133,22 @@ SENTENCES: dict[type[Event], _Said] = {
         lambda words, e: {"bay": e.bay, "product": e.product or e.usb_id, "reason": words.reason(e.reason)},
     ),
     StationEnrolled: (mark("Station %(station)s was enrolled with its key."), _of("station")),
+    StationEnrolledV2: (
+        mark("Station %(station)s was enrolled with its key; asked for by %(by)s, code compared by %(other)s."),
+        lambda words, e: {
+            "station": e.station,
+            "by": e.requested_by,
+            "other": e.approved_by or words.say(COMMAND_LINE_ALONE),
+        },
+    ),
+    StationEnrolmentRequested: (
+        mark("%(requested_by)s asks to enrol station %(station)s."),
+        _of("requested_by", "station"),
+    ),
+    StationEnrolmentRefused: (
+        mark("Station %(station)s is not enrolled with the key that was given: decided by %(decided_by)s."),
+        _of("station", "decided_by"),
+    ),
     StationFrozen: (
         mark("Nothing more is taken from station %(station)s: %(reason)s."),
         lambda words, e: {"station": e.station, "reason": words.reason(e.reason)},

@@ -9,11 +9,17 @@ from typing import Any
 from hub.cli.shared import ACCOUNT_HELP, command, opened, show, show_rows
 from hub.keychanges.command import person
 
+ADD_HELP = """\
+Enrol a station by the key line that `dock-agent enrol` printed: for the first station, and for trying the hub.
+
+One person does it and no code is compared; the log says so. In a bureau two administrators enrol a station on the page
+"Stations": one enters the key line, the other the code that the dock shows."""
+
 
 def add_to(commands: Any) -> None:
     """Declare the commands of this module."""
     stations = commands.add_parser("station", help="enrol and list stations").add_subparsers(required=True)
-    add = command(stations, "add", _station_add, "Enrol a station by the key line that `dock-agent enrol` printed.")
+    add = command(stations, "add", _station_add, ADD_HELP)
     add.add_argument("key", metavar="KEYLINE", help="name+hash+base64; the name becomes the station's id")
     command(stations, "list", _station_list, "List the enrolled stations.")
     one = command(stations, "show", _station_show, "Show one station.")
@@ -28,10 +34,11 @@ def add_to(commands: Any) -> None:
 
 
 def _station_add(arguments: argparse.Namespace) -> None:
+    from hub.bundles.command import operator_account  # noqa: PLC0415
     from hub.stations.service import enrol_station  # noqa: PLC0415
 
     _, keys, database = opened(arguments)
-    show(arguments, {"station": enrol_station(database, keys, arguments.key)})
+    show(arguments, {"station": enrol_station(database, keys, arguments.key, operator_account())})
 
 
 def _station_list(arguments: argparse.Namespace) -> None:

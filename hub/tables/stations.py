@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Table, Text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Table, Text, text
 
 from hub.tables.schema import metadata
 
@@ -20,6 +20,28 @@ station = Table(
     Column("last_received_at", Text),
     Column("software", Text),  # from its last station.started
     Column("witness_key", Text),  # key line from its last witness.offered; counts once people accepted it as a witness
+)
+
+station_request = Table(
+    "station_request",
+    metadata,
+    # a station's key that one person wants accepted, and another compares with the dock's
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("station", Text, nullable=False),
+    Column("key_line", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", Text, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", Text),
+    Column("approved", Boolean),
+    CheckConstraint("approved IS NOT TRUE OR decided_by <> requested_by", name="two_people"),
+    Index(
+        "ix_station_request_open",
+        "station",
+        unique=True,
+        sqlite_where=text("decided_at IS NULL"),
+        postgresql_where=text("decided_at IS NULL"),
+    ),
 )
 
 station_state = Table(
