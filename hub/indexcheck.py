@@ -16,6 +16,7 @@ from typing import Any, assert_never, cast, get_args
 
 from sqlalchemy import Connection, Table, select
 
+from custody.checkpoint import parse_key_line
 from custody.event import NO_PREVIOUS
 from custody.hubevents import (
     AccountChangeDecided,
@@ -47,6 +48,7 @@ from custody.hubevents import (
     WitnessRefused,
     WitnessRemoved,
 )
+from custody.keyrotation import successor
 from hub import log
 from hub.accounts.derived import PeopleCheck
 from hub.commands.check import CommandRows
@@ -69,6 +71,7 @@ from hub.tables import (
     second_factor,
     segment,
     station,
+    station_key,
     station_request,
     unprojected,
     witness,
@@ -99,6 +102,7 @@ class IndexCheck:
         self._policy: dict[int, Row] = {}
         self._commands, self._changes = CommandRows(), KeyChangeRows()
         self._enrolments = StationRequests()
+        self._keys: set[Row] = set()  # station, first seq, key line
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
         self._scratch = Scratch(connection) if whole else None
@@ -169,6 +173,9 @@ class IndexCheck:
         if row is not None:
             row["last_seq"], row["last_hash"], row["last_received_at"] = entry.seq, entry.sha256, entry.received_at
             row["last_event_at"] = to_text(event.at) if event is not None else None
+            if follows := successor(event, parse_key_line(row["key_line"])):
+                row["key_line"] = follows.line
+                self._keys.add((entry.source, entry.seq + 1, follows.line))
         draft, unread = draft_of(event, self._offset) if event is not None else (None, entry.unread)
         if draft is None:
             reason = unread or NOT_FOR_STATIONS
@@ -260,6 +267,7 @@ class IndexCheck:
                 self._stations[name] = {"id": name, "key_line": line, "enrolled_at": received_at} | {
                     "last_seq": 0, "last_hash": str(NO_PREVIOUS), **dict.fromkeys(_SPECIAL)
                 }  # fmt: skip
+                self._keys.add((name, 1, line))
                 if isinstance(event, StationEnrolledV2):
                     self._enrolments.take(event, received_at)
             case StationEnrolmentRequested() | StationEnrolmentRefused():
@@ -300,6 +308,9 @@ class IndexCheck:
         names = tuple(station.c.keys())
         derived = {key: tuple(row[name] for name in names) for key, row in self._stations.items()}
         self._compare_rows(station, names, derived, "station_altered")
+        stored = {tuple(row) for row in self._connection.execute(select(*plain(station_key)))}
+        for name, *_ in sorted(stored ^ self._keys, key=str):
+            raise untrusted("station_altered", f"station_key/{name}")
 
     def _compare_rows(self, table: Table, names: tuple[str, ...], derived: Mapping[Any, Row], fault: str) -> None:
         query = select(*plain(table, *names))

@@ -60,6 +60,7 @@ from custody.stationevents import (
     ReleaseFinished,
     ReleaseIntended,
     SegmentSealed,
+    StationKeyRotated,
     StationStarted,
     WitnessOffered,
 )
@@ -80,7 +81,7 @@ CameraEvent = (
     | ReleaseIntended
     | ReleaseFinished
 )
-WitnessEvent = WitnessOffered | LogRefused | LogCleared
+WitnessEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated
 StationEvent = (
     StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent | CommandAnswered
 )
@@ -155,6 +156,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, _closed(known), ""
         case StationStarted():
             return known.TYPE, (known.source, _text(known.software)), ""
+        case StationKeyRotated():
+            return known.TYPE, (known.source,), ""  # its rows are the chain's: `hub.chains.keep_key`
         case WitnessOffered():
             return known.TYPE, (known.source, _text(known.key_line)), ""
         case LogRefused() | LogCleared():
@@ -233,7 +236,7 @@ class Projection:
         if kind == WitnessOffered.TYPE:
             self.witness_keys[row[0]] = row[1]
             return
-        if kind in (LogRefused.TYPE, LogCleared.TYPE):
+        if kind in (LogRefused.TYPE, LogCleared.TYPE, StationKeyRotated.TYPE):
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))

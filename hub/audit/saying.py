@@ -56,6 +56,7 @@ from custody.stationevents import (
     ReleaseFinished,
     ReleaseIntended,
     SegmentSealed,
+    StationKeyRotated,
     StationStarted,
     WitnessOffered,
 )
@@ -276,6 +277,7 @@ SENTENCES: dict[type[Event], _Said] = {
         _of("witness", "code"),
     ),
     WitnessOffered: (mark("The station offers a key to witness the log with."), _of()),
+    StationKeyRotated: (mark("The station replaced its key; from its next entry on only the new one counts."), _of()),
     LogRefused: (
         mark("The station refuses the log: a checkpoint does not go with one that it holds (%(code)s)."),
         _of("code"),

@@ -6,7 +6,6 @@ from typing import assert_never
 
 from sqlalchemy import Connection, insert, update
 
-from custody.event import NO_PREVIOUS
 from custody.hubevents import (
     StationEnrolled,
     StationEnrolledV2,
@@ -15,6 +14,7 @@ from custody.hubevents import (
     StationFrozen,
 )
 from hub.stations.derived import AboutStation, decision
+from hub.stations.service import insert_station
 from hub.tables import station, station_request
 
 
@@ -22,8 +22,7 @@ def write_station_rows(tx: Connection, event: AboutStation, received_at: str) ->
     """Write what the hub wrote when it stated `event`."""
     match event:
         case StationEnrolled(station=name, key_line=line):
-            row = {"id": name, "key_line": line, "enrolled_at": received_at, "last_seq": 0, "last_hash": NO_PREVIOUS}
-            tx.execute(insert(station).values(row))
+            insert_station(tx, name, line, received_at)
             if isinstance(event, StationEnrolledV2) and event.request_id is not None:
                 _decide(tx, event, received_at)
         case StationEnrolmentRequested():

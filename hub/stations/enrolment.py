@@ -114,7 +114,7 @@ def approve_enrolment(
         codes.use_code(tx, actor.name, step)
         request = _decide(tx, request, actor.name, now, approved=True)
         _check_free(tx, request.station)
-        insert_station(tx, request.station, request.key_line, now)
+        insert_station(tx, request.station, request.key_line, to_text(now))
         entries.record(
             StationEnrolledV2, station=request.station, key_line=request.key_line, request_id=request.id,
             requested_by=request.requested_by, approved_by=actor.name,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from sqlalchemy import Connection, insert, select, update
 
 from custody.checkpoint import parse_key_line
@@ -17,7 +15,7 @@ from hub.db import Database
 from hub.errors import Conflict, Invalid, NotFound
 from hub.keys import HubKeys
 from hub.problems import NotAllowed
-from hub.tables import station
+from hub.tables import station, station_key
 from hub.times import now_utc, to_text
 
 
@@ -41,7 +39,7 @@ def enrol_station(db: Database, keys: HubKeys, key_line: str, operator: str = "c
             return key.name
         if held is not None:
             raise Conflict(f"station {key.name} is enrolled with another key; give the new station another id")
-        insert_station(tx, key.name, key.line, now)
+        insert_station(tx, key.name, key.line, to_text(now))
         entries.record(
             StationEnrolledV2, station=key.name, key_line=key.line, request_id=None, requested_by=operator,
             approved_by=None,
@@ -49,10 +47,11 @@ def enrol_station(db: Database, keys: HubKeys, key_line: str, operator: str = "c
     return key.name
 
 
-def insert_station(tx: Connection, name: str, key_line: str, now: datetime) -> None:
-    """The row of a station that has said nothing yet."""
-    row = {"id": name, "key_line": key_line, "enrolled_at": to_text(now), "last_seq": 0, "last_hash": NO_PREVIOUS}
+def insert_station(tx: Connection, name: str, key_line: str, enrolled_at: str) -> None:
+    """The rows of a station that has said nothing yet."""
+    row = {"id": name, "key_line": key_line, "enrolled_at": enrolled_at, "last_seq": 0, "last_hash": NO_PREVIOUS}
     tx.execute(insert(station).values(**row))
+    tx.execute(insert(station_key).values(station=name, first_seq=1, key_line=key_line))
 
 
 def freeze_station(db: Database, keys: HubKeys, actor: Actor, name: str, reason: str) -> None:

@@ -10,7 +10,7 @@ station = Table(
     "station",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("key_line", Text, nullable=False),
+    Column("key_line", Text, nullable=False),  # that its next event must carry; see station_key
     Column("enrolled_at", Text, nullable=False),
     Column("frozen_at", Text),
     Column("frozen_reason", Text),  # set: nothing more is accepted until people have looked
@@ -20,6 +20,15 @@ station = Table(
     Column("last_received_at", Text),
     Column("software", Text),  # from its last station.started
     Column("witness_key", Text),  # key line from its last witness.offered; counts once people accepted it as a witness
+)
+
+station_key = Table(
+    "station_key",
+    metadata,
+    # every key that a station ever had: each counts from its seq on until the next one's
+    Column("station", Text, primary_key=True),
+    Column("first_seq", BigInteger, primary_key=True),
+    Column("key_line", Text, nullable=False),
 )
 
 station_request = Table(

@@ -1,4 +1,4 @@
-"""Stations are enrolled by two people: what was asked for, and what became of it."""
+"""Stations are enrolled by two people: what was asked for, and what became of it. Their keys rotate."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,15 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Nothing was asked for yet."""
+    """Nothing was asked for yet; each station has had one key."""
+    op.create_table(
+        "station_key",
+        sa.Column("station", sa.Text(), nullable=False),
+        sa.Column("first_seq", sa.BigInteger(), nullable=False),
+        sa.Column("key_line", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("station", "first_seq", name="pk_station_key"),
+    )
+    op.execute("INSERT INTO station_key (station, first_seq, key_line) SELECT id, 1, key_line FROM station")
     op.create_table(
         "station_request",
         sa.Column("id", sa.Text(), nullable=False),
