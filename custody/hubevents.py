@@ -64,6 +64,35 @@ class StationFrozen(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevocationRequested(Event):
+    """Somebody asks that a station's key count no more, because it was stolen or may have been. A later request for the
+    same station takes this one's place."""
+
+    TYPE = "key.revocation_requested.v1"
+    change_id: str  # UUIDv7
+    station: str  # its id
+    key_line: str  # key line in use
+    from_seq: int  # from this event of the station on, what is logged already is not to be trusted either
+    reason: str  # why, in the requester's words
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevoked(Event):
+    """A station's key counts no more: nothing that it signs is taken in from the next entry on."""
+
+    TYPE = "key.revoked.v1"
+    change_id: str  # see key.revocation_requested.v1
+    station: str  # its id
+    key_line: str  # the key that is revoked
+    from_seq: int  # its events from this seq on are in doubt; those before stay good
+    last_seq: int  # of the last of its events in the log; below `from_seq`: nothing that is logged is in doubt
+    reason: str  # as requested
+    requested_by: str  # account
+    approved_by: str  # account; never the one that requested it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvelopeRefused(Event):
     """Messages that the hub did not take in; equal ones within a minute are one event with a count."""
 
@@ -341,6 +370,8 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolmentRequested,
     StationEnrolmentRefused,
     StationFrozen,
+    KeyRevocationRequested,
+    KeyRevoked,
     EnvelopeRefused,
     AccountCreated,
     AccountChangeRequested,

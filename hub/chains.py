@@ -18,9 +18,9 @@ from hub.tables import station_key as station_key_row
 
 _PARAMETERS = 400  # values in one IN list
 # made once: to build a statement costs more than to run it
-_ENDS = select(station.c.id, station.c.last_seq, station.c.last_hash, station.c.frozen_at, station.c.key_line).where(
-    station.c.id.in_(bindparam("names", expanding=True))
-)
+_ENDS = select(
+    station.c.id, station.c.last_seq, station.c.last_hash, station.c.frozen_at, station.c.revoked_at, station.c.key_line
+).where(station.c.id.in_(bindparam("names", expanding=True)))
 _MOVE_HEAD = (
     update(station)
     .where(station.c.id == bindparam("key"))
@@ -41,6 +41,7 @@ class Verdict(Enum):
     GAP = "gap"  # what comes before is missing: ask for it
     FORK = "fork"  # the station's history was told in two ways
     FROZEN = "frozen"
+    REVOKED = "revoked"  # its key counts no more
     OLD_KEY = "old_key"  # of a key that was replaced: whoever has it cannot go on with the chain, nor freeze it
 
 
@@ -52,10 +53,13 @@ class ChainEnd:
     sha256: str
     frozen: bool
     key_line: str
+    revoked: bool = False
 
 
 def judge(end: ChainEnd, link: Link, logged_sha256: str | None) -> Verdict:
     """Decide on one envelope; `logged_sha256` is the digest of the logged one with this seq, if there is one."""
+    if end.revoked:
+        return Verdict.REVOKED
     if end.frozen:
         return Verdict.FROZEN
     if link.seq <= end.seq and link.sha256 == logged_sha256:
@@ -74,7 +78,9 @@ def chain_ends(tx: Connection, names: set[str]) -> dict[str, ChainEnd]:
     wanted, ends = sorted(names), {}
     for i in range(0, len(wanted), _PARAMETERS):
         for row in tx.execute(_ENDS, {"names": wanted[i : i + _PARAMETERS]}):
-            ends[row.id] = ChainEnd(row.last_seq, row.last_hash, row.frozen_at is not None, row.key_line)
+            ends[row.id] = ChainEnd(
+                row.last_seq, row.last_hash, row.frozen_at is not None, row.key_line, row.revoked_at is not None
+            )
     return ends
 
 

@@ -29,6 +29,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    KeyRevocationRequested,
+    KeyRevoked,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -60,7 +62,7 @@ from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
-from hub.stations.derived import AboutStation, StationRequests
+from hub.stations.derived import AboutStation, StationRequests, asked_for, carried_out
 from hub.tables import (
     camera_event,
     command_answer,
@@ -73,6 +75,7 @@ from hub.tables import (
     station,
     station_key,
     station_request,
+    station_revocation,
     unprojected,
     witness,
     witness_policy,
@@ -81,7 +84,7 @@ from hub.times import to_text
 
 _BY_LOG_INDEX = (segment, camera_event, command_answer, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
-_SPECIAL = ("frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
+_SPECIAL = ("revoked_at", "frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
 _OWNERS = (
     segment.c.log_index, camera_event.c.log_index, command_answer.c.log_index, docking.c.started_index,
     docking.c.closed_index,
@@ -102,6 +105,7 @@ class IndexCheck:
         self._policy: dict[int, Row] = {}
         self._commands, self._changes = CommandRows(), KeyChangeRows()
         self._enrolments = StationRequests()
+        self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
@@ -143,6 +147,9 @@ class IndexCheck:
         self._compare_stations()
         asked = self._enrolments.rows()
         self._compare_rows(station_request, tuple(station_request.c.keys()), asked, "station_altered")
+        names = tuple(station_revocation.c.keys())
+        revoked = {key: tuple(map(row.get, names)) for key, row in self._revocations.items()}
+        self._compare_rows(station_revocation, names, revoked, "station_altered")
         for table, names, derived in self._people.derived():
             self._compare_rows(table, names, derived, "account_altered")
         readers = {name: tuple(row) for name, row in self._readers.items()}
@@ -232,8 +239,10 @@ class IndexCheck:
                 | StationEnrolmentRequested()
                 | StationEnrolmentRefused()
                 | StationFrozen()
+                | KeyRevocationRequested()
+                | KeyRevoked()
             ):
-                self._about_station(known, entry.received_at)
+                self._about_station(known, entry.index, entry.received_at)
             case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
                 self._people.event(known, entry.received_at)
             case LogReaderAdded(reader=name, token_sha256=digest):
@@ -261,7 +270,7 @@ class IndexCheck:
             case _:
                 assert_never(known)
 
-    def _about_station(self, event: AboutStation, received_at: str) -> None:
+    def _about_station(self, event: AboutStation, index: int, received_at: str) -> None:
         match event:
             case StationEnrolled(station=name, key_line=line):
                 self._stations[name] = {"id": name, "key_line": line, "enrolled_at": received_at} | {
@@ -275,6 +284,12 @@ class IndexCheck:
             case StationFrozen(station=name, reason=reason):
                 with suppress(KeyError):
                     self._stations[name] |= {"frozen_at": received_at, "frozen_reason": reason}
+            case KeyRevocationRequested():
+                self._revocations.setdefault(event.change_id, {}).update(asked_for(event, received_at))
+            case KeyRevoked(station=name):
+                self._revocations.setdefault(event.change_id, {}).update(carried_out(event, index, received_at))
+                with suppress(KeyError):
+                    self._stations[name]["revoked_at"] = received_at
             case _:
                 assert_never(event)
 

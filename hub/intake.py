@@ -27,7 +27,7 @@ from hub.db import Database
 from hub.errors import HubError
 from hub.keys import HubKeys
 from hub.opener import Opener, Opening
-from hub.opening import Link, Message, Opened, Refused, StationKeys, open_all
+from hub.opening import Link, Message, Opened, Reason, Refused, StationKeys, open_all
 from hub.projections import Projection
 from hub.refusals import count_refused, minute_of, state_refused
 from hub.states import State, keep_states
@@ -37,6 +37,9 @@ from hub.times import now_utc, to_text
 logger = logging.getLogger("hub.intake")
 
 MAX_BATCH = 500
+_REASONS: dict[Verdict, Reason] = {
+    Verdict.FROZEN: "station_frozen", Verdict.OLD_KEY: "old_key", Verdict.REVOKED: "key_revoked",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -250,8 +253,8 @@ class Intake:
         received_at: str,
     ) -> None:
         """Refuse an authentic envelope; a fork freezes its station, which a hub event states."""
-        if verdict is Verdict.FROZEN or verdict is Verdict.OLD_KEY:
-            batch.refused.append(Refused(link.message, "old_key" if verdict is Verdict.OLD_KEY else "station_frozen"))
+        if verdict is not Verdict.FORK:
+            batch.refused.append(Refused(link.message, _REASONS[verdict]))
             return
         end.frozen = True
         batch.refused.append(Refused(link.message, "fork"))

@@ -32,7 +32,7 @@ from hub.keys import HubKeys, key_set
 from hub.logfaults import IndexWrong, untrusted
 from hub.logwalk import LogWalk, plain
 from hub.stationkeys import station_key
-from hub.tables import checkpoint, log_check, log_entry, log_tile, station
+from hub.tables import checkpoint, log_check, log_entry, log_tile, station, station_revocation
 from hub.tables import station_key as station_key_row
 from hub.times import now_utc, to_text
 
@@ -138,6 +138,9 @@ def _keys_from(connection: Connection, lines: dict[str, Any], first: int) -> dic
             place = (log_entry.c.source == name) & (log_entry.c.idx >= first)
             seq = connection.execute(select(func.min(log_entry.c.seq)).where(place)).scalar_one()
             known[name] = next((key for start, key in reversed(keys) if seq is None or start <= seq), keys[0][1])
+    ended = select(station_revocation.c.station).where(station_revocation.c.revoked_index < first)
+    for name in connection.execute(ended).scalars():
+        known.pop(name, None)
     return known
 
 

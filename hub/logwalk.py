@@ -26,7 +26,7 @@ from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError, FormatError, UnknownType
 from custody.event import NO_PREVIOUS, Event
 from custody.events import decode_chain, decode_event
-from custody.hubevents import StationEnrolled
+from custody.hubevents import KeyRevoked, StationEnrolled
 from custody.keyrotation import successor
 from custody.tiles import TILE_BITS, TILE_WIDTH, Tile, range_of, split_hashes, tile_hash
 from hub import log
@@ -203,11 +203,15 @@ class LogWalk:
         hubs = entry.source == log.HUB_SOURCE
         key = self._history.events_at(entry.index) if hubs else self._signers.get(entry.source)
         if key is None:
-            raise untrusted("entry_signature", f"entry/{entry.index}", f"the log enrols no key of {entry.source}")
+            raise untrusted(
+                "entry_signature", f"entry/{entry.index}", f"the log holds no key of {entry.source} that counts here"
+            )
         try:
             envelope.verify(key)
             if isinstance(entry.event, StationEnrolled) and entry.source == log.HUB_SOURCE != entry.event.station:
                 self._signers[entry.event.station] = station_key(entry.event.key_line)
+            if isinstance(entry.event, KeyRevoked) and hubs:
+                self._signers.pop(entry.event.station, None)
             follows = None if hubs else successor(entry.event, key)
             if follows is not None:
                 self._signers[entry.source] = station_key(follows.line)

@@ -30,7 +30,7 @@ logger = logging.getLogger("hub.opening")
 
 Reason = Literal[
     "bad_topic", "unknown_station", "bad_format", "bad_signature", "wrong_source", "station_frozen", "fork",
-    "old_key",
+    "old_key", "key_revoked",
     "unprocessable",
 ]  # fmt: skip
 StationKeys = Mapping[str, Sequence[VerifyKey]]  # of each station, by id, every key that it ever had; the last counts

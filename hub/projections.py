@@ -24,6 +24,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    KeyRevocationRequested,
+    KeyRevoked,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -91,6 +93,8 @@ HubEvent = (
     | StationEnrolmentRequested
     | StationEnrolmentRefused
     | StationFrozen
+    | KeyRevocationRequested
+    | KeyRevoked
     | EnvelopeRefused
     | AccountCreated
     | AccountChangeRequested
@@ -183,6 +187,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | StationEnrolmentRequested()
             | StationEnrolmentRefused()
             | StationFrozen()
+            | KeyRevocationRequested()
+            | KeyRevoked()
             | EnvelopeRefused()
             | AccountCreated()
             | AccountChangeRequested()

@@ -74,6 +74,7 @@ REASONS = {
     "unprocessable": mark("Cannot be processed"),
     "projection_failed": mark("Logged, but cannot be indexed"),
     "bad_signature": mark("The signature is not valid"),
+    "key_revoked": mark("The key of this station was revoked"),
     "old_key": mark("Signed with a key of this station that was replaced"),
     "unknown_station": mark("The station is not enrolled"),
     "unknown_type": mark("An event of a newer version"),
@@ -146,6 +147,8 @@ ENTRY_TYPES = {
     "command.issued.v1": mark("Command issued"),
     "command.answered.v1": mark("Command answered"),
     "key.rotation_requested.v1": mark("Key rotation requested"),
+    "key.revocation_requested.v1": mark("Revocation of a key requested"),
+    "key.revoked.v1": mark("Key revoked"),
     "key.rotated.v1": mark("Key rotated"),
 }
 

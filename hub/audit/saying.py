@@ -20,6 +20,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    KeyRevocationRequested,
+    KeyRevoked,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -257,6 +259,17 @@ SENTENCES: dict[type[Event], _Said] = {
             "result": words.command_state(e.result),
             "reason": words.reason(e.reason),
         },
+    ),
+    KeyRevocationRequested: (
+        mark("%(requested_by)s asks to revoke the key of station %(station)s, because: %(reason)s."),
+        _of("requested_by", "station", "reason"),
+    ),
+    KeyRevoked: (
+        mark(
+            "The key of station %(station)s counts no more, its events from no. %(from_seq)s on are in doubt; asked "
+            "for by %(requested_by)s, approved by %(approved_by)s, because: %(reason)s."
+        ),
+        _of("station", "from_seq", "requested_by", "approved_by", "reason"),
     ),
     KeyRotationRequested: (
         mark("%(requested_by)s asks to replace the hub's key for: %(role)s."),

@@ -24,7 +24,7 @@ from custody.envelope import parse_envelope
 from custody.errors import CustodyError
 from custody.event import Event, Sha256Hex
 from custody.events import decode_chain, decode_event
-from custody.hubevents import LogRestored, StationEnrolled
+from custody.hubevents import KeyRevoked, LogRestored, StationEnrolled
 from custody.keyrotation import successor
 from custody.topics import station_topic
 from hub import log
@@ -185,8 +185,10 @@ def _verify(connection: Connection, keys: HubKeys, scratch: Scratch, plan: Plan)
         ends[source] = (seq, given.sha256)
         if follows is not None:
             signers[source] = follows
-        event = _event_of(given)
-        if isinstance(event, StationEnrolled) and source == log.HUB_SOURCE:
+        event = _event_of(given) if source == log.HUB_SOURCE else None
+        if isinstance(event, KeyRevoked):
+            signers.pop(event.station, None)
+        if isinstance(event, StationEnrolled):
             signers.setdefault(event.station, station_key(event.key_line))
         tree.append(leaf_hash(given.envelope))
         outside = kept.get(tree.size)

@@ -21,6 +21,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    KeyRevocationRequested,
+    KeyRevoked,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -60,8 +62,10 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             | StationEnrolmentRequested()
             | StationEnrolmentRefused()
             | StationFrozen()
+            | KeyRevocationRequested()
+            | KeyRevoked()
         ):
-            write_station_rows(tx, known, received_at)
+            write_station_rows(tx, known, index, received_at)
         case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
             write_people_rows(tx, known, received_at)
         case LogReaderAdded(reader=name, token_sha256=digest):

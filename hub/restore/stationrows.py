@@ -7,19 +7,21 @@ from typing import assert_never
 from sqlalchemy import Connection, insert, update
 
 from custody.hubevents import (
+    KeyRevocationRequested,
+    KeyRevoked,
     StationEnrolled,
     StationEnrolledV2,
     StationEnrolmentRefused,
     StationEnrolmentRequested,
     StationFrozen,
 )
-from hub.stations.derived import AboutStation, decision
+from hub.stations.derived import AboutStation, asked_for, carried_out, decision
 from hub.stations.service import insert_station
-from hub.tables import station, station_request
+from hub.tables import station, station_request, station_revocation
 
 
-def write_station_rows(tx: Connection, event: AboutStation, received_at: str) -> None:
-    """Write what the hub wrote when it stated `event`."""
+def write_station_rows(tx: Connection, event: AboutStation, index: int, received_at: str) -> None:
+    """Write what the hub wrote when it stated `event` at this log index."""
     match event:
         case StationEnrolled(station=name, key_line=line):
             insert_station(tx, name, line, received_at)
@@ -34,6 +36,12 @@ def write_station_rows(tx: Connection, event: AboutStation, received_at: str) ->
         case StationFrozen(station=name, reason=reason):
             frozen = {"frozen_at": received_at, "frozen_reason": reason}
             tx.execute(update(station).where(station.c.id == name).values(frozen))
+        case KeyRevocationRequested():
+            tx.execute(insert(station_revocation).values(**asked_for(event, received_at)))
+        case KeyRevoked(station=name):
+            this = update(station_revocation).where(station_revocation.c.id == event.change_id)
+            tx.execute(this.values(**carried_out(event, index, received_at)))
+            tx.execute(update(station).where(station.c.id == name).values(revoked_at=received_at))
         case _:
             assert_never(event)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from custody.hubevents import (
+    KeyRevocationRequested,
+    KeyRevoked,
     StationEnrolled,
     StationEnrolledV2,
     StationEnrolmentRefused,
@@ -14,7 +16,15 @@ from custody.hubevents import (
 from hub.db import Row
 from hub.tables import station_request
 
-AboutStation = StationEnrolled | StationEnrolledV2 | StationEnrolmentRequested | StationEnrolmentRefused | StationFrozen
+AboutStation = (
+    StationEnrolled
+    | StationEnrolledV2
+    | StationEnrolmentRequested
+    | StationEnrolmentRefused
+    | StationFrozen
+    | KeyRevocationRequested
+    | KeyRevoked
+)
 REQUEST = tuple(station_request.c.keys())
 
 
@@ -40,6 +50,17 @@ class StationRequests:
     def rows(self) -> dict[str, Row]:
         """The rows by id."""
         return {key: tuple(row.values()) for key, row in self._rows.items()}
+
+
+def asked_for(event: KeyRevocationRequested, received_at: str) -> dict[str, Any]:
+    """The columns of `station_revocation` that a request sets."""
+    names = ("station", "key_line", "from_seq", "reason", "requested_by")
+    return {"id": event.change_id, "requested_at": received_at} | {name: getattr(event, name) for name in names}
+
+
+def carried_out(event: KeyRevoked, index: int, received_at: str) -> dict[str, Any]:
+    """The columns of `station_revocation` that an approval sets."""
+    return {"approved_by": event.approved_by, "revoked_at": received_at, "revoked_index": index}
 
 
 def decision(event: StationEnrolmentRefused | StationEnrolledV2, received_at: str) -> dict[str, Any]:

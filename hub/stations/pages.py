@@ -36,6 +36,7 @@ class EnrolledStation:
     key: str
     enrolled_at: datetime
     frozen: bool
+    revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,13 @@ def _page(
         mine = codes.has_second_factor(connection, actor.name)
     lines = site.key_lines
     stations = [
-        EnrolledStation(one.id, one.key, datetime.fromisoformat(one.enrolled_at), one.frozen_at is not None)
+        EnrolledStation(
+            one.id,
+            one.key,
+            datetime.fromisoformat(one.enrolled_at),
+            one.frozen_at is not None,
+            one.revoked_at is not None,
+        )
         for one in list_stations(site.db)
     ]
     view = EnrolmentPage(

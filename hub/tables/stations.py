@@ -14,6 +14,7 @@ station = Table(
     Column("enrolled_at", Text, nullable=False),
     Column("frozen_at", Text),
     Column("frozen_reason", Text),  # set: nothing more is accepted until people have looked
+    Column("revoked_at", Text),  # set: its key counts no more, and nothing is taken in for ever
     Column("last_seq", BigInteger, nullable=False),  # head of its chain in the log
     Column("last_hash", Text, nullable=False),
     Column("last_event_at", Text),  # by the station's clock
@@ -29,6 +30,23 @@ station_key = Table(
     Column("station", Text, primary_key=True),
     Column("first_seq", BigInteger, primary_key=True),
     Column("key_line", Text, nullable=False),
+)
+
+station_revocation = Table(
+    "station_revocation",
+    metadata,
+    # the newest of a station that is not approved is the open request
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("station", Text, nullable=False),
+    Column("key_line", Text, nullable=False),
+    Column("from_seq", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", Text, nullable=False),
+    Column("approved_by", Text),
+    Column("revoked_at", Text),
+    Column("revoked_index", BigInteger),  # log index of key.revoked
+    CheckConstraint("approved_by IS NULL OR approved_by <> requested_by", name="two_people"),
 )
 
 station_request = Table(
