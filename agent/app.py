@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.commandhelp import complete
-from agent.dock_cli import add_bays, add_camera, add_officer, add_witness
+from agent.dock_cli import add_bays, add_camera, add_officer, add_rotate_key, add_witness
 from agent.errors import AgentError, Exit
 from agent.opening import Opened, open_dock
 from agent.pipeline import Order, Result, offload
@@ -25,8 +25,12 @@ from agent.source import parse_place
 from agent.station import load_or_create_station
 from agent.witness import load_or_create_witness_key
 from custody.checkpoint import parse_key_line
+from custody.enrolment import comparison_code
 from custody.errors import KeyInvalid
 
+CODE_WORDS = """\
+请由现场人员把下面的核对码念给另一名系统管理员，由其在中心“采集站”页面输入；不要与公钥行走同一途径。
+Read this code to a second administrator, who enters it on the hub's page Stations; not by the way of the key line."""
 EXITS = """\
 exit codes of offload:
   0    complete: everything on the source is in the vault, sealed
@@ -70,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         _add_offload, _add_run, _add_status, _add_doctor, _add_enrol, add_bays, add_camera, add_officer, add_profile,
-        add_witness,
+        add_witness, add_rotate_key,
     ):  # fmt: skip
         command = add(commands)
         command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -138,8 +142,10 @@ def _add_enrol(commands: Any) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         "enrol",
         help="create this station's key and pin the hub's",
-        description="Create the station's key (if there is none) and pin the hub's keys, as `dock-hub keys` "
-        "prints them. Then give the printed key line to the hub: dock-hub station add KEYLINE.",
+        description="Create the station's key (if there is none) and pin the hub's keys, as the hub's page Stations "
+        "and `dock-hub keys` show them. Give the printed key line to one administrator, who enters it on that page; "
+        "read the printed code to another one, who enters it there: by voice, not the way that the key line goes. The "
+        "same command again prints both again.",
     )
     _add_dir(command)
     command.add_argument("--station", help="name of this station (default: dock- and 8 digits of its key)")
@@ -238,8 +244,11 @@ def _enrol(args: argparse.Namespace) -> int:
     except OSError as error:
         raise invalid(f"{args.dir} cannot be written: {error}", f"无法写入 {args.dir}：{error}") from error
     line = station.key.verify_key.line
-    made = {"station": station.id, "key": line, "witness_key": witness.public.line}
+    code = comparison_code(line, log_key.line, receipt_key.line, command_key.line) if command_key else None
+    made = {"station": station.id, "key": line, "witness_key": witness.public.line, "code": code}
     print(json.dumps(made) if args.json else f"{line}\n")
+    if code is not None and not args.json:
+        print(f"{CODE_WORDS}\n\n    {code}\n")
     return 0
 
 

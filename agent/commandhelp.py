@@ -17,10 +17,11 @@ CHINESE: Mapping[str, str] = {
     "run": "看守各仓位，导出录像，并向中心上报，直到停止。系统服务运行的就是它。",
     "status": "显示各仓位、最近的导出、等待中心回执的事件，以及本站的公钥行。",
     "doctor": "检查本站的设置、密钥、数据库、存证库、时钟和消息服务器。",
-    "enrol": "生成本站密钥（如尚无），并固定中心的两把公钥；然后把打印出的公钥行交给中心登记。",
+    "enrol": "生成本站密钥（如尚无），并固定中心的公钥；公钥行交给一名系统管理员，核对码念给另一名。",
     "bays": "显示每个 USB 端口上的设备：逐个仓位插入记录仪，即知端口。",
     "officer": "登记、改名、停用可领用记录仪的人员；姓名只留在本站。",
     "camera": "列出本站见过的记录仪；身份有争议的，核对机身编号后用 --accept 确认。",
+    "rotate-key": "更换本站密钥：新密钥在本站生成，旧密钥在本站事件链中签名确认；请先停止采集程序。",
     "profile": "型号配置说明如何识别一款记录仪、如何读其文件名；导出哪些内容与它无关。",
 }
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
@@ -30,8 +31,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "doctor": (f"dock-agent doctor --dir {STATE}",),
     "enrol": (
         f"dock-agent enrol --dir {STATE} --hub-receipt-key KEYLINE --hub-log-key KEYLINE \\\n"
+        "      --hub-command-key KEYLINE \\\n"
         "      --mqtt mqtts://hub.lan:8883 --ca ca.pem --certificate dock-1.pem --private-key dock-1.key",
-        "dock-hub station add KEYLINE --dir HUB          # then, on the hub: the line that enrol printed",
     ),
     "bays": (f"dock-agent bays --dir {STATE}",),
     "officer": (
@@ -40,6 +41,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         f"dock-agent officer 1001 --disable --dir {STATE}",
     ),
     "camera": (f"dock-agent camera --dir {STATE}", f"dock-agent camera CAM01 --accept --dir {STATE}"),
+    "rotate-key": (f"dock-agent rotate-key --dir {STATE}",),
     "profile": ("dock-agent profile test /media/card", "dock-agent profile show dcim"),
 }
 _DONE = "0 done"

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.devices import DeviceWatch, scan_now
+from agent.keyrotation import rotate_key
 from agent.officers import disable_officer, officers, set_officer
+from agent.opening import open_dock
 from agent.recognise import accept, known_cameras, readmit, set_aside
 from agent.settings import invalid, load_settings
 from agent.station import load_or_create_station
@@ -104,6 +106,18 @@ def witness(directory: Path, reason: str | None, *, anew: bool, as_json: bool) -
     for one in found:
         state = f"已处理 / settled {one.settled_at} ({one.settled_by})" if one.settled_at else "未处理 / not settled"
         print(f"\n#{one.n} {one.code} {one.found_at} {state}\n{one.kept}---\n{one.refused}")
+    return 0
+
+
+def replace_key(directory: Path, *, as_json: bool) -> int:
+    """Rotate the station's key, and print its new key line. Raises RotationRefused and what `open_dock` raises."""
+    settings = load_settings(directory)
+    if settings.link is None:
+        raise invalid("this station is not enrolled: its key is known to nobody", "本采集站尚未登记，其公钥无人知晓")
+    with open_dock(settings.vault, directory) as found:
+        store, station = found.dock.store, found.station
+        line = asyncio.run(store.call(rotate_key, directory, station)).key.verify_key.line
+    print(json.dumps({"station": station.id, "key": line}) if as_json else line)
     return 0
 
 

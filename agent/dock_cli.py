@@ -92,6 +92,24 @@ def add_witness(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
+def add_rotate_key(commands: Any) -> argparse.ArgumentParser:
+    """`dock-agent rotate-key`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "rotate-key",
+        help="replace this station's key by a new one",
+        description="Makes a new key on this station. The old key states it in the station's own chain, and the hub "
+        "takes the next event under the new one only; the old private key is gone then. Stop the agent first: it holds "
+        "the vault. Hub and network need not be there. Interrupted, the next start finishes it. Once a year, and "
+        "when somebody leaves who could read the key. A stolen key is a case for dock-hub station freeze: a thief "
+        "can rotate too.",
+        epilog="exit codes: 0 done; 1 not now, nothing was changed; 2 wrong usage or settings; 7 another dock-agent "
+        "works in this vault; 8 the station's own key, database or disk cannot be trusted",
+    )
+    command.add_argument("--dir", type=Path, required=True, help="state directory with agent.toml, key and database")
+    command.set_defaults(call=_rotate_key)
+    return command
+
+
 # Imported when called: an offload must not wait for what it never uses.
 
 
@@ -99,6 +117,12 @@ def _bays(args: argparse.Namespace) -> int:
     from agent.dock_calls import show_bays  # noqa: PLC0415
 
     return show_bays(args.dir, once=args.once, as_json=args.json)
+
+
+def _rotate_key(args: argparse.Namespace) -> int:
+    from agent.dock_calls import replace_key  # noqa: PLC0415
+
+    return replace_key(args.dir, as_json=args.json)
 
 
 def _officer(args: argparse.Namespace) -> int:

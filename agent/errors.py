@@ -263,6 +263,14 @@ class StoreUntrusted(AgentError):
     exit_code = Exit.STATION_UNTRUSTED
 
 
+class RotationRefused(AgentError):
+    """The station's key is not replaced now."""
+
+    code = "rotation_refused"
+    reaction = Reaction.RETRY
+    exit_code = Exit.INCOMPLETE
+
+
 class KeyUnreadable(AgentError):
     """The station's signing key is missing, damaged or open to others."""
 

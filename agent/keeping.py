@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from agent.keyrotation import rotations
 from agent.outbox import WINDOW
 from agent.station import Station
 from agent.store import Store
@@ -58,7 +59,9 @@ def newest_checkpoint(store: Store, log_key: VerifyKey) -> str | None:
 def answer(store: Store, station: Station, log_key: VerifyKey, request: RefillRequest) -> bytes:
     """One page of what the hub asked for, signed; see `RefillRequest`."""
     note, station_key = newest_checkpoint(store, log_key), station.key
-    page = Refilled(station.id, request.number, note, (), (), None, None)
+    # a hub put back from before a rotation knows the old key only: these prove the one that signs this page
+    rotated = tuple(Held(*row) for row in rotations(store))
+    page = Refilled(station.id, request.number, note, rotated, (), None, None)
     if not request.from_seq:
         return seal_refilled(page, station_key)
     keeps = _keeps(store, log_key.name, request.from_size)  # first: they tell whose envelope stands where
@@ -67,7 +70,7 @@ def answer(store: Store, station: Station, log_key: VerifyKey, request: RefillRe
         return seal_refilled(replace(page, keeps=raws, next_seq=request.from_seq, next_size=keeps[-1][0]), station_key)
     held = _held(store, request.from_seq)
     if held:
-        page = replace(page, held=held, next_seq=held[-1].seq + 1, next_size=request.from_size)
+        page = replace(page, held=(*rotated, *held), next_seq=held[-1].seq + 1, next_size=request.from_size)
     return seal_refilled(page, station_key)
 
 

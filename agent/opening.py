@@ -13,6 +13,7 @@ from pathlib import Path
 from agent.closing import STAGING, recover
 from agent.disk import vault_error
 from agent.errors import VaultError, VaultLocked
+from agent.keyrotation import finish_rotation
 from agent.media import MediaProbe
 from agent.pipeline import Dock
 from agent.station import Station, load_or_create_station
@@ -52,6 +53,7 @@ def open_dock(vault: Path, directory: Path, station_id: str | None = None) -> It
         store = Store(directory / "station.db")
         try:
             with store.translated():
+                station = finish_rotation(store, directory, station)
                 recover(store, vault, station)
         except VaultError as error:
             # The next offload tries again and says so; until then the hub must still hear from this station.

@@ -25,6 +25,7 @@ from custody.event import Clock, Event, Sha256Hex
 from custody.events import seal_event
 from custody.topics import check_station_id
 
+KEY_FILE = "station.key"
 TIME_ERROR = 5  # adjtimex(2): clock not synchronised
 
 
@@ -46,6 +47,9 @@ def sign_events(store: Store, station: Station, makers: Sequence[EventMaker]) ->
     """
     head = store.head()
     seq, previous, at, clock = head.seq, head.hash_hex, datetime.now(UTC), clock_quality()
+    if store.key_line() not in (None, station.key.verify_key.line):
+        # the hub would refuse it, and with it all that comes after
+        raise _bad_key(Path(KEY_FILE), "it was replaced meanwhile; start this program again")
     rows = []
     for make in makers:
         seq += 1
@@ -63,10 +67,10 @@ def load_or_create_station(directory: Path, wanted_id: str | None = None) -> Sta
 
     Raises KeyUnreadable when the key is damaged, open to others, or belongs to another name.
     """
-    key_path = directory / "station.key"
+    key_path = directory / KEY_FILE
     if not key_path.exists():
-        _create_key(key_path, "station", wanted_id)
-    key = _load_key(key_path, "station")
+        create_key(key_path, "station", wanted_id)
+    key = load_key(key_path, "station")
     if wanted_id is not None and key.name != wanted_id:
         raise _bad_key(key_path, f"it belongs to station {key.name}, not {wanted_id}")
     return Station(key.name, key)
@@ -75,14 +79,15 @@ def load_or_create_station(directory: Path, wanted_id: str | None = None) -> Sta
 def load_or_create_key(path: Path, role: str, name: str) -> SigningKey:
     """Another key of this station under this name, made and checked as the station's own is. Raises KeyUnreadable."""
     if not path.exists():
-        _create_key(path, role, name)
-    key = _load_key(path, role)
+        create_key(path, role, name)
+    key = load_key(path, role)
     if key.name != name:
         raise _bad_key(path, f"it belongs to {key.name}, not {name}")
     return key
 
 
-def _create_key(key_path: Path, role: str, wanted: str | None) -> None:
+def create_key(key_path: Path, role: str, wanted: str | None) -> None:
+    """Make a key file, durable when this returns; one that is there is replaced. Raises KeyUnreadable."""
     private = Ed25519PrivateKey.generate()
     name = wanted or f"dock-{private.public_key().public_bytes_raw()[:4].hex()}"
     try:
@@ -99,7 +104,8 @@ def _create_key(key_path: Path, role: str, wanted: str | None) -> None:
         raise _bad_key(key_path, str(error)) from error
 
 
-def _load_key(key_path: Path, role: str) -> SigningKey:
+def load_key(key_path: Path, role: str) -> SigningKey:
+    """Read a key file. Raises KeyUnreadable when it is damaged, open to others, or of another role."""
     try:
         mode = key_path.stat().st_mode
         first, _, pem = key_path.read_bytes().partition(b"\n")

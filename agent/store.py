@@ -31,6 +31,7 @@ MIGRATIONS = (
     "007_commands.sql",
     "008_release.sql",
     "009_keeping.sql",
+    "010_key_rotation.sql",
 )
 
 
@@ -390,6 +391,11 @@ class Store:
         """Where this station's chain stands."""
         row = self._db.execute("SELECT seq, sha256 FROM outbox ORDER BY seq DESC LIMIT 1").fetchone()
         return ChainHead(row[0], Sha256Hex(row[1].hex())) if row else ChainHead()
+
+    def key_line(self) -> str | None:
+        """The key line that the next envelope must carry, where the key was ever replaced."""
+        row = self._db.execute("SELECT new_line FROM key_rotation ORDER BY seq DESC LIMIT 1").fetchone()
+        return str(row[0]) if row else None
 
     def add_envelopes(self, rows: Iterable[OutboxRow], at: datetime) -> None:
         """Queue signed envelopes, in the transaction of the facts they state."""

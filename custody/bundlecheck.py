@@ -51,7 +51,7 @@ from custody.errors import CustodyError
 from custody.event import Event
 from custody.finding import Finding, Kind
 from custody.footage import Sealed
-from custody.hubevents import BundleExported, BundleFinished, StationEnrolled
+from custody.hubevents import BundleExported, BundleFinished, KeyRevoked, StationEnrolled
 from custody.signers import Statement
 from custody.stationevents import DockingClosed, DockingStarted, SegmentSealed
 from custody.vaultcheck import VaultCheck
@@ -75,6 +75,7 @@ class BundleCheck:
         self.log = BundleLog(self.contents, self.keys)
         self.bag = BundleBag(self.contents)
         self.exports: list[BundleExported] = []
+        self._revoked: dict[str, tuple[int, int]] = {}  # by station: log index, and the first event in doubt
         self.seals: dict[int, SegmentSealed] = {}  # by log index
         self.seal_hashes: dict[DockingKey, set[bytes]] = {}
         self.folders: dict[DockingKey, str] = {}  # of the docking in its vault
@@ -144,9 +145,9 @@ class BundleCheck:
     def _take(self, index: int, statement: Statement, *, in_log: bool) -> None:
         event, path = statement.event, envelope_path(index)
         match event:
-            case StationEnrolled() if event.source == HUB_SOURCE:
+            case StationEnrolled() | KeyRevoked() if event.source == HUB_SOURCE:
                 if in_log:
-                    self._enrol(event, path)
+                    self._take_key(event, index)
             case SegmentSealed():
                 fault = seal_fault(event)
                 if fault is None and footage_path(event) in self._sealed_lines:
@@ -173,19 +174,31 @@ class BundleCheck:
             case _:
                 self._wrong(path, event)
 
-    def _enrol(self, event: StationEnrolled, path: bytes) -> None:
+    def _take_key(self, event: StationEnrolled | KeyRevoked, index: int) -> None:
+        if isinstance(event, KeyRevoked):
+            self._revoked[event.station] = (index, event.from_seq)
+            return
         try:
             self.keys.enrol(event.key_line)
         except CustodyError as error:
-            self.contents.find(Kind.ENVELOPE_WRONG, path, detail=str(error))
+            self.contents.find(Kind.ENVELOPE_WRONG, envelope_path(index), detail=str(error))
 
     def _wrong(self, path: bytes, event: Event) -> None:
         self.contents.find(Kind.ENVELOPE_WRONG, path, detail=f"a {event.TYPE} by {event.source}")
 
+    def _check_revocations(self) -> None:
+        """What a revoked key sealed before its revocation stays good, but for what the log itself puts in doubt."""
+        for index, seal in self.seals.items():
+            revoked_at, from_seq = self._revoked.get(seal.source, (index, seal.seq + 1))
+            if index > revoked_at or seal.seq >= from_seq:
+                facts = {"expected": from_seq, "actual": seal.source, "detail": str(revoked_at)}
+                self.contents.find(Kind.KEY_REVOKED, envelope_path(index), **facts)
+
     # --- 6: export ---------------------------------------------------------------------------------------------------
 
     def check_export(self) -> None:
-        """6. After the last envelope: the statement of the export against the seals that are here."""
+        """6. After the last envelope: what is in doubt, and the export's statement against the seals that are here."""
+        self._check_revocations()
         if self.contents.hides(ENVELOPES):
             return
         fault = _export_fault(self.exports, self.log.finished)

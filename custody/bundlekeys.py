@@ -9,14 +9,15 @@ from typing import Literal
 from custody.bundle import HUB_KEY, HUB_SOURCE, KEYS, LOG_KEY
 from custody.checkpoint import Checkpoint, VerifyKey, open_checkpoint, parse_checkpoint, parse_key_line
 from custody.cosignature import WitnessKey, cosigned_at
-from custody.envelope import parse_envelope
+from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError, FormatError, KeyInvalid, SignatureInvalid
 from custody.event import Event
 from custody.events import decode_event
 from custody.finding import Kind
 from custody.hubevents import KeyRotated
-from custody.keyrotation import Rotation, check_rotation, trace_back
+from custody.keyrotation import Rotation, check_rotation, check_station_rotation, trace_back
 from custody.signers import Statement, read_key_file
+from custody.stationevents import StationKeyRotated
 
 Vouch = Literal["given", "log", "bundle"]  # how a key is known: the caller, the log's entry of its enrolment, nobody
 Complain = Callable[..., None]
@@ -38,6 +39,9 @@ class BundleKeys:
         self._beside: dict[bytes, VerifyKey] = {}
         self._said: set[str] = set()
         self._rotations: list[Rotation] = []  # in the order of the log
+        self._of_stations: list[tuple[VerifyKey, VerifyKey]] = []  # old and new key, in the order of the log
+        self._first_seq: dict[str, int] = {}  # by label: of the first event that a station's key may sign
+        self._last_seq: dict[str, int] = {}
 
     def take_rotation(self, path: bytes, raw: bytes) -> None:
         """A rotation that lies in the bundle, in the order of the log and before the key files. What shows it is that
@@ -45,6 +49,9 @@ class BundleKeys:
         try:
             envelope = parse_envelope(raw)
             event = decode_event(envelope.payload_type, envelope.payload)
+            if isinstance(event, StationKeyRotated):
+                self._take_station_rotation(event, envelope)
+                return
             if not isinstance(event, KeyRotated):
                 raise FormatError("not a rotation")
             rotation = check_rotation(event)
@@ -55,6 +62,19 @@ class BundleKeys:
         if rotation.old.line in {key.line for key in self._trusted}:
             self._trusted += (rotation.new,)
             self._given[rotation.new.label] = rotation.new
+
+    def _take_station_rotation(self, event: StationKeyRotated, envelope: Envelope) -> None:
+        """Both keys signed for each other here too, so who knows one of them knows the other."""
+        old = parse_key_line(event.old_line)
+        envelope.verify(old)
+        new = check_station_rotation(event, old)
+        self._of_stations.append((old, new))
+        self._last_seq[old.label], self._first_seq[new.label] = event.seq, event.seq + 1
+        for pair in (*self._of_stations, *reversed([pair[::-1] for pair in self._of_stations])):
+            known, other = pair
+            if known.line in {key.line for key in self._trusted} and other.label not in self._given:
+                self._trusted += (other,)
+                self._given[other.label] = other
 
     def take_file(self, path: bytes, raw: bytes) -> None:
         """One key line that lies in the bundle."""
@@ -69,9 +89,12 @@ class BundleKeys:
             self._complain(Kind.KEY_FILE_OTHER, path, expected=namesakes[0].label, actual=key.label)
 
     def enrol(self, line: str) -> None:
-        """A station's key as the log's entry of its enrolment gives it. Raises KeyInvalid."""
+        """A station's key as the log's entry of its enrolment gives it, and those that followed. Raises KeyInvalid."""
         key = parse_key_line(line)
         self._enrolled[key.label] = key
+        for old, new in self._of_stations:  # in the order of the log
+            if old.label in self._enrolled and self._enrolled[old.label].line == old.line:
+                self._enrolled[new.label] = new
 
     def open_note(self, note: str, path: bytes) -> tuple[Checkpoint | None, bool]:
         """The checkpoint that the log's key has signed, and whether the caller gave that key.
@@ -118,6 +141,8 @@ class BundleKeys:
         event = decode_event(envelope.payload_type, envelope.verify(key))
         if not _may_speak(key, event):
             raise SignatureInvalid(f"{key.name} signed in the name of {event.source}")
+        if not self._first_seq.get(key.label, 1) <= event.seq <= self._last_seq.get(key.label, event.seq):
+            raise SignatureInvalid(f"{key.label} did not count for event {event.seq} of {event.source}")
         self.vouches[key.label] = vouch
         return Statement(event, envelope.hash)
 

@@ -52,6 +52,7 @@ class Kind(StrEnum):
     ENTRIES_WRONG = "entries_wrong"
     SEAL_ALTERED = "seal_altered"
     SEAL_WRONG = "seal_wrong"  # authentic, but does not belong here or contradicts itself
+    KEY_REVOKED = "key_revoked"  # the log says that this key did not count, or is in doubt, for this event
     SIGNER_UNKNOWN = "signer_unknown"  # none of the trusted keys
     # across dockings
     STRAY = "stray"

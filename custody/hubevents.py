@@ -22,6 +22,37 @@ class StationEnrolled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StationEnrolledV2(StationEnrolled):
+    """The hub accepted a station's key: who asked for it, and who compared the code at the dock with the hub's."""
+
+    TYPE = "station.enrolled.v2"
+    request_id: str | None  # see station.enrolment_requested.v1; null: on the command line
+    requested_by: str  # account; on the command line, the account on the hub's computer
+    approved_by: str | None  # another account; null: on the command line, by one person, and no code was compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationEnrolmentRequested(Event):
+    """Somebody asks that a station's key be accepted; another person compares the code shown at the dock."""
+
+    TYPE = "station.enrolment_requested.v1"
+    request_id: str  # UUIDv7
+    station: str  # its id
+    key_line: str  # its public key as it reached the hub
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationEnrolmentRefused(Event):
+    """A station's key that somebody asked for is not accepted."""
+
+    TYPE = "station.enrolment_refused.v1"
+    request_id: str  # see station.enrolment_requested.v1
+    station: str  # its id
+    decided_by: str  # account; the one that had asked: withdrawn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationFrozen(Event):
     """The hub takes nothing more from a station whose history forked, until people have looked."""
 
@@ -30,6 +61,35 @@ class StationFrozen(Event):
     reason: str  # a code
     station_seq: int  # where its history forked
     envelope_sha256: Sha256Hex  # the envelope that does not fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevocationRequested(Event):
+    """Somebody asks that a station's key count no more, because it was stolen or may have been. A later request for the
+    same station takes this one's place."""
+
+    TYPE = "key.revocation_requested.v1"
+    change_id: str  # UUIDv7
+    station: str  # its id
+    key_line: str  # key line in use
+    from_seq: int  # from this event of the station on, what is logged already is not to be trusted either
+    reason: str  # why, in the requester's words
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevoked(Event):
+    """A station's key counts no more: nothing that it signs is taken in from the next entry on."""
+
+    TYPE = "key.revoked.v1"
+    change_id: str  # see key.revocation_requested.v1
+    station: str  # its id
+    key_line: str  # the key that is revoked
+    from_seq: int  # its events from this seq on are in doubt; those before stay good
+    last_seq: int  # of the last of its events in the log; below `from_seq`: nothing that is logged is in doubt
+    reason: str  # as requested
+    requested_by: str  # account
+    approved_by: str  # account; never the one that requested it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +366,12 @@ class KeyRotated(Event):
 
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRequested,
+    StationEnrolmentRefused,
     StationFrozen,
+    KeyRevocationRequested,
+    KeyRevoked,
     EnvelopeRefused,
     AccountCreated,
     AccountChangeRequested,

@@ -1,4 +1,4 @@
-"""Rotation of the hub's keys: the old key and the new one sign for each other, and the log keeps it. See keys.md.
+"""Rotation of keys: the old key and the new one sign for each other, and the log keeps it. See keys.md.
 
 A rotation holds from the entry after its own on: that entry, and the checkpoint of its commit, are the last that the
 old key signs. So at every place of the log exactly one key of each role counts.
@@ -15,12 +15,15 @@ from custody.checkpoint import SigningKey, VerifyKey, open_checkpoint, parse_key
 from custody.digest import leaf_hash
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError, FormatError
+from custody.event import Event
 from custody.events import decode_event
 from custody.hubevents import KeyRole, KeyRotated
 from custody.merkle import verify_inclusion
+from custody.stationevents import StationKeyRotated
 from custody.tlogproof import parse_proof
 
 HUB = "hub"
+STATION = "station"
 
 
 class RotationInvalid(CustodyError):
@@ -64,6 +67,43 @@ def check_rotation(event: KeyRotated) -> Rotation:
     if old.name != new.name or old.label == new.label:  # 1
         raise RotationInvalid("a rotation gives the same name a new key")
     return Rotation(event.role, old, new)
+
+
+def sign_station_rotation(old: VerifyKey, new: SigningKey) -> str:
+    """The new key's signature, base64, as `StationKeyRotated` carries it; the old one signs the envelope."""
+    return base64.b64encode(new.sign(rotation_text(STATION, old.line, new.verify_key.line))).decode()
+
+
+def check_station_rotation(event: StationKeyRotated, signer: VerifyKey) -> VerifyKey:
+    """The key that counts from the next seq on, where `signer` signed the event's envelope. Raises RotationInvalid.
+
+    1. The old line is the signer's. 2. The new line is another key of the same name, which is the station's. 3. The new
+    key has signed for itself: nobody can name a key that he does not hold.
+    """
+    try:
+        new = parse_key_line(event.new_line)
+        text = rotation_text(STATION, event.old_line, event.new_line)
+        new.verify(base64.b64decode(event.new_signature, validate=True), text)  # 3
+    except (CustodyError, binascii.Error, ValueError) as error:
+        raise RotationInvalid(f"the rotation of {event.source}'s key does not hold: {error}") from None
+    if event.old_line != signer.line:  # 1
+        raise RotationInvalid("it is a rotation of another key than the one that signed it")
+    if new.name != signer.name or new.name != event.source or new.label == signer.label:  # 2
+        raise RotationInvalid("a rotation gives the same name a new key")
+    return new
+
+
+def successor(event: Event | None, signer: VerifyKey) -> VerifyKey | None:
+    """The station's key from the event after this one on, where that changes; `signer` signed this one's envelope.
+
+    An event that is no rotation, or one that the new key does not bear out, changes nothing.
+    """
+    if not isinstance(event, StationKeyRotated):
+        return None
+    try:
+        return check_station_rotation(event, signer)
+    except RotationInvalid:
+        return None
 
 
 def open_rotation(envelope_text: str, proof_text: str, log_key: VerifyKey) -> Rotation:

@@ -78,6 +78,10 @@ TEXT: dict[Kind, Text] = {
         "SIGNER NOT TRUSTED: signed by {expected}, which is none of the given keys",
         "签名者不可信：由 {expected} 签名，不在给定的密钥之中",
     ),
+    Kind.KEY_REVOKED: (
+        "KEY REVOKED: log entry {detail} revokes the key of {actual}; its events from no. {expected} on are in doubt",
+        "密钥已吊销：日志条目 {detail} 吊销了 {actual} 的密钥，其自第 {expected} 号事件起存疑",
+    ),
     Kind.STRAY: ("STRAY: this {actual} lies outside every docking", "游离：此 {actual} 不在任何一次接入之内"),
     Kind.SEQ_REUSED: (
         "NUMBER USED TWICE: {actual} signed two different events {expected}; the other lies in {detail}",

@@ -251,6 +251,17 @@ class WitnessOffered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StationKeyRotated(Event):
+    """This station's key is replaced: this is the last event that the old key signs; from the next seq on only the new
+    one counts. Who holds the old key can follow: its signature is this envelope's."""
+
+    TYPE = "station.key_rotated.v1"
+    old_line: str  # key line so far
+    new_line: str  # key line from the next seq on; the same name
+    new_signature: str  # base64: of the new key over the rotation's text, see keys.md
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogRefused(Event):
     """A checkpoint that the hub's log signed does not go with one that it signed before; both notes are kept here."""
 
@@ -336,6 +347,7 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     CameraOverdue,
     DeviceRefused,
     WitnessOffered,
+    StationKeyRotated,
     LogRefused,
     LogCleared,
     CommandAnswered,

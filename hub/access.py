@@ -27,6 +27,8 @@ class Action(StrEnum):
     SEE_LOG = "see_log"
     SEE_PEOPLE = "see_people"
     CHANGE_PEOPLE = "change_people"
+    SEE_ENROLMENT = "see_enrolment"
+    ENROL_STATION = "enrol_station"
     SEE_COMMANDS = "see_commands"
     ORDER_ROSTER = "order_roster"
     ORDER_POLICY = "order_policy"
@@ -63,6 +65,8 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.SEE_LOG: _EVERYBODY - {Role.OFFICER, Role.EQUIPMENT_OFFICE},
     Action.SEE_PEOPLE: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
     Action.CHANGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
+    Action.SEE_ENROLMENT: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
+    Action.ENROL_STATION: frozenset({Role.ADMINISTRATOR}),
     Action.SEE_COMMANDS: _EVERYBODY - {Role.OFFICER},
     Action.ORDER_ROSTER: frozenset({Role.CUSTODIAN, Role.EQUIPMENT_OFFICE}),
     Action.ORDER_POLICY: frozenset({Role.EQUIPMENT_OFFICE, Role.SECTION_HEAD}),

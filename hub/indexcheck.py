@@ -16,6 +16,7 @@ from typing import Any, assert_never, cast, get_args
 
 from sqlalchemy import Connection, Table, select
 
+from custody.checkpoint import parse_key_line
 from custody.event import NO_PREVIOUS
 from custody.hubevents import (
     AccountChangeDecided,
@@ -28,6 +29,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    KeyRevocationRequested,
+    KeyRevoked,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -38,12 +41,16 @@ from custody.hubevents import (
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRefused,
+    StationEnrolmentRequested,
     StationFrozen,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
     WitnessRemoved,
 )
+from custody.keyrotation import successor
 from hub import log
 from hub.accounts.derived import PeopleCheck
 from hub.commands.check import CommandRows
@@ -55,6 +62,7 @@ from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
+from hub.stations.derived import AboutStation, StationRequests, asked_for, carried_out
 from hub.tables import (
     camera_event,
     command_answer,
@@ -65,6 +73,9 @@ from hub.tables import (
     second_factor,
     segment,
     station,
+    station_key,
+    station_request,
+    station_revocation,
     unprojected,
     witness,
     witness_policy,
@@ -73,7 +84,7 @@ from hub.times import to_text
 
 _BY_LOG_INDEX = (segment, camera_event, command_answer, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
-_SPECIAL = ("frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
+_SPECIAL = ("revoked_at", "frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
 _OWNERS = (
     segment.c.log_index, camera_event.c.log_index, command_answer.c.log_index, docking.c.started_index,
     docking.c.closed_index,
@@ -93,6 +104,9 @@ class IndexCheck:
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
         self._commands, self._changes = CommandRows(), KeyChangeRows()
+        self._enrolments = StationRequests()
+        self._revocations: dict[str, dict[str, Any]] = {}
+        self._keys: set[Row] = set()  # station, first seq, key line
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
         self._scratch = Scratch(connection) if whole else None
@@ -131,6 +145,11 @@ class IndexCheck:
     def finish(self, size: int) -> None:
         """Compare what stands for the whole log, and look for rows too many. Raises LogUntrusted. Only when `whole`."""
         self._compare_stations()
+        asked = self._enrolments.rows()
+        self._compare_rows(station_request, tuple(station_request.c.keys()), asked, "station_altered")
+        names = tuple(station_revocation.c.keys())
+        revoked = {key: tuple(map(row.get, names)) for key, row in self._revocations.items()}
+        self._compare_rows(station_revocation, names, revoked, "station_altered")
         for table, names, derived in self._people.derived():
             self._compare_rows(table, names, derived, "account_altered")
         readers = {name: tuple(row) for name, row in self._readers.items()}
@@ -161,6 +180,9 @@ class IndexCheck:
         if row is not None:
             row["last_seq"], row["last_hash"], row["last_received_at"] = entry.seq, entry.sha256, entry.received_at
             row["last_event_at"] = to_text(event.at) if event is not None else None
+            if follows := successor(event, parse_key_line(row["key_line"])):
+                row["key_line"] = follows.line
+                self._keys.add((entry.source, entry.seq + 1, follows.line))
         draft, unread = draft_of(event, self._offset) if event is not None else (None, entry.unread)
         if draft is None:
             reason = unread or NOT_FOR_STATIONS
@@ -211,13 +233,16 @@ class IndexCheck:
         known = cast(HubEvent, entry.event)
         self._subjects |= set(log.subject_rows(known, entry.index))
         match known:
-            case StationEnrolled(station=name, key_line=line):
-                self._stations[name] = {"id": name, "key_line": line, "enrolled_at": entry.received_at} | {
-                    "last_seq": 0, "last_hash": str(NO_PREVIOUS), **dict.fromkeys(_SPECIAL)
-                }  # fmt: skip
-            case StationFrozen(station=name, reason=reason):
-                with suppress(KeyError):
-                    self._stations[name] |= {"frozen_at": entry.received_at, "frozen_reason": reason}
+            case (
+                StationEnrolled()
+                | StationEnrolledV2()
+                | StationEnrolmentRequested()
+                | StationEnrolmentRefused()
+                | StationFrozen()
+                | KeyRevocationRequested()
+                | KeyRevoked()
+            ):
+                self._about_station(known, entry.index, entry.received_at)
             case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
                 self._people.event(known, entry.received_at)
             case LogReaderAdded(reader=name, token_sha256=digest):
@@ -244,6 +269,29 @@ class IndexCheck:
                 pass  # they have no rows but those that every event's subjects have
             case _:
                 assert_never(known)
+
+    def _about_station(self, event: AboutStation, index: int, received_at: str) -> None:
+        match event:
+            case StationEnrolled(station=name, key_line=line):
+                self._stations[name] = {"id": name, "key_line": line, "enrolled_at": received_at} | {
+                    "last_seq": 0, "last_hash": str(NO_PREVIOUS), **dict.fromkeys(_SPECIAL)
+                }  # fmt: skip
+                self._keys.add((name, 1, line))
+                if isinstance(event, StationEnrolledV2):
+                    self._enrolments.take(event, received_at)
+            case StationEnrolmentRequested() | StationEnrolmentRefused():
+                self._enrolments.take(event, received_at)
+            case StationFrozen(station=name, reason=reason):
+                with suppress(KeyError):
+                    self._stations[name] |= {"frozen_at": received_at, "frozen_reason": reason}
+            case KeyRevocationRequested():
+                self._revocations.setdefault(event.change_id, {}).update(asked_for(event, received_at))
+            case KeyRevoked(station=name):
+                self._revocations.setdefault(event.change_id, {}).update(carried_out(event, index, received_at))
+                with suppress(KeyError):
+                    self._stations[name]["revoked_at"] = received_at
+            case _:
+                assert_never(event)
 
     def _witness_event(self, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, received_at: str) -> None:
         match event:
@@ -275,6 +323,9 @@ class IndexCheck:
         names = tuple(station.c.keys())
         derived = {key: tuple(row[name] for name in names) for key, row in self._stations.items()}
         self._compare_rows(station, names, derived, "station_altered")
+        stored = {tuple(row) for row in self._connection.execute(select(*plain(station_key)))}
+        for name, *_ in sorted(stored ^ self._keys, key=str):
+            raise untrusted("station_altered", f"station_key/{name}")
 
     def _compare_rows(self, table: Table, names: tuple[str, ...], derived: Mapping[Any, Row], fault: str) -> None:
         query = select(*plain(table, *names))

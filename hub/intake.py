@@ -10,34 +10,36 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
 
-from custody.checkpoint import SigningKey, VerifyKey
+from custody.checkpoint import SigningKey
 from custody.hubevents import StationFrozen
 from custody.receipt import ReceiptEntry
 from hub import log
 from hub.answers import Answer, Answers, Taken
-from hub.chains import ChainEnd, Verdict, chain_ends, judge, logged_entries, move_heads
+from hub.chains import ChainEnd, Verdict, chain_ends, judge, keep_key, logged_entries, move_heads, station_keys
 from hub.db import Database
 from hub.errors import HubError
 from hub.keys import HubKeys
 from hub.opener import Opener, Opening
-from hub.opening import Link, Message, Opened, Refused, open_all
+from hub.opening import Link, Message, Opened, Reason, Refused, StationKeys, open_all
 from hub.projections import Projection
 from hub.refusals import count_refused, minute_of, state_refused
 from hub.states import State, keep_states
-from hub.stationkeys import station_key
 from hub.tables import station
 from hub.times import now_utc, to_text
 
 logger = logging.getLogger("hub.intake")
 
 MAX_BATCH = 500
+_REASONS: dict[Verdict, Reason] = {
+    Verdict.FROZEN: "station_frozen", Verdict.OLD_KEY: "old_key", Verdict.REVOKED: "key_revoked",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class Intake:
         self._one_at_a_time = threading.Lock()
         self._db, self._keys, self._offset = db, keys, utc_offset_minutes
         self._opener = Opener(utc_offset_minutes)
-        self._stations: Mapping[str, VerifyKey] = {}
+        self._stations: StationKeys = {}
         self._stated_minute = ""
 
     @property
@@ -106,6 +108,9 @@ class Intake:
     def commit(self, opened: Sequence[Opened]) -> Taken:
         """Handle opened messages in one transaction; when this returns, all is durable.
 
+        What no key known at its opening signed is opened once more after that, with the keys as they are then: a
+        rotation may have been taken in meanwhile, also by another process.
+
         Raises SQLAlchemy's errors when the database fails and HubError when the log is untrusted: then nothing was
         committed that was not whole, and all of it may be given again.
         """
@@ -113,8 +118,18 @@ class Intake:
         links.sort(key=lambda link: (link.station, link.seq))  # shared subscriptions may swap neighbours
         states = [one for one in opened if isinstance(one, State)]
         refused = [one for one in opened if isinstance(one, Refused)]
+        unsigned = [one.message for one in refused if one.reason == "bad_signature"]
+        refused = [one for one in refused if one.reason != "bad_signature"]
         with self._one_at_a_time:
-            return self._commit(links, states, refused, project=True)
+            taken = self._commit(links, states, refused, project=True) if len(opened) > len(unsigned) else Taken()
+            return taken.joined(self._commit_later(unsigned)) if unsigned else taken
+
+    def _commit_later(self, messages: Sequence[Message]) -> Taken:
+        self._read_stations()
+        opened = open_all(messages, self._stations, self._offset)
+        links = [one for one in opened if isinstance(one, Link)]
+        links.sort(key=lambda link: (link.station, link.seq))
+        return self._commit(links, [], [one for one in opened if isinstance(one, Refused)], project=True)
 
     def take(self, messages: Sequence[Message]) -> list[Answer]:
         """Open and commit up to `MAX_BATCH` messages, and seal the answers at once. Raises as `commit` does."""
@@ -137,9 +152,11 @@ class Intake:
         """Read the enrolled keys again when somebody unknown speaks: they may have been enrolled just now."""
         if all(m.station in self._stations for m in messages):
             return
+        self._read_stations()
+
+    def _read_stations(self) -> None:
         with self._db.read() as connection:
-            rows = connection.execute(select(station.c.id, station.c.key_line)).all()
-        self._stations = {row.id: station_key(row.key_line) for row in rows}
+            self._stations = station_keys(connection)
 
     # --- one transaction ---
 
@@ -204,6 +221,9 @@ class Intake:
                 index = entries.add(link.station, link.seq, link.message.raw, link.sha256, link.event_type)
                 end.seq, end.sha256, logged[key] = link.seq, link.sha256, (link.sha256, index)
                 moved[link.station] = link
+                if link.next_key_line != link.key_line:
+                    keep_key(tx, link)
+                    end.key_line = link.next_key_line
                 if link.draft is None or not project:
                     reason = link.unread or "projection_failed"
                     projection.set_aside(index, link.station, link.event_type, reason, received_at)
@@ -233,8 +253,8 @@ class Intake:
         received_at: str,
     ) -> None:
         """Refuse an authentic envelope; a fork freezes its station, which a hub event states."""
-        if verdict is Verdict.FROZEN:
-            batch.refused.append(Refused(link.message, "station_frozen"))
+        if verdict is not Verdict.FORK:
+            batch.refused.append(Refused(link.message, _REASONS[verdict]))
             return
         end.frozen = True
         batch.refused.append(Refused(link.message, "fork"))

@@ -32,7 +32,8 @@ from hub.keys import HubKeys, key_set
 from hub.logfaults import IndexWrong, untrusted
 from hub.logwalk import LogWalk, plain
 from hub.stationkeys import station_key
-from hub.tables import checkpoint, log_check, log_entry, log_tile, station
+from hub.tables import checkpoint, log_check, log_entry, log_tile, station, station_revocation
+from hub.tables import station_key as station_key_row
 from hub.times import now_utc, to_text
 
 START_CHECK_ENTRIES = 1000
@@ -101,12 +102,7 @@ def check_start(connection: Connection, keys: HubKeys, utc_offset_minutes: int) 
     _check_edge(connection, tree)  # 3
     first = max(0, head.size - START_CHECK_ENTRIES) // TILE_WIDTH * TILE_WIDTH
     rows = connection.execute(select(*plain(station))).all()
-    known: dict[str, VerifyKey] = {}
-    for row in rows:
-        try:
-            known[row.id] = station_key(row.key_line)
-        except (CustodyError, AttributeError, TypeError):
-            raise untrusted("station_altered", f"station/{row.id}", "key_line") from None
+    known = _keys_from(connection, {row.id: row.key_line for row in rows}, first)
     walk = LogWalk(connection, keys, head.size, first, known)
     index = IndexCheck(connection, utc_offset_minutes, whole=False)
     for entries in walk.pages():  # 4
@@ -122,6 +118,30 @@ def check_start(connection: Connection, keys: HubKeys, utc_offset_minutes: int) 
     if index.fault is not None and index.fault.fault != "index_stale":
         raise index.fault
     return LogReport(head.size, tree.root(), head.size - first)
+
+
+def _keys_from(connection: Connection, lines: dict[str, Any], first: int) -> dict[str, VerifyKey]:
+    """The key that each station's first entry from index `first` on must carry; `lines` are those of now."""
+    had: dict[str, list[tuple[int, VerifyKey]]] = {}
+    for row in connection.execute(select(*plain(station_key_row)).order_by(station_key_row.c.first_seq)):
+        try:
+            had.setdefault(row.station, []).append((row.first_seq, station_key(row.key_line)))
+        except (CustodyError, AttributeError, TypeError):
+            raise untrusted("station_altered", f"station_key/{row.station}", "key_line") from None
+    known: dict[str, VerifyKey] = {}
+    for name, line in lines.items():
+        keys = had.get(name, [])
+        if not keys or keys[-1][1].line != line:
+            raise untrusted("station_altered", f"station/{name}", "key_line")
+        known[name] = keys[-1][1]
+        if len(keys) > 1:
+            place = (log_entry.c.source == name) & (log_entry.c.idx >= first)
+            seq = connection.execute(select(func.min(log_entry.c.seq)).where(place)).scalar_one()
+            known[name] = next((key for start, key in reversed(keys) if seq is None or start <= seq), keys[0][1])
+    ended = select(station_revocation.c.station).where(station_revocation.c.revoked_index < first)
+    for name in connection.execute(ended).scalars():
+        known.pop(name, None)
+    return known
 
 
 def open_newest(connection: Connection, keys: HubKeys) -> tuple[int, bytes]:

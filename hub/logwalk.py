@@ -2,8 +2,8 @@
 
 For each page of 256 entries, one tile of level 0: 1. No entry is missing. 2. Its leaf is the tile's; if not, the signed
 checkpoint above decides which of the two was changed. 3. Its columns say what its envelope says. 4. It follows its
-source's previous entry. 5. Its source signed it, with the key that the log itself enrolled or,
-for the hub, the one that counted there. 6. It was received when its
+source's previous entry. 5. Its source signed it, with the key that counted
+there: of a station the one that the log itself enrolled, or that followed it by rotations. 6. It was received when its
 checkpoint was signed. At each checkpoint: 7. It is the next one, signed by our key, for exactly this tree.
 At the end: 8. Upper tiles follow from lower ones. 9. There is nothing more. Memory does not grow with the log.
 """
@@ -26,7 +26,8 @@ from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError, FormatError, UnknownType
 from custody.event import NO_PREVIOUS, Event
 from custody.events import decode_chain, decode_event
-from custody.hubevents import StationEnrolled
+from custody.hubevents import KeyRevoked, StationEnrolled
+from custody.keyrotation import successor
 from custody.tiles import TILE_BITS, TILE_WIDTH, Tile, range_of, split_hashes, tile_hash
 from hub import log
 from hub.errors import LogUntrusted
@@ -202,11 +203,18 @@ class LogWalk:
         hubs = entry.source == log.HUB_SOURCE
         key = self._history.events_at(entry.index) if hubs else self._signers.get(entry.source)
         if key is None:
-            raise untrusted("entry_signature", f"entry/{entry.index}", f"the log enrols no key of {entry.source}")
+            raise untrusted(
+                "entry_signature", f"entry/{entry.index}", f"the log holds no key of {entry.source} that counts here"
+            )
         try:
             envelope.verify(key)
             if isinstance(entry.event, StationEnrolled) and entry.source == log.HUB_SOURCE != entry.event.station:
                 self._signers[entry.event.station] = station_key(entry.event.key_line)
+            if isinstance(entry.event, KeyRevoked) and hubs:
+                self._signers.pop(entry.event.station, None)
+            follows = None if hubs else successor(entry.event, key)
+            if follows is not None:
+                self._signers[entry.source] = station_key(follows.line)
         except CustodyError as error:
             raise untrusted("entry_signature", f"entry/{entry.index}", str(error)) from None
 

@@ -20,14 +20,13 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-from custody.checkpoint import VerifyKey
-from hub.opening import Link, Message, Opened, Refused, open_all
+from hub.opening import Link, Message, Opened, Refused, StationKeys, open_all
 from hub.states import State
-from hub.stationkeys import StationKey, station_key
+from hub.stationkeys import station_key
 
 logger = logging.getLogger("hub.opener")
 
@@ -41,7 +40,7 @@ _PIPE_BYTES = 1 << 20  # nobody moves anything while we commit: so much is in th
 class Opening:
     """Messages that are being opened, in the order given."""
 
-    def __init__(self, opener: Opener, messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> None:
+    def __init__(self, opener: Opener, messages: Sequence[Message], keys: StationKeys) -> None:
         """`keys` as known when this began."""
         self.messages, self.keys = messages, keys
         self.opened: list[Opened] | None = None
@@ -71,7 +70,7 @@ class Opener:
         self._asked: deque[Opening] = deque()
         self._unsent, self._unread = bytearray(), bytearray()
         self._ready = False  # it has greeted; until then, about a second, everything is opened here
-        self._told: Mapping[str, VerifyKey] = {}  # the keys that the process knows
+        self._told: StationKeys = {}  # the keys that the process knows
         self._start_at = 0.0
 
     def start(self) -> bool:
@@ -88,13 +87,13 @@ class Opener:
             self.move(0.0)
         return self._ready
 
-    def begin(self, messages: Sequence[Message], keys: Mapping[str, VerifyKey]) -> Opening:
+    def begin(self, messages: Sequence[Message], keys: StationKeys) -> Opening:
         """Begin to open messages; few of them are opened before this returns."""
         opening = Opening(self, messages, keys)
         if len(messages) < _SMALLEST or not self.start():
             opening.opened = open_all(messages, keys, self._offset)
             return opening
-        lines = {} if keys is self._told else {name: key.line for name, key in keys.items()}
+        lines = {} if keys is self._told else {name: [key.line for key in had] for name, had in keys.items()}
         self._told = keys
         self._asked.append(opening)
         self._unsent += _frame((lines, [(m.topic, m.raw, m.station) for m in messages]))
@@ -167,8 +166,8 @@ def _frame(value: Any) -> bytes:
 
 def _to_plain(opened: Opened) -> tuple[Any, ...]:
     match opened:
-        case Link(_, station, seq, previous, sha256, event_type, event_at, draft, unread):
-            return "link", station, seq, previous, sha256, event_type, event_at, draft, unread
+        case Link(_, station, seq, previous, sha256, event_type, event_at, draft, unread, key_line, next_key_line):
+            return "link", station, seq, previous, sha256, event_type, event_at, draft, unread, key_line, next_key_line
         case State(station, bay, json, online):
             return "state", station, bay, json, online
         case Refused(_, reason):
@@ -184,13 +183,13 @@ def _from_plain(message: Message, plain: tuple[Any, ...]) -> Opened:
 
 def serve(asked: BinaryIO, answers: BinaryIO, utc_offset_minutes: int) -> None:
     """The process: answer until the other end goes."""
-    keys: dict[str, StationKey] = {}
+    keys: StationKeys = {}
     answers.write(_frame("ready"))
     answers.flush()
     while header := asked.read(_HEADER_BYTES):
         lines, messages = marshal.loads(asked.read(int.from_bytes(header)))  # noqa: S302 (the process that made us)
         if lines:
-            keys = {name: station_key(line) for name, line in lines.items()}
+            keys = {name: [station_key(line) for line in had] for name, had in lines.items()}
         opened = open_all([Message(*m) for m in messages], keys, utc_offset_minutes)
         answers.write(_frame([_to_plain(one) for one in opened]))
         answers.flush()

@@ -1,8 +1,8 @@
 """From a message's bytes to an authentic link of a station's chain, or a reason to refuse it. Pure.
 
-1. The topic is one that a station writes. 2. The station is enrolled. 3. The bytes are one envelope. 4. The key that
-was enrolled for this station signed it. 5. Its event names this station, a seq from 1 and a previous hash. What comes
-after that (type, fields) is the station's word and is logged as it is.
+1. The topic is one that a station writes. 2. The station is enrolled. 3. The bytes are one envelope. 4. A key that
+this station has or had signed it; whether it counts at that seq, `hub.chains` decides. 5. Its event names this station,
+a seq from 1 and a previous hash. What comes after that (type, fields) is the station's word and is logged as it is.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ from custody.errors import FormatError, SignatureInvalid, UnknownType
 from custody.event import Event
 from custody.events import decode_chain, decode_event
 from custody.fields import load_object
+from custody.keyrotation import successor
 from custody.topics import parse_station_topic
 from hub.projections import NOT_FOR_STATIONS, Draft, project
 from hub.states import State, read_state
+from hub.stationkeys import station_key
 from hub.times import to_text
 
 logger = logging.getLogger("hub.opening")
 
 Reason = Literal[
     "bad_topic", "unknown_station", "bad_format", "bad_signature", "wrong_source", "station_frozen", "fork",
+    "old_key", "key_revoked",
     "unprocessable",
 ]  # fmt: skip
+StationKeys = Mapping[str, Sequence[VerifyKey]]  # of each station, by id, every key that it ever had; the last counts
 HTTP_TOPIC = "POST /api/v1/envelopes"
 MAX_TYPE_CHARACTERS = 100
 
@@ -56,6 +60,8 @@ class Link:
     event_at: str | None  # by the station's clock, as the tables hold it; None when the event cannot be read
     draft: Draft | None  # None: authentic, but this version makes no index rows of it
     unread: str  # why `draft` is None, else ""
+    key_line: str  # whose signature it carries
+    next_key_line: str  # that must sign the event after it; differs only for a rotation that holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,21 @@ class Refused:
 Opened = Link | State | Refused
 
 
-def open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> list[Opened]:
-    """Check messages of any topic, in order; `keys` are those of the enrolled stations by id."""
-    return [_open_safely(message, keys, utc_offset_minutes) for message in messages]
+def open_all(messages: Sequence[Message], keys: StationKeys, utc_offset_minutes: int) -> list[Opened]:
+    """Check messages of any topic, in order; `keys` are those of the enrolled stations by id.
+
+    What follows a rotation among these messages is opened with the new key already.
+    """
+    known, opened = dict(keys), []
+    for message in messages:
+        one = _open_safely(message, known, utc_offset_minutes)
+        if isinstance(one, Link) and one.next_key_line != one.key_line:
+            known[one.station] = (*known[one.station], station_key(one.next_key_line))
+        opened.append(one)
+    return opened
 
 
-def _open_safely(message: Message, keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> Opened:
+def _open_safely(message: Message, keys: StationKeys, utc_offset_minutes: int) -> Opened:
     try:
         return _open_one(message, keys, utc_offset_minutes)
     except Exception:  # a fault of ours in reading one message must not stop the others, for ever and again
@@ -82,7 +97,7 @@ def _open_safely(message: Message, keys: Mapping[str, VerifyKey], utc_offset_min
         return Refused(message, "unprocessable")
 
 
-def _open_one(message: Message, keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> Opened:
+def _open_one(message: Message, keys: StationKeys, utc_offset_minutes: int) -> Opened:
     if message.topic == HTTP_TOPIC:
         return open_message(message, keys, utc_offset_minutes)
     try:
@@ -101,7 +116,7 @@ def _open_one(message: Message, keys: Mapping[str, VerifyKey], utc_offset_minute
         return Refused(message, "bad_format")
 
 
-def open_message(message: Message, keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> Link | Refused:
+def open_message(message: Message, keys: StationKeys, utc_offset_minutes: int) -> Link | Refused:
     """Check one envelope; `keys` are those of the enrolled stations by id."""
     try:
         envelope = parse_envelope(message.raw)  # 3
@@ -109,26 +124,30 @@ def open_message(message: Message, keys: Mapping[str, VerifyKey], utc_offset_min
         known = message.station is None or message.station in keys
         return Refused(message, "bad_format" if known else "unknown_station")
     station = message.station or envelope.key_label.partition("+")[0]
-    key = keys.get(station)
-    if key is None:  # 2
+    had = keys.get(station)
+    if had is None:  # 2
         return Refused(message, "unknown_station")
+    key = next((one for one in had if one.label == envelope.key_label), had[-1])
     try:
         envelope.verify(key)  # 4
-        return _link(message, station, envelope, utc_offset_minutes)
+        return _link(message, station, key, envelope, utc_offset_minutes)
     except SignatureInvalid:
         return Refused(message, "bad_signature")
     except FormatError:
         return Refused(message, "bad_format")
 
 
-def _link(message: Message, station: str, envelope: Envelope, utc_offset_minutes: int) -> Link | Refused:
+def _link(
+    message: Message, station: str, key: VerifyKey, envelope: Envelope, utc_offset_minutes: int
+) -> Link | Refused:
     if envelope.payload_type not in (EVENT_TYPE, STATEMENT_TYPE):
         return Refused(message, "bad_format")  # a receipt or anything else signed by this key is no event
-    draft, at = None, None
+    draft, at, follows = None, None, None
     try:
         event = decode_event(envelope.payload_type, envelope.payload)
         source, seq, previous, kind, at = event.source, event.seq, str(event.previous), event.TYPE, to_text(event.at)
         draft, unread = draft_of(event, utc_offset_minutes)
+        follows = successor(event, key)
     except (UnknownType, FormatError) as error:
         source, seq, previous = decode_chain(envelope.payload_type, envelope.payload)
         kind, unread = claimed_type(envelope), error.code
@@ -136,7 +155,8 @@ def _link(message: Message, station: str, envelope: Envelope, utc_offset_minutes
         return Refused(message, "wrong_source")
     if seq < 1:
         return Refused(message, "bad_format")
-    return Link(message, station, seq, previous, hashlib.sha256(message.raw).hexdigest(), kind, at, draft, unread)
+    digest, next_line = hashlib.sha256(message.raw).hexdigest(), (follows or key).line
+    return Link(message, station, seq, previous, digest, kind, at, draft, unread, key.line, next_line)
 
 
 def draft_of(event: Event, utc_offset_minutes: int) -> tuple[Draft | None, str]:

@@ -24,6 +24,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    KeyRevocationRequested,
+    KeyRevoked,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -34,6 +36,9 @@ from custody.hubevents import (
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRefused,
+    StationEnrolmentRequested,
     StationFrozen,
     WitnessAdded,
     WitnessPolicySet,
@@ -57,6 +62,7 @@ from custody.stationevents import (
     ReleaseFinished,
     ReleaseIntended,
     SegmentSealed,
+    StationKeyRotated,
     StationStarted,
     WitnessOffered,
 )
@@ -77,13 +83,18 @@ CameraEvent = (
     | ReleaseIntended
     | ReleaseFinished
 )
-WitnessEvent = WitnessOffered | LogRefused | LogCleared
+WitnessEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated
 StationEvent = (
     StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent | CommandAnswered
 )
 HubEvent = (
     StationEnrolled
+    | StationEnrolledV2
+    | StationEnrolmentRequested
+    | StationEnrolmentRefused
     | StationFrozen
+    | KeyRevocationRequested
+    | KeyRevoked
     | EnvelopeRefused
     | AccountCreated
     | AccountChangeRequested
@@ -149,6 +160,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, _closed(known), ""
         case StationStarted():
             return known.TYPE, (known.source, _text(known.software)), ""
+        case StationKeyRotated():
+            return known.TYPE, (known.source,), ""  # its rows are the chain's: `hub.chains.keep_key`
         case WitnessOffered():
             return known.TYPE, (known.source, _text(known.key_line)), ""
         case LogRefused() | LogCleared():
@@ -170,7 +183,12 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, _answer(known), ""
         case (
             StationEnrolled()
+            | StationEnrolledV2()
+            | StationEnrolmentRequested()
+            | StationEnrolmentRefused()
             | StationFrozen()
+            | KeyRevocationRequested()
+            | KeyRevoked()
             | EnvelopeRefused()
             | AccountCreated()
             | AccountChangeRequested()
@@ -224,7 +242,7 @@ class Projection:
         if kind == WitnessOffered.TYPE:
             self.witness_keys[row[0]] = row[1]
             return
-        if kind in (LogRefused.TYPE, LogCleared.TYPE):
+        if kind in (LogRefused.TYPE, LogCleared.TYPE, StationKeyRotated.TYPE):
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))

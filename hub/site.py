@@ -38,6 +38,7 @@ _SECTIONS = (
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/commands", mark("Commands"), Action.SEE_COMMANDS),
     ("/log", mark("Audit log"), Action.SEE_LOG),
+    ("/stations", mark("Stations"), Action.SEE_ENROLMENT),
     ("/people", mark("People"), Action.SEE_PEOPLE),
 )
 

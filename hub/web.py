@@ -55,6 +55,7 @@ from hub.restore import pages as restore_pages
 from hub.restore.status import Status
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
 from hub.stations import api as delivery_api
+from hub.stations import pages as enrolment_pages
 from hub.times import now_utc
 from hub.verify import pages as verify_pages
 from hub.witnesses import pages as witness_pages
@@ -105,6 +106,7 @@ def create_app(
         account_pages.router,
         code_pages.router,
         people_pages.router,
+        enrolment_pages.router,
         overview_pages.router,
         recording_pages.router,
         witness_pages.open_router,

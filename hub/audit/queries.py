@@ -21,7 +21,7 @@ from hub.audit.selection import EntryFilter, newest_indexes
 from hub.db import Database
 from hub.keyhistory import events_line_at
 from hub.problems import NotFound
-from hub.tables import checkpoint, checkpoint_timestamp, log_check, log_entry, station
+from hub.tables import checkpoint, checkpoint_timestamp, log_check, log_entry, station, station_key
 
 PAGE_ROWS = 50
 MAX_PAGE_ROWS = 200
@@ -216,7 +216,9 @@ def count_entries(connection: Connection) -> int:
 def _key_line(connection: Connection, source: str, index: int, hub_key_line: str) -> str | None:
     if source == log.HUB_SOURCE:
         return events_line_at(connection, index, hub_key_line)
-    return connection.execute(select(station.c.key_line).where(station.c.id == source)).scalar_one_or_none()
+    seq = select(log_entry.c.seq).where(log_entry.c.idx == index).scalar_subquery()
+    had = select(station_key.c.key_line).where(station_key.c.station == source, station_key.c.first_seq <= seq)
+    return connection.execute(had.order_by(station_key.c.first_seq.desc()).limit(1)).scalar_one_or_none()
 
 
 def _signer(raw: bytes, key_line: str | None) -> str:

@@ -20,6 +20,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    KeyRevocationRequested,
+    KeyRevoked,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -30,6 +32,9 @@ from custody.hubevents import (
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRefused,
+    StationEnrolmentRequested,
     StationFrozen,
     WitnessAdded,
     WitnessPolicySet,
@@ -53,6 +58,7 @@ from custody.stationevents import (
     ReleaseFinished,
     ReleaseIntended,
     SegmentSealed,
+    StationKeyRotated,
     StationStarted,
     WitnessOffered,
 )
@@ -61,6 +67,7 @@ from hub.vocabulary import CHANGES, OFFLOADS
 from hub.wording import Wording, size, whole
 
 LOG_WHOLE = mark("the whole log")
+COMMAND_LINE_ALONE = mark("nobody (on the command line, by one person)")
 APPROVED, REFUSED = mark("approved"), mark("refused")
 # message, and its values out of the event
 _Said = tuple[str, Callable[[Wording, Any], dict[str, object]]]
@@ -129,6 +136,22 @@ SENTENCES: dict[type[Event], _Said] = {
         lambda words, e: {"bay": e.bay, "product": e.product or e.usb_id, "reason": words.reason(e.reason)},
     ),
     StationEnrolled: (mark("Station %(station)s was enrolled with its key."), _of("station")),
+    StationEnrolledV2: (
+        mark("Station %(station)s was enrolled with its key; asked for by %(by)s, code compared by %(other)s."),
+        lambda words, e: {
+            "station": e.station,
+            "by": e.requested_by,
+            "other": e.approved_by or words.say(COMMAND_LINE_ALONE),
+        },
+    ),
+    StationEnrolmentRequested: (
+        mark("%(requested_by)s asks to enrol station %(station)s."),
+        _of("requested_by", "station"),
+    ),
+    StationEnrolmentRefused: (
+        mark("Station %(station)s is not enrolled with the key that was given: decided by %(decided_by)s."),
+        _of("station", "decided_by"),
+    ),
     StationFrozen: (
         mark("Nothing more is taken from station %(station)s: %(reason)s."),
         lambda words, e: {"station": e.station, "reason": words.reason(e.reason)},
@@ -237,6 +260,17 @@ SENTENCES: dict[type[Event], _Said] = {
             "reason": words.reason(e.reason),
         },
     ),
+    KeyRevocationRequested: (
+        mark("%(requested_by)s asks to revoke the key of station %(station)s, because: %(reason)s."),
+        _of("requested_by", "station", "reason"),
+    ),
+    KeyRevoked: (
+        mark(
+            "The key of station %(station)s counts no more, its events from no. %(from_seq)s on are in doubt; asked "
+            "for by %(requested_by)s, approved by %(approved_by)s, because: %(reason)s."
+        ),
+        _of("station", "from_seq", "requested_by", "approved_by", "reason"),
+    ),
     KeyRotationRequested: (
         mark("%(requested_by)s asks to replace the hub's key for: %(role)s."),
         _of("requested_by", "role"),
@@ -256,6 +290,7 @@ SENTENCES: dict[type[Event], _Said] = {
         _of("witness", "code"),
     ),
     WitnessOffered: (mark("The station offers a key to witness the log with."), _of()),
+    StationKeyRotated: (mark("The station replaced its key; from its next entry on only the new one counts."), _of()),
     LogRefused: (
         mark("The station refuses the log: a checkpoint does not go with one that it holds (%(code)s)."),
         _of("code"),

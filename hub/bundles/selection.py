@@ -12,7 +12,7 @@ from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError
 from custody.event import Event
 from custody.events import decode_event
-from custody.hubevents import BundleExported, StationEnrolled
+from custody.hubevents import BundleExported, KeyRevoked, StationEnrolled, StationEnrolledV2
 from custody.merkle import inclusion_proof
 from custody.stationevents import DockingClosed, SegmentSealed
 from custody.tlogproof import LogProof
@@ -80,9 +80,10 @@ def _rows(connection: Connection, indexes: Iterable[int]) -> Iterator[tuple[int,
 
 
 def statements_around(connection: Connection, seals: Iterable[SegmentSealed]) -> set[int]:
-    """Log indexes of the dockings' openings and closings, and of the stations' enrolments."""
+    """Log indexes of the dockings' openings and closings, and of the enrolments and revocations of their stations."""
     dockings = {(seal.source, seal.docking_id) for seal in seals}
-    found = {e.index for e in _hub_events(connection, StationEnrolled) if _enrols(e.event, {s for s, _ in dockings})}
+    enrolments = _hub_events(connection, StationEnrolled, StationEnrolledV2, KeyRevoked)
+    found = {e.index for e in enrolments if _concerns(e.event, {s for s, _ in dockings})}
     for station, docking_id in dockings:
         rows = connection.execute(
             select(docking.c.started_index, docking.c.closed_index).where(
@@ -93,8 +94,10 @@ def statements_around(connection: Connection, seals: Iterable[SegmentSealed]) ->
     return found
 
 
-def _enrols(event: Event, stations: set[str]) -> bool:
-    return isinstance(event, StationEnrolled) and event.source == log.HUB_SOURCE and event.station in stations
+def _concerns(event: Event, stations: set[str]) -> bool:
+    return (
+        isinstance(event, StationEnrolled | KeyRevoked) and event.source == log.HUB_SOURCE and event.station in stations
+    )
 
 
 def exports_in_log(connection: Connection) -> list[tuple[int, BundleExported]]:
@@ -133,11 +136,11 @@ class Prover:
         return LogProof(index, tuple(inclusion_proof(index, self.checkpoint.size, self._subtree)), self.note)
 
 
-def _hub_events(connection: Connection, kind: type[Event]) -> Iterator[Entry]:
-    """The hub's own events of a type. What a station states under that name is logged too, and need not even read."""
+def _hub_events(connection: Connection, *kinds: type[Event]) -> Iterator[Entry]:
+    """The hub's own events of these types. What a station states under such a name is logged too, and need not read."""
     rows = connection.execute(
         select(log_entry.c.idx, log_entry.c.envelope)
-        .where(log_entry.c.event_type == kind.TYPE, log_entry.c.source == log.HUB_SOURCE)
+        .where(log_entry.c.event_type.in_([kind.TYPE for kind in kinds]), log_entry.c.source == log.HUB_SOURCE)
         .order_by(log_entry.c.idx)
     )
     for row in rows:

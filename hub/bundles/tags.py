@@ -26,7 +26,7 @@ from custody.bundle import (
 from custody.disk import list_tree
 from custody.hubevents import BundleExported, KeyRotated
 from custody.inert import inert
-from custody.stationevents import DockingClosed, SegmentSealed
+from custody.stationevents import DockingClosed, SegmentSealed, StationKeyRotated
 from custody.sums import checksum_line
 from custody.zipped import verifier_zipapp
 from hub import log
@@ -173,12 +173,11 @@ def _write_statement(write: _Writer, prover: Prover, entry: Entry) -> None:
 def _write_keys(connection: Connection, write: _Writer, keys: HubKeys, stations: set[str]) -> None:
     write(bundle.LOG_KEY, f"{keys.log.verify_key.line}\n".encode())
     write(bundle.HUB_KEY, f"{keys.events.verify_key.line}\n".encode())
-    rotations = select(log_entry.c.idx, log_entry.c.envelope).where(
-        log_entry.c.event_type == KeyRotated.TYPE, log_entry.c.source == log.HUB_SOURCE
-    )
-    for entry in connection.execute(
-        rotations.order_by(log_entry.c.idx)
-    ):  # so that an older key on paper still leads here
+    kind, source = log_entry.c.event_type, log_entry.c.source
+    hubs = (kind == KeyRotated.TYPE) & (source == log.HUB_SOURCE)
+    theirs = (kind == StationKeyRotated.TYPE) & source.in_(sorted(stations))
+    rotations = select(log_entry.c.idx, log_entry.c.envelope).where(hubs | theirs).order_by(log_entry.c.idx)
+    for entry in connection.execute(rotations):  # so that an older key on paper still leads here
         write(bundle.ROTATION + b"%012d.dsse.json" % entry.idx, log.stored_bytes(entry.envelope))
     rows = connection.execute(select(station.c.id, station.c.key_line).where(station.c.id.in_(sorted(stations))))
     for row in rows:

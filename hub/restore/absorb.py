@@ -16,12 +16,14 @@ from sqlalchemy import Connection, select
 
 from custody.checkpoint import VerifyKey
 from custody.envelope import parse_envelope
-from custody.errors import CustodyError, FormatError
+from custody.errors import CustodyError, FormatError, SignatureInvalid
 from custody.events import decode_chain, decode_event
 from custody.hubevents import StationEnrolled
 from custody.keeping import Refilled, open_keep, open_refilled
+from custody.keyrotation import successor
 from custody.tiles import ENTRIES, TILE_WIDTH, Tile, decode_bundle, parse_tile_path
 from hub import log
+from hub.chains import station_keys
 from hub.errors import Invalid
 from hub.keeping import read_keep
 from hub.keys import HubKeys
@@ -42,9 +44,9 @@ class Absorber:
         """`connection` is read for what the backup knows, here and not later."""
         self._keys, self._scratch = keys, scratch
         self.base = log.read_head(connection).size
-        rows = connection.execute(select(station.c.id, station.c.key_line, station.c.last_seq)).all()
+        rows = connection.execute(select(station.c.id, station.c.last_seq)).all()
         self.heads = {row.id: int(row.last_seq) for row in rows}
-        self._signers: dict[str, VerifyKey] = {row.id: station_key(row.key_line) for row in rows}
+        self._signers: dict[str, tuple[VerifyKey, ...]] = dict(station_keys(connection))  # the one of now last
         self._own = keys.events.verify_key
         self._learn()
 
@@ -55,8 +57,8 @@ class Absorber:
 
     def page(self, name: str, raw: bytes) -> Refilled:
         """Take in one page of a station's answer. Raises FormatError or SignatureInvalid; then nothing was taken in."""
-        key, at = self._signers.get(name), to_text(now_utc())
-        page = open_refilled(raw, name, key)
+        at, page = to_text(now_utc()), self._open(name, raw)
+        key = self._signers.get(name)
         with self._scratch.begin():
             if page.checkpoint is not None:
                 self._checkpoint(name, page.checkpoint)
@@ -64,10 +66,34 @@ class Absorber:
                 self._keeping(name, kept)
             if key is not None:
                 for held in page.held:
-                    self._envelope(held.envelope, held.log_index, name, only=name)
+                    if held.seq > self.heads.get(name, 0):  # rotations from before the backup come along
+                        self._envelope(held.envelope, held.log_index, name, only=name)
             if page.number:
                 self._answered(page, at, known=key is not None)
         return page
+
+    def _open(self, name: str, raw: bytes) -> Refilled:
+        """A page, signed by the station's key of now. Its rotations since the backup lie in it and prove themselves."""
+        keys = self._signers.get(name)
+        if keys is None:
+            return open_refilled(raw, name, None)
+        try:
+            return open_refilled(raw, name, keys[-1])
+        except SignatureInvalid:
+            for held in open_refilled(raw, name, None).held:
+                self._follow(name, held.envelope)
+            return open_refilled(raw, name, self._signers[name][-1])
+
+    def _follow(self, name: str, raw: bytes) -> None:
+        """Learn the key that follows, where `raw` is a rotation that the newest known key of this station signed."""
+        key = self._signers[name][-1]
+        try:
+            envelope = parse_envelope(raw)
+            new = successor(decode_event(envelope.payload_type, envelope.verify(key)), key)
+        except CustodyError:
+            return
+        if new is not None:
+            self._signers[name] = (*self._signers[name], station_key(new.line))
 
     def checkpoint(self, who: str, note: str) -> None:
         """A checkpoint that somebody handed us. Raises Invalid unless our log key signed it."""
@@ -119,10 +145,10 @@ class Absorber:
             source, seq, _ = decode_chain(envelope.payload_type, envelope.payload)
             if only is not None and source != only:
                 raise FormatError(f"an envelope of {source} where only {only}'s belong")
-            key = self._own if source == log.HUB_SOURCE else self._signers.get(source)
-            if key is None:
+            keys = (self._own,) if source == log.HUB_SOURCE else self._signers.get(source)
+            if keys is None:
                 raise FormatError(f"nobody enrolled {source}")
-            envelope.verify(key)
+            envelope.verify(next((key for key in keys if key.label == envelope.key_label), keys[-1]))
         except CustodyError as error:
             self._fault(f"{who}: {'' if index is None else f'entry {index}: '}{error}")
             return False
@@ -135,13 +161,15 @@ class Absorber:
             self._scratch.add_claim(index, source, seq, who)
         if source == log.HUB_SOURCE:
             self._enrolment(envelope.payload_type, envelope.payload)
+        else:
+            self._follow(source, raw)
         return True
 
     def _enrolment(self, payload_type: str, payload: bytes) -> None:
         try:
             event = decode_event(payload_type, payload)
             if isinstance(event, StationEnrolled):
-                self._signers.setdefault(event.station, station_key(event.key_line))
+                self._signers.setdefault(event.station, (station_key(event.key_line),))
         except CustodyError:  # of a later version: nothing follows from it here
             return
 

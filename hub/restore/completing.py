@@ -24,10 +24,11 @@ from custody.envelope import parse_envelope
 from custody.errors import CustodyError
 from custody.event import Event, Sha256Hex
 from custody.events import decode_chain, decode_event
-from custody.hubevents import LogRestored, StationEnrolled
+from custody.hubevents import KeyRevoked, LogRestored, StationEnrolled
+from custody.keyrotation import successor
 from custody.topics import station_topic
 from hub import log
-from hub.chains import move_heads
+from hub.chains import keep_key, move_heads
 from hub.db import Database
 from hub.errors import HubError
 from hub.keys import HubKeys
@@ -178,11 +179,16 @@ def _verify(connection: Connection, keys: HubKeys, scratch: Scratch, plan: Plan)
             if source not in signers or (seq - 1, previous) != ends.get(source, (0, "0" * 64)):
                 raise RefillWrong(f"entry {index}, {source} seq {seq}, does not follow the one before")
             envelope.verify(signers[source])
+            follows = None if source == log.HUB_SOURCE else successor(_event_of(given), signers[source])
         except CustodyError as error:
             raise RefillWrong(f"entry {index}: {error}") from None
         ends[source] = (seq, given.sha256)
-        event = _event_of(given)
-        if isinstance(event, StationEnrolled) and source == log.HUB_SOURCE:
+        if follows is not None:
+            signers[source] = follows
+        event = _event_of(given) if source == log.HUB_SOURCE else None
+        if isinstance(event, KeyRevoked):
+            signers.pop(event.station, None)
+        if isinstance(event, StationEnrolled):
             signers.setdefault(event.station, station_key(event.key_line))
         tree.append(leaf_hash(given.envelope))
         outside = kept.get(tree.size)
@@ -240,7 +246,7 @@ def _append(tx: Connection, keys: HubKeys, batch: Sequence[Given], at: datetime,
     head, received_at = log.lock_closed(tx), to_text(at)
     appender = log.Appender(keys, head, at)
     links: list[tuple[int, Link]] = []
-    signers: dict[str, VerifyKey] = {}
+    signers: dict[str, list[VerifyKey]] = {}
     for given in batch:
         if given.source == log.HUB_SOURCE:
             event, envelope = _event_of(given), parse_envelope(given.envelope)
@@ -249,6 +255,9 @@ def _append(tx: Connection, keys: HubKeys, batch: Sequence[Given], at: datetime,
             write_hub_rows(tx, event, index, received_at)
             continue
         link = _open(tx, given, signers, utc_offset_minutes)
+        if link.next_key_line != link.key_line:
+            keep_key(tx, link)
+            signers[link.station] = [station_key(link.next_key_line)]
         links.append((appender.add(link.station, link.seq, given.envelope, link.sha256, link.event_type), link))
     move_heads(tx, {link.station: link for _, link in links}, received_at)
     _project(tx, links, received_at)
@@ -279,11 +288,11 @@ def _project(tx: Connection, links: Sequence[tuple[int, Link]], received_at: str
         alone.write(tx)
 
 
-def _open(tx: Connection, given: Given, signers: dict[str, VerifyKey], utc_offset_minutes: int) -> Link:
+def _open(tx: Connection, given: Given, signers: dict[str, list[VerifyKey]], utc_offset_minutes: int) -> Link:
     """As intake opens it; its station may have been enrolled a moment ago in this transaction."""
     if given.source not in signers:
         line = tx.execute(select(station.c.key_line).where(station.c.id == given.source)).scalar_one()
-        signers[given.source] = station_key(line)
+        signers[given.source] = [station_key(line)]
     message = Message(station_topic(given.source, "events"), given.envelope, given.source)
     opened = open_message(message, signers, utc_offset_minutes)
     if not isinstance(opened, Link):

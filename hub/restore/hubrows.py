@@ -9,7 +9,7 @@ from typing import assert_never, cast, get_args
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from custody.event import NO_PREVIOUS, Event
+from custody.event import Event
 from custody.hubevents import (
     AccountChangeDecided,
     AccountChangeRequested,
@@ -21,6 +21,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    KeyRevocationRequested,
+    KeyRevoked,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -31,6 +33,9 @@ from custody.hubevents import (
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
+    StationEnrolledV2,
+    StationEnrolmentRefused,
+    StationEnrolmentRequested,
     StationFrozen,
     WitnessAdded,
     WitnessPolicySet,
@@ -41,7 +46,8 @@ from hub.db import upsert_rows
 from hub.projections import HubEvent
 from hub.restore.commandrows import write_command_rows, write_key_rows
 from hub.restore.peoplerows import write_people_rows
-from hub.tables import log_reader, refused, station, witness, witness_policy
+from hub.restore.stationrows import write_station_rows
+from hub.tables import log_reader, refused, witness, witness_policy
 
 
 def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at: str) -> None:
@@ -50,12 +56,16 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
         return
     known = cast(HubEvent, event)
     match known:
-        case StationEnrolled(station=name, key_line=line):
-            row = {"id": name, "key_line": line, "enrolled_at": received_at, "last_seq": 0, "last_hash": NO_PREVIOUS}
-            tx.execute(insert(station).values(row))
-        case StationFrozen(station=name, reason=reason):
-            frozen = {"frozen_at": received_at, "frozen_reason": reason}
-            tx.execute(update(station).where(station.c.id == name).values(frozen))
+        case (
+            StationEnrolled()
+            | StationEnrolledV2()
+            | StationEnrolmentRequested()
+            | StationEnrolmentRefused()
+            | StationFrozen()
+            | KeyRevocationRequested()
+            | KeyRevoked()
+        ):
+            write_station_rows(tx, known, index, received_at)
         case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
             write_people_rows(tx, known, received_at)
         case LogReaderAdded(reader=name, token_sha256=digest):

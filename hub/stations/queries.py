@@ -20,6 +20,7 @@ class StationRow:
     enrolled_at: str
     frozen_at: str | None
     frozen_reason: str | None
+    revoked_at: str | None
     last_seq: int
     last_received_at: str | None
     software: str | None
@@ -41,6 +42,7 @@ def list_stations(db: Database) -> tuple[StationRow, ...]:
                 r.enrolled_at,
                 r.frozen_at,
                 r.frozen_reason,
+                r.revoked_at,
                 r.last_seq,
                 r.last_received_at,
                 r.software,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from custody.checkpoint import parse_key_line
 from custody.errors import FormatError, KeyInvalid
 from custody.event import NO_PREVIOUS
-from custody.hubevents import StationEnrolled, StationFrozen
+from custody.hubevents import StationEnrolledV2, StationFrozen
 from custody.topics import check_station_id
 from hub import log
 from hub.access import Action, Actor, may
@@ -15,12 +15,15 @@ from hub.db import Database
 from hub.errors import Conflict, Invalid, NotFound
 from hub.keys import HubKeys
 from hub.problems import NotAllowed
-from hub.tables import station
+from hub.tables import station, station_key
 from hub.times import now_utc, to_text
 
 
-def enrol_station(db: Database, keys: HubKeys, key_line: str) -> str:
+def enrol_station(db: Database, keys: HubKeys, key_line: str, operator: str = "command line") -> str:
     """Accept a station's key and return its id, which is the key's name. Enrolling the same key again changes nothing.
+
+    One person does it, on the hub's computer (`operator`: their account there), and the log says so: for the first
+    station, and for trying the hub. Otherwise: `hub.stations.enrolment`.
 
     Raises Invalid for a malformed key line, Conflict when the id has another key.
     """
@@ -36,13 +39,19 @@ def enrol_station(db: Database, keys: HubKeys, key_line: str) -> str:
             return key.name
         if held is not None:
             raise Conflict(f"station {key.name} is enrolled with another key; give the new station another id")
-        tx.execute(
-            insert(station).values(
-                id=key.name, key_line=key.line, enrolled_at=to_text(now), last_seq=0, last_hash=NO_PREVIOUS
-            )
-        )
-        entries.record(StationEnrolled, station=key.name, key_line=key.line)
+        insert_station(tx, key.name, key.line, to_text(now))
+        entries.record(
+            StationEnrolledV2, station=key.name, key_line=key.line, request_id=None, requested_by=operator,
+            approved_by=None,
+        )  # fmt: skip
     return key.name
+
+
+def insert_station(tx: Connection, name: str, key_line: str, enrolled_at: str) -> None:
+    """The rows of a station that has said nothing yet."""
+    row = {"id": name, "key_line": key_line, "enrolled_at": enrolled_at, "last_seq": 0, "last_hash": NO_PREVIOUS}
+    tx.execute(insert(station).values(**row))
+    tx.execute(insert(station_key).values(station=name, first_seq=1, key_line=key_line))
 
 
 def freeze_station(db: Database, keys: HubKeys, actor: Actor, name: str, reason: str) -> None:

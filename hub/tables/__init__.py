@@ -30,7 +30,7 @@ from hub.tables.log import (
 )
 from hub.tables.people import account, account_request, second_factor, session, sign_in_failure
 from hub.tables.schema import metadata
-from hub.tables.stations import bay_state, station, station_state
+from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
 from hub.tables.witnesses import cosignature, witness, witness_policy, witness_state
 
 __all__ = [
@@ -61,6 +61,9 @@ __all__ = [
     "session",
     "sign_in_failure",
     "station",
+    "station_key",
+    "station_request",
+    "station_revocation",
     "station_state",
     "timestamp_attempt",
     "unprojected",

@@ -12,7 +12,16 @@ from custody.checkpoint import SigningKey
 from custody.envelope import seal
 from custody.event import NO_PREVIOUS, Event, Sha256Hex
 from custody.events import seal_event
-from custody.stationevents import Counts, DockingClosed, DockingStarted, Media, SegmentSealed, StationStarted
+from custody.keyrotation import sign_station_rotation
+from custody.stationevents import (
+    Counts,
+    DockingClosed,
+    DockingStarted,
+    Media,
+    SegmentSealed,
+    StationKeyRotated,
+    StationStarted,
+)
 
 START = datetime(2026, 2, 14, 1, 0, tzinfo=UTC)
 
@@ -45,10 +54,19 @@ class SigningStation:
         """The next envelope with any payload, which must name the right seq and previous hash itself."""
         return self._push(seal(payload_type, payload, self.key))
 
+    def rotate(self) -> bytes:
+        """station.key_rotated; from then on the station signs with its next key, which follows from the one before."""
+        seed = hashlib.sha256(self.key.verify_key.line.encode()).digest()
+        old, new = self.key.verify_key, SigningKey.from_seed(self.name, seed)
+        facts = {"old_line": old.line, "new_line": new.verify_key.line}
+        raw = self.seal(StationKeyRotated, **facts, new_signature=sign_station_rotation(old, new))
+        self.key = new
+        return raw
+
     def fork(self) -> SigningStation:
         """A second history of the same station, from here on."""
         other = SigningStation(self.name)
-        other.seq, other.previous = self.seq, self.previous
+        other.seq, other.previous, other.key = self.seq, self.previous, self.key
         return other
 
     def started(self, software: str = "0.1.0") -> bytes:

@@ -94,6 +94,14 @@ class Site:
         raws = [dock.signer.docking_started() if dock.signer.seq == 0 else dock.signer.segment() for _ in range(count)]
         self._queue(dock, raws)
 
+    def rotate(self, dock: Dock) -> None:
+        """The station's key is replaced, as `agent.keyrotation` does it."""
+        self._queue(dock, [dock.signer.rotate()])
+        line = dock.signer.key.verify_key.line
+        with dock.store.begin():
+            dock.store.execute("INSERT INTO key_rotation (seq, new_line) VALUES (?, ?)", (dock.signer.seq, line))
+        dock.station = Station(dock.name, dock.signer.key)
+
     def _queue(self, dock: Dock, raws: list[bytes]) -> None:
         first = dock.signer.seq - len(raws) + 1
         rows = [OutboxRow(first + i, hashlib.sha256(raw).digest(), raw) for i, raw in enumerate(raws)]
@@ -134,7 +142,7 @@ class Site:
         """Random work of stations and people, one commit or more a step."""
         for _ in range(steps):
             self._names += 1
-            match chance.randrange(8):
+            match chance.randrange(9):
                 case 0:
                     create_account(self.db, self.keys, f"li{self._names}", "auditor")
                 case 1:
@@ -145,6 +153,8 @@ class Site:
                     self.enrol(f"late-{self._names}")
                 case 3:
                     self.intake.take([Message("custodock/1/dock-9/events", b"nonsense", "dock-9")])
+                case 4 if self.docks:
+                    self.rotate(self.docks[chance.choice(sorted(self.docks))])
                 case _ if self.docks:
                     docks = chance.sample(sorted(self.docks), chance.randrange(1, len(self.docks) + 1))
                     for name in docks:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from custody.checkpoint import VerifyKey
 from hub import opener as module
 from hub.opener import Opener
-from hub.opening import Message, open_all
+from hub.opening import Message, StationKeys, open_all
 from tests.bench.stations import SigningStation
 
 
@@ -24,7 +23,7 @@ class Place:
 
     opener: Opener
     messages: list[Message]
-    keys: dict[str, VerifyKey]
+    keys: StationKeys
 
     @property
     def process(self) -> psutil.Process:
@@ -51,7 +50,7 @@ def place() -> Iterator[Place]:
     messages += [Message(f"{topic}events", b"\x00\xff", "dock-1"), Message("nobody's", raws[0], None)]
     messages += [Message(f"{topic}state", b'{"online":true}', "dock-1"), Message(f"{topic}bay/3", b"", "dock-1")]
     opener = Opener(480)
-    found = Place(opener, messages, {"dock-1": dock.key.verify_key})
+    found = Place(opener, messages, {"dock-1": [dock.key.verify_key]})
     found.wait_until_up()
     yield found
     opener.close()
@@ -68,7 +67,7 @@ def test_the_process_opens_as_we_do(place: Place) -> None:
 def test_keys_enrolled_later_are_told(place: Place) -> None:
     place.check()
     later = SigningStation("dock-2")
-    place.keys = {**place.keys, "dock-2": later.key.verify_key}
+    place.keys = {**place.keys, "dock-2": [later.key.verify_key]}
     place.messages += [Message("custodock/1/dock-2/events", later.started(), "dock-2")]
     place.check()
 

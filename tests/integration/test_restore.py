@@ -14,10 +14,12 @@ import pytest
 from sqlalchemy import select
 
 from agent.keeping import newest_checkpoint
-from custody.checkpoint import Checkpoint, sign_checkpoint
+from custody.checkpoint import Checkpoint, SigningKey, sign_checkpoint
 from custody.envelope import parse_envelope
+from custody.errors import SignatureInvalid
 from custody.events import decode_event
 from custody.hubevents import LogRestored
+from custody.keeping import Held, Refilled, seal_refilled
 from hub.accounts.service import create_account
 from hub.backup import back_up
 from hub.backupfiles import read_manifest
@@ -290,6 +292,50 @@ def test_every_page_says_so_and_one_says_what_is_missing(site: Site) -> None:
 
 
 # --- interruptions ---
+
+
+def test_a_station_whose_key_rotated_after_the_backup_is_believed(site: Site) -> None:
+    one, two = site.docks[ONE], site.docks[TWO]
+    site.film(one, 3)
+    site.rotate(one)  # in the backup
+    site.deliver(one)
+    backup = site.backup("backup")
+    for _ in range(3):
+        site.film(one, 2)
+        site.rotate(one)
+        site.deliver(one, two)
+    late = site.enrol("late")
+    site.film(late, 2)
+    site.rotate(late)  # neither this station nor its key is in the backup
+    site.film(late, 2)
+    site.deliver(late)
+    site.hand_over()
+    again = site.restored(backup, "again")
+    again.ask_all()
+    size = again.complete()
+    assert again.check() == size
+    assert differing_tables(site.db, again.db, site.size()) == set()
+    again.close()
+
+
+def test_a_stranger_cannot_answer_as_a_station_by_a_rotation_of_his_own(site: Site) -> None:
+    one = site.docks[ONE]
+    site.film(one, 3)
+    site.deliver(one)
+    backup = site.backup("backup")
+    again = site.restored(backup, "again")
+    mine, stranger = one.signer.fork(), SigningKey.from_seed(ONE, bytes(32))
+    mine.key = stranger
+    raw = mine.rotate()
+    page = Refilled(ONE, 1, None, (Held(mine.seq, None, raw),), (), None, None)
+    scratch = Scratch(again.directory)
+    with again.db.read() as connection:
+        absorber = Absorber(connection, again.keys, scratch)
+    for key in (stranger, mine.key):
+        with pytest.raises(SignatureInvalid):
+            absorber.page(ONE, seal_refilled(page, key))
+    scratch.close()
+    again.close()
 
 
 def test_asking_goes_on_where_it_was_cut_off(site: Site) -> None:

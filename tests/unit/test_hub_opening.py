@@ -13,7 +13,7 @@ from hub.opening import HTTP_TOPIC, Link, Message, Refused, open_message
 from tests.bench.stations import SigningStation
 
 DOCK = SigningStation("dock-1")
-KEYS = {"dock-1": DOCK.key.verify_key}
+KEYS = {"dock-1": (DOCK.key.verify_key,)}
 TOPIC = "custodock/1/dock-1/events"
 
 

@@ -44,9 +44,11 @@ MATRIX = {
     },
     Role.AUDITOR: SEE | {
         Action.ORDER_HOLD, Action.REVOKE_GRANT, Action.APPROVE_KEYS, Action.FREEZE_STATION, Action.SEE_PEOPLE,
+        Action.SEE_ENROLMENT,
     },
     Role.ADMINISTRATOR: SEE | {
         Action.REQUEST_KEYS, Action.FREEZE_STATION, Action.SEE_PEOPLE, Action.CHANGE_PEOPLE,
+        Action.SEE_ENROLMENT, Action.ENROL_STATION,
     },
 }  # fmt: skip
 

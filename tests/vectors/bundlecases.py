@@ -64,6 +64,7 @@ FAULTS: dict[str, tuple[Bundle, list[str]]] = {
     "log-by-another-key": (Bundle(SMALL, log_key=OTHER_KEY), ["signer_unknown"]),
     "station-enrolled-with-another-key": (Bundle(SMALL, enrolled=OTHER_KEY), ["envelope_altered", "envelope_missing", "signer_unknown", "unsealed"]),
     "seals-by-another-key": (Bundle(SMALL, sealed_by=OTHER_KEY), ["envelope_altered", "envelope_missing", "signer_unknown", "unsealed"]),
+    "station-key-revoked-from-its-second-seal-on": (Bundle(SMALL, revoked_from=3), ["key_revoked"]),
     "enrolment-left-out": (_removed("envelopes/0.dsse.json", "proofs/0.tlog-proof"), ["signer_unknown"]),
     "seal-left-out": (_removed("envelopes/3.dsse.json", "proofs/3.tlog-proof"), ["envelope_missing", "unsealed"]),
     "proof-left-out": (_removed("proofs/3.tlog-proof"), ["proof_altered"]),

@@ -17,7 +17,7 @@ from custody.digest import leaf_hash, tree_root
 from custody.envelope import parse_envelope
 from custody.event import Event, Sha256Hex
 from custody.events import decode_event
-from custody.hubevents import AccountCreated, BundleExported, BundleFinished, StationEnrolled
+from custody.hubevents import AccountCreated, BundleExported, BundleFinished, KeyRevoked, StationEnrolled
 from custody.manifest import Copied, ManifestReader
 from custody.merkle import inclusion_proof
 from custody.stationevents import DockingStarted, SegmentSealed
@@ -57,6 +57,7 @@ class Bundle:
     bend_files: Callable[[Files], None] = lambda files: None  # before the lists are made: as a forger would
     bend_entries: Callable[[list[bytes]], None] = lambda entries: None  # what the log holds, before it is signed
     bend_closing: Callable[[Files], None] = lambda files: None
+    revoked_from: int | None = None  # the station's key is revoked after the docking, its events from this seq in doubt
     verifier: bytes = b"custody.pyz of the test vectors\n"
 
 
@@ -76,6 +77,8 @@ def make_bundle(spec: Bundle) -> Files:
     entries += [station_entries[0], _say(hub, AccountCreated, account="li", role="auditor"), *station_entries[1:]]
     seals = {i: e for i, e in enumerate(map(_event, entries)) if isinstance(e, SegmentSealed)}
     here = {i: s for i, s in seals.items() if s.path not in spec.left_out}
+    if spec.revoked_from is not None:
+        entries.append(_revocation(hub, spec.revoked_from, seals))
     entries.append(_export(hub, spec, here))
     spec.bend_entries(entries)
     files: Files = {f"data/{STATION_KEY.name}/{s.vault_path}": payload[s.path] for s in here.values()}
@@ -115,6 +118,13 @@ def _lines(files: Mapping[str, bytes]) -> bytes:
 
 def _enrolment(hub: Hub, spec: Bundle) -> bytes:
     return _say(hub, StationEnrolled, station=STATION_KEY.name, key_line=spec.enrolled.verify_key.line)
+
+
+def _revocation(hub: Hub, from_seq: int, seals: Mapping[int, SegmentSealed]) -> bytes:
+    facts = {"change_id": "0195f000-0e00", "station": STATION_KEY.name, "key_line": STATION_KEY.verify_key.line}
+    people = {"reason": "stolen", "requested_by": "li", "approved_by": "wang"}
+    last_seq = max(seal.seq for seal in seals.values()) + 1  # the closing
+    return _say(hub, KeyRevoked, **facts, **people, from_seq=from_seq, last_seq=last_seq)
 
 
 def _docking(spec: Bundle) -> tuple[dict[str, bytes], list[bytes], bytes, str]:
