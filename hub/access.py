@@ -85,6 +85,11 @@ _MAY: dict[Action, frozenset[Role]] = {
 }
 
 
+def roles_for(action: Action) -> tuple[Role, ...]:
+    """The roles that may do `action`, for pages that say whom to ask."""
+    return tuple(role for role in Role if role in _MAY[action])
+
+
 def may(actor: Actor, action: Action) -> bool:
     """Whether `actor` may do `action`. Nobody may do anything before they are wholly signed in."""
     return not (actor.must_change_password or actor.code_due) and actor.role in _MAY[action]

@@ -11,11 +11,13 @@ from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from custody.pin import hash_pin
-from hub.access import Action, Actor, may
+from hub.access import Action, Actor, Role, may, roles_for
+from hub.accounts import codes
+from hub.accounts.code_pages import CODE_PROBLEMS, code_fault, code_status
 from hub.accounts.gate import allowed, checked_form
-from hub.commands import service
+from hub.commands import approving, service
 from hub.commands.policy import RULES
-from hub.commands.queries import CommandRow, load_commands, load_station_ids
+from hub.commands.queries import CommandRow, load_commands, load_station_ids, load_waiting
 from hub.errors import Invalid, NotFound
 from hub.identifiers import new_id
 from hub.language import mark
@@ -39,9 +41,20 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request that waits for its second person. `own`: the reader's; `deciders`: whose role may approve it."""
+
+    item: Shown
+    own: bool
+    deciders: tuple[Role, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CommandsView:
     """The page. `forms`: the kinds that this person may ask for; `lift`: hold that the form is filled in for."""
 
+    waiting: tuple[Waiting, ...]
+    has_second_factor: bool
     rows: tuple[Shown, ...]
     stations: tuple[str, ...]
     station: str
@@ -117,8 +130,11 @@ def order_officer(
 
 
 @router.post("/commands/{command_id}/approve", dependencies=CHECKED)
-def approve(request: Request, actor: Reader, command_id: str) -> Response:
-    service.approve_command(site_of(request).db, keys_of(request), actor, command_id)
+def approve(request: Request, actor: Reader, command_id: str, code: Annotated[str, Form()] = "") -> Response:
+    try:
+        approving.approve_command(site_of(request).db, keys_of(request), actor, command_id, code)
+    except CODE_PROBLEMS as problem:
+        return _page(request, actor, fault=code_fault(request, problem), status=code_status(problem))
     return RedirectResponse("/commands", 303)
 
 
@@ -144,12 +160,17 @@ def _page(
     cursor: str | None = None,
     lift: str = "",
     fault: str | None = None,
+    status: int = 422,
 ) -> Response:
     db = site_of(request).db
     page = load_commands(db, actor, station, cursor)
+    with db.read() as connection:
+        mine = codes.has_second_factor(connection, actor.name)
     kept = [("station", station)] if station else []
     following = "?" + urlencode([*kept, ("cursor", page.next_cursor)]) if page.next_cursor else None
     view = CommandsView(
+        waiting=tuple(_waiting(row, actor) for row in load_waiting(db, actor)),
+        has_second_factor=mine,
         rows=tuple(_shown(row) for row in page.rows),
         stations=load_station_ids(db),
         station=station,
@@ -160,7 +181,13 @@ def _page(
         next_href=following,
         newest_href="?" + urlencode(kept),
     )
-    return render(request, "commands.html", view, 422 if fault else 200)
+    return render(request, "commands.html", view, status if fault else 200)
+
+
+def _waiting(row: CommandRow, actor: Actor) -> Waiting:
+    rule = RULES.get(row.kind)
+    deciders = roles_for(rule.approve) if rule and rule.approve else ()
+    return Waiting(_shown(row), row.requested_by == actor.name, deciders)
 
 
 def _shown(row: CommandRow) -> Shown:

@@ -82,6 +82,14 @@ def load_commands(
     return CommandPage(shown, shown[-1].id if len(rows) > limit else None)
 
 
+def load_waiting(db: Database, actor: Actor, limit: int = PAGE_ROWS) -> tuple[CommandRow, ...]:
+    """Requests that nobody has decided on, oldest first."""
+    undecided = command.c.number.is_(None) & command.c.approved_by.is_(None) & command.c.withdrawn_by.is_(None)
+    with db.read() as connection:
+        rows = connection.execute(_QUERY.where(undecided).order_by(command.c.id).limit(limit)).all()
+    return tuple(_row(row, actor) for row in rows)
+
+
 def load_command(db: Database, actor: Actor, command_id: str) -> CommandRow:
     """One command. Raises NotFound."""
     with db.read() as connection:

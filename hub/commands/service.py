@@ -3,7 +3,7 @@
 A command is requested, approved by a second person where its kind needs one, issued (numbered, signed, logged), and
 sent until the station's answer is in the log. A kind for two people is issued in a transaction after its approval,
 because it carries the proof that request and approval are in the log; `issue_approved` does it, and does it again
-after a crash in between.
+after a crash in between. The approval itself is in `hub.commands.approving`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from custody.commands import KINDS, CommandHead, Header, body_sha256, body_text,
 from custody.errors import FormatError
 from custody.event import Sha256Hex
 from custody.fields import dump_json, read_fields
-from custody.hubevents import CommandApproved, CommandIssued, CommandRequested, CommandWithdrawn
+from custody.hubevents import CommandIssued, CommandRequested, CommandWithdrawn
 from custody.tlogproof import LogProof
 from hub import log
 from hub.access import Actor
@@ -30,7 +30,7 @@ from hub.db import Database
 from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.identifiers import new_id
 from hub.keys import HubKeys
-from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
+from hub.problems import NotAllowed, NotOpenAnyMore
 from hub.tables import command, command_answer, log_entry, station
 from hub.times import now_utc, to_text
 
@@ -69,38 +69,11 @@ def request_command(db: Database, keys: HubKeys, actor: Actor, name: str, body: 
     return str(row["id"])
 
 
-def approve_command(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
-    """Be the second person of a command and issue it; raises as `record_approval` does.
-
-    A crash after the first of the two commits leaves it approved; `issue_approved` issues it then.
-    """
-    record_approval(db, keys, actor, command_id)
-    issue_approved(db, keys)
-
-
-def record_approval(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
-    """State that a second person approves. Raises NotFound, NotOpenAnyMore, SecondPersonNeeded, NotAllowed."""
-    now = now_utc()
-    with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        row = _open_request(tx, command_id)
-        if row.body is None:  # lost with the hub's database; it can only be withdrawn and asked for again
-            raise NotOpenAnyMore
-        if actor.name == row.requested_by:
-            raise SecondPersonNeeded
-        if not policy.may_approve(actor, row.kind, row.requested_by):
-            raise NotAllowed
-        index = entries.record(
-            CommandApproved, command_id=command_id, body_sha256=row.body_sha256, approved_by=actor.name
-        )
-        decided = {"approved_by": actor.name, "approved_at": to_text(now), "approval_index": index}
-        tx.execute(update(command).where(command.c.id == command_id).values(**decided))
-
-
 def withdraw_command(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
     """End a request that nobody has approved. Raises NotFound, NotOpenAnyMore, NotAllowed."""
     now = now_utc()
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        row = _open_request(tx, command_id)
+        row = open_request(tx, command_id)
         if not policy.may_withdraw(actor, row.kind, row.requested_by):
             raise NotAllowed
         entries.record(CommandWithdrawn, command_id=command_id, withdrawn_by=actor.name)
@@ -152,8 +125,11 @@ def forget_answered(db: Database) -> int:
         return tx.execute(update(command).where(named, answered).values(body=None, envelope=None)).rowcount
 
 
-def _open_request(tx: Connection, command_id: str) -> Any:
-    """A request that waits for its second person. The log's lock is held, so nobody decides on it meanwhile."""
+def open_request(tx: Connection, command_id: str) -> Any:
+    """A request that waits for its second person: for as long as the log's lock is held, where the caller holds it.
+
+    Raises NotFound, NotOpenAnyMore.
+    """
     row = tx.execute(select(command).where(command.c.id == command_id)).one_or_none()
     if row is None:
         raise NotFound("there is no such command")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from hub.accounts.service import form_token as token_of
 from hub.site import SESSION_COOKIE
+from tests.integration.authenticators import set_up
 from tests.integration.site_data import Hub
 from tests.integration.web_peer import form_token, signed_in
 
@@ -50,12 +52,18 @@ def test_hold_lift_and_approval_by_pages_in_both_languages(hub: Hub) -> None:
     [lift, hold] = rows(records)
     assert (lift["state"], lift["may_approve"], lift["may_withdraw"]) == ("requested", False, True)
     assert hold["state"] == "waiting"
-    assert post(records, f"/commands/{lift['id']}/approve") == 403
+    approve = f"/commands/{lift['id']}/approve"
+    assert post(records, approve, code="123456") == 403
     english = leader.get("/commands?lang=en").text
     assert "Waits for a second person" in english
-    assert f"/commands/{lift['id']}/approve" in english
-    assert post(leader, f"/commands/{lift['id']}/approve") == 303
-    assert post(leader, f"/commands/{lift['id']}/approve") == 409
+    assert (approve in english, "Set up your second factor" in english) == (False, True)
+    assert post(leader, approve, code="123456") == 422
+    phone = set_up(hub.db, leader)
+    assert approve in leader.get("/commands").text
+    assert post(leader, approve, code="000000") == 422
+    code = phone.code()
+    assert post(leader, approve, code=code) == 303
+    assert post(leader, approve, code=phone.code()) == 409
     assert [row["state"] for row in rows(leader)] == ["waiting", "waiting"]
     assert [row["approved_by"] for row in rows(leader)] == ["leader", None]
 
@@ -113,8 +121,16 @@ def test_the_api_needs_the_sessions_token(hub: Hub) -> None:
     made = records.post("/api/v1/commands", json=order, headers=theirs["records"])
     assert (made.status_code, made.json()["state"]) == (201, "requested")
     path = f"/api/v1/commands/{made.json()['id']}"
-    assert records.post(f"{path}/approve", headers=theirs["records"]).json()["code"] == "second_person_needed"
-    assert leader.post(f"{path}/approve", headers=theirs["leader"]).json()["state"] == "waiting"
+    assert (
+        records.post(f"{path}/approve", json={"code": "1"}, headers=theirs["records"]).json()["code"]
+        == "second_person_needed"
+    )
+    approve = partial(leader.post, f"{path}/approve", headers=theirs["leader"])
+    assert approve(json={"code": "123456"}).json()["code"] == "second_factor_needed"
+    phone = set_up(hub.db, leader)
+    assert approve(json={"code": "123456"}).json()["code"] == "code_not_taken"
+    assert approve().status_code == 422
+    assert approve(json={"code": phone.code()}).json()["state"] == "waiting"
     assert leader.post(f"{path}/withdraw", headers=theirs["leader"]).json()["code"] == "not_open_any_more"
     for wrong in ({**order, "kind": "format.v1"}, {**order, "body": {}}, {**order, "station": "x"}, {"kind": 7}):
         assert records.post("/api/v1/commands", json=wrong, headers=theirs["records"]).status_code in (404, 422)
