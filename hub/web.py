@@ -51,6 +51,7 @@ from hub.readonly import why_read_only
 from hub.recordings import api as recording_api
 from hub.recordings import custody as custody_pages
 from hub.recordings import pages as recording_pages
+from hub.releases import pages as release_pages
 from hub.restore import pages as restore_pages
 from hub.restore.status import Status
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
@@ -124,6 +125,7 @@ def create_app(
     if intake is not None:
         app.state.intake = intake
         app.include_router(command_pages.router)
+        app.include_router(release_pages.router)
         app.include_router(command_api.router)
         app.include_router(delivery_api.router, max_body_size=delivery_api.MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=STATIC_DIR))
