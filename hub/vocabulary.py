@@ -272,5 +272,6 @@ COMMAND_FIELDS = {
     "disposition_id": mark("Disposition (id)"),
     "file_sha256s": mark("Files"),
     "files": mark("Files"),
+    "held_for": mark("Was placed for"),
     "basis": mark("Basis"),
 }

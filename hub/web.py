@@ -124,8 +124,10 @@ def create_app(
         app.include_router(router)
     if intake is not None:
         app.state.intake = intake
+        app.include_router(
+            release_pages.router
+        )  # before the forms of other commands, whose addresses are one level wide
         app.include_router(command_pages.router)
-        app.include_router(release_pages.router)
         app.include_router(command_api.router)
         app.include_router(delivery_api.router, max_body_size=delivery_api.MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=STATIC_DIR))
