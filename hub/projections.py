@@ -24,6 +24,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    ExportDecided,
+    ExportRequested,
     KeyRotated,
     KeyRotationRequested,
     LogExported,
@@ -90,6 +92,8 @@ HubEvent = (
     | AccountChangeDecided
     | SecondFactorSet
     | SignedIn
+    | ExportRequested
+    | ExportDecided
     | BundleExported
     | BundleFinished
     | LogReaderAdded
@@ -177,6 +181,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | AccountChangeDecided()
             | SecondFactorSet()
             | SignedIn()
+            | ExportRequested()
+            | ExportDecided()
             | BundleExported()
             | BundleFinished()
             | LogReaderAdded()

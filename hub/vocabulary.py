@@ -169,6 +169,8 @@ ENTRY_TYPES = {
     "account.change_decided.v1": mark("Change of an account decided"),
     "account.second_factor_set.v1": mark("Second factor set up"),
     "account.signed_in.v1": mark("Signed in"),
+    "export.requested.v1": mark("Export requested"),
+    "export.decided.v1": mark("Export decided"),
     "bundle.exported.v1": mark("Footage exported"),
     "bundle.finished.v1": mark("Export ended"),
     "log.exported.v1": mark("Log entries exported"),

@@ -31,6 +31,7 @@ from hub.commands import api as command_api
 from hub.commands import pages as command_pages
 from hub.db import Database
 from hub.errors import DomainError, LogReadOnly
+from hub.exports import pages as export_pages
 from hub.intake import Intake
 from hub.overview import api as station_api
 from hub.overview import pages as overview_pages
@@ -124,9 +125,8 @@ def create_app(
         app.include_router(router)
     if intake is not None:
         app.state.intake = intake
-        app.include_router(
-            release_pages.router
-        )  # before the forms of other commands, whose addresses are one level wide
+        app.include_router(export_pages.router)
+        app.include_router(release_pages.router)  # before the forms of commands, whose addresses take any word
         app.include_router(command_pages.router)
         app.include_router(command_api.router)
         app.include_router(delivery_api.router, max_body_size=delivery_api.MAX_BODY_BYTES)

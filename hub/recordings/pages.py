@@ -50,6 +50,7 @@ class RecordingView:
     story: Story
     may_hold: bool
     may_grant: bool
+    may_export: bool
 
 
 @router.get("/recordings")
@@ -94,6 +95,7 @@ def load_view(request: Request, log_index: int) -> RecordingView:
         tell(words_of(request), facts),
         orders and may(actor, Action.ORDER_HOLD),
         orders and may(actor, Action.REQUEST_GRANT),
+        orders and may(actor, Action.REQUEST_EXPORT),
     )
 
 

@@ -52,6 +52,7 @@ from hub.stations.service import enrol_station
 from hub.tables import key_change, log_entry
 from hub.times import now_utc
 from tests.independent import reader
+from tests.integration.approved_exports import approved
 from tests.integration.authenticators import new_person
 from tests.integration.hubs import TestHub, drop_triggers
 from tests.integration.site_data import Hub
@@ -357,7 +358,7 @@ def test_a_bundle_is_verified_by_the_logs_key_of_any_time(hub: RotatingHub, tmp_
     hub.take("dock-test", *seals, (docking / ".custody/completed.dsse.json").read_bytes())
     recordings = find_recordings(hub.db, RecordingFilter(station="dock-test"))
     order = Order(tuple(recordings), "all of them", "court", "case 17", "root")
-    export_bundle(hub.db, hub.keys, order, [vault], tmp_path / "bundle")
+    export_bundle(hub.db, hub.keys, approved(hub.db, hub.keys, order), [vault], tmp_path / "bundle")
 
     def verdict_by(key: VerifyKey) -> str:
         with Hasher() as hasher:
