@@ -152,7 +152,7 @@ def load_envelopes(db: Database, wanted: list[tuple[str, int]]) -> list[tuple[st
     with db.read() as connection:
         for name, number in wanted:
             query = select(command.c.envelope).where(command.c.station == name, command.c.number == number)
-            raw = connection.execute(query).scalar_one_or_none()
+            raw = connection.execute(query.where(command.c.envelope.is_not(None))).scalar_one_or_none()
             if raw is not None:
                 found.append((name, number, bytes(raw)))
     return found

@@ -12,7 +12,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, desc, insert, select, update
+from sqlalchemy import Connection, desc, insert, select, true, update
 
 from custody.approval import Approval
 from custody.checkpoint import SigningKey
@@ -107,7 +107,9 @@ def note_sent(db: Database, sent: list[tuple[str, int]]) -> None:
     with db.begin() as tx:
         for name, number in sent:
             unsent = (command.c.station == name) & (command.c.number == number) & command.c.sent_at.is_(None)
-            tx.execute(update(command).where(unsent).values(sent_at=to_text(now_utc())))
+            tx.execute(
+                update(command).where(unsent, command.c.envelope.is_not(None)).values(sent_at=to_text(now_utc()))
+            )
 
 
 def forget_answered(db: Database) -> int:
@@ -179,13 +181,13 @@ def _head(tx: Connection, name: str) -> CommandHead:
     """Where the station's chain of commands stands: what was issued last, or what the station says it answered last.
 
     They differ when this hub was restored from a backup: then the station knows commands that the hub forgot, and
-    answers nothing before the number that follows its own.
+    answers nothing before the number that follows its own. A command whose bytes were lost then, unanswered, counts
+    not: it can never be sent, and the station would wait for its number for ever. Should the station have it after
+    all, its answer tells, and the one that was given the number meanwhile is shown as lost.
     """
     heads = []
-    for table in (command, command_answer):
-        query = select(table.c.number, table.c.command_sha256).where(
-            table.c.station == name, table.c.number.is_not(None)
-        )
+    for table, stands in ((command, command.c.envelope.is_not(None)), (command_answer, true())):
+        query = select(table.c.number, table.c.command_sha256).where(table.c.station == name, stands)
         row = tx.execute(query.order_by(desc(table.c.number)).limit(1)).one_or_none()
         heads.append(CommandHead() if row is None else CommandHead(row.number, Sha256Hex(row.command_sha256)))
     issued, answered = heads

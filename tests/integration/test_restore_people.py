@@ -10,15 +10,19 @@ from sqlalchemy import select
 
 from custody.checkpoint import SigningKey
 from custody.commandbody import Hold, HoldLifted, PolicyChange
+from custody.commands import CommandHead, open_command
 from custody.cosignature import CosigningKey
+from custody.stationevents import CommandAnswered
 from hub.access import Actor, Role
 from hub.accounts import codes, people
 from hub.accounts.changes import Asked, Change
 from hub.accounts.service import WrongPassword, create_account, sign_in
 from hub.commands import approving, service
-from hub.commands.queries import CommandRow, load_commands
+from hub.commands.queries import CommandRow, load_commands, load_envelopes
 from hub.errors import LogUntrusted
+from hub.intake import Intake
 from hub.logcheck import check_log
+from hub.opening import Message
 from hub.problems import NotOpenAnyMore
 from hub.tables import account, command, second_factor, witness, witness_policy
 from hub.times import now_utc
@@ -116,6 +120,32 @@ def test_an_approval_before_the_loss_is_issued_after_it_where_its_content_is_kno
     assert service.issue_approved(again.db, again.keys) == 1
     after = commands_of(again)
     assert (after[kept].number, after[lost].number, after[lost].state) == (1, None, "approved")
+    again.check()
+    again.close()
+
+
+def test_a_command_that_was_lost_on_its_way_does_not_stop_those_that_follow(office: Office) -> None:
+    """Its station never had it, so it waits for that number; or had it, and says so later."""
+    backup = office.backup("backup")
+    lost = office.order(RECORDS, HOLD)
+    [(_, _, sent)] = load_envelopes(office.db, [(DOCK, 1)])
+    key = office.keys.commands.verify_key
+    again = office.lost_and_back(backup)
+    assert load_envelopes(again.db, [(DOCK, 1)]) == []
+    after = service.request_command(again.db, again.keys, HEAD, DOCK, POLICY)
+    [(_, _, raw)] = load_envelopes(again.db, [(DOCK, 1)])
+    assert open_command(raw, DOCK, key, CommandHead(), now_utc(), "synchronised").header.id == after
+    again.check()
+    had = open_command(sent, DOCK, key, CommandHead(), now_utc(), "synchronised")
+    facts = {"number": 1, "kind": HOLD.KIND, "command_sha256": had.sha256, "result": "accepted", "reason": "done"}
+    intake = Intake(again.db, again.keys, OFFSET)
+    answer = office.docks[DOCK].signer.seal(CommandAnswered, **facts)
+    intake.take([Message(f"custodock/1/{DOCK}/events", answer, DOCK)])
+    intake.close()
+    assert {key: row.state for key, row in commands_of(again).items()} == {lost: "accepted", after: "lost"}
+    third = service.request_command(again.db, again.keys, HEAD, DOCK, POLICY)
+    [(_, _, raw)] = load_envelopes(again.db, [(DOCK, 2)])
+    assert open_command(raw, DOCK, key, had.head, now_utc(), "synchronised").header.id == third
     again.check()
     again.close()
 
