@@ -194,7 +194,8 @@ class Service:
 
     def _describe(self) -> dict[str, Any]:
         """The station's retained state, without outbox figures."""
-        return {"station": self._station.id, "software": version("custodock")} | self._care.describe()
+        release = {"release": self._settings.release, "release_keep_days": self._settings.release_keep_days}
+        return {"station": self._station.id, "software": version("custodock")} | release | self._care.describe()
 
     def _describe_dock(self) -> dict[str, Any]:
         """The head of the screen: the dock's name and what is wrong with it, in Chinese and English."""

@@ -108,7 +108,7 @@ class Hold(Body):
     def check(self) -> None:
         """Raise FormatError unless it names what to keep."""
         _id(self.hold_id, "hold_id")
-        _text(self.reason, "reason")
+        check_text(self.reason, "reason")
         named = [text for text in (self.camera, self.docking, self.file_sha256) if text is not None]
         if not named or not all(0 < len(text) <= _TEXT_MAX for text in named):
             raise FormatError("a hold names a camera, a docking or a file")
@@ -127,7 +127,7 @@ class HoldLifted(Body):
     def check(self) -> None:
         """Raise FormatError unless it names a hold."""
         _id(self.hold_id, "hold_id")
-        _text(self.reason, "reason")
+        check_text(self.reason, "reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,7 @@ class Grant(Body):
         """Raise FormatError unless it can be kept."""
         _id(self.grant_id, "grant_id")
         for name in ("docking", "holder", "purpose"):
-            _text(getattr(self, name), name)
+            check_text(getattr(self, name), name)
         _within(self.valid_seconds, 1, MAX_GRANT_SECONDS, "valid_seconds")
 
 
@@ -165,7 +165,7 @@ class GrantRevoked(Body):
     def check(self) -> None:
         """Raise FormatError unless it names a grant."""
         _id(self.grant_id, "grant_id")
-        _text(self.reason, "reason")
+        check_text(self.reason, "reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +184,8 @@ class Disposition(Body):
     def check(self) -> None:
         """Raise FormatError unless it names files."""
         _id(self.disposition_id, "disposition_id")
-        _text(self.docking, "docking")
-        _text(self.basis, "basis")
+        check_text(self.docking, "docking")
+        check_text(self.basis, "basis")
         if not 0 < len(self.file_sha256s) <= MAX_FILES or len(set(self.file_sha256s)) != len(self.file_sha256s):
             raise FormatError(f"a disposition names 1 to {MAX_FILES} files, none twice")
 
@@ -208,7 +208,8 @@ def _id(value: str, name: str) -> None:
         raise FormatError(f"{name} is a UUID in lower case")
 
 
-def _text(value: str, name: str) -> None:
+def check_text(value: str, name: str) -> None:
+    """Raise FormatError unless `value` can stand in a command as a line for people."""
     if not 0 < len(value) <= _TEXT_MAX or not value.isprintable() or value != value.strip():
         raise FormatError(f"{name} is 1 to {_TEXT_MAX} printable characters without blanks at its ends")
 

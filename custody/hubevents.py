@@ -157,6 +157,32 @@ class SignedIn(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequested(Event):
+    """Somebody asks that footage may leave the vault; another person must approve it."""
+
+    TYPE = "export.requested.v1"
+    request_id: str  # UUIDv7
+    recordings_sha256: Sha256Hex  # of their log indexes, rising, each in decimal with a newline
+    recordings_in_all: int  # how many
+    bytes_in_all: int  # of footage, as sealed
+    selection: str  # how they were chosen, for people
+    recipient: str  # who is to receive them
+    reason: str  # why
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportDecided(Event):
+    """An export that was requested is approved by a second person, or ends: refused, or withdrawn."""
+
+    TYPE = "export.decided.v1"
+    request_id: str  # see export.requested.v1
+    approved: bool
+    decided_by: str  # account; an approval's never the one that requested it
+    expires_at: datetime | None  # by the hub's clock: until then one bundle may be begun; null unless approved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BundleExported(Event):
     """Footage is about to be copied into a bundle (Art. 17). Stated before the first byte is copied.
 
@@ -174,6 +200,9 @@ class BundleExported(Event):
     recipient: str  # who gets the bundle
     reason: str  # why, as given by whoever exports
     operator: str  # account on the hub's computer that ran the export
+    request_id: str | None = None  # see export.requested.v1; null: of a version that asked nobody
+    requested_by: str | None = None  # account
+    approved_by: str | None = None  # account; never the one that requested it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,6 +407,8 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     AccountChangeDecided,
     SecondFactorSet,
     SignedIn,
+    ExportRequested,
+    ExportDecided,
     BundleExported,
     BundleFinished,
     LogReaderAdded,

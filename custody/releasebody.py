@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from custody.commandbody import Body
+from custody.commandbody import Body, check_text
 from custody.errors import FormatError
 from custody.fields import Sha256Hex
 
@@ -37,6 +37,7 @@ class Release(Body):
     checkpoint: str  # signed note with the cosignatures of witnesses
     proof: tuple[Sha256Hex, ...]  # inclusion of closed_index in that checkpoint
     entries: tuple[EntryRange, ...]  # rising, none touching the next
+    reason: str | None = None  # why it is asked for; no names of people
 
     def check(self) -> None:
         """Raise FormatError unless it names files in one way only."""
@@ -47,3 +48,5 @@ class Release(Body):
             if not last + 1 < one.first <= one.last:
                 raise FormatError("the ranges of a release begin at 1, rise and do not touch")
             last = one.last
+        if self.reason is not None:
+            check_text(self.reason, "reason")

@@ -45,6 +45,8 @@ class Action(StrEnum):
     REQUEST_KEYS = "request_keys"
     APPROVE_KEYS = "approve_keys"
     FREEZE_STATION = "freeze_station"
+    REQUEST_EXPORT = "request_export"
+    APPROVE_EXPORT = "approve_export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,14 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.REQUEST_KEYS: frozenset({Role.ADMINISTRATOR}),
     Action.APPROVE_KEYS: frozenset({Role.APPROVING_LEADER, Role.AUDITOR}),
     Action.FREEZE_STATION: frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.APPROVING_LEADER}),
+    Action.REQUEST_EXPORT: frozenset({Role.CUSTODIAN, Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
+    Action.APPROVE_EXPORT: frozenset({Role.APPROVING_LEADER}),
 }
+
+
+def roles_for(action: Action) -> tuple[Role, ...]:
+    """The roles that may do `action`, for pages that say whom to ask."""
+    return tuple(role for role in Role if role in _MAY[action])
 
 
 def may(actor: Actor, action: Action) -> bool:

@@ -29,6 +29,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    ExportDecided,
+    ExportRequested,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -55,6 +57,7 @@ from hub import log
 from hub.accounts.derived import PeopleCheck
 from hub.commands.check import CommandRows
 from hub.db import Row
+from hub.exports.check import ExportRows
 from hub.indexscratch import Scratch
 from hub.keychanges.check import KeyChangeRows
 from hub.logfaults import IndexWrong, untrusted
@@ -103,7 +106,7 @@ class IndexCheck:
         self._readers: dict[str, list[Any]] = {}
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
-        self._commands, self._changes = CommandRows(), KeyChangeRows()
+        self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
         self._enrolments = StationRequests()
         self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
@@ -159,6 +162,7 @@ class IndexCheck:
         self._compare_rows(witness_policy, tuple(witness_policy.c.keys()), self._policy, "witness_altered")
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
+        self._exports.compare(self._connection)
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
         self.find_more(size)
@@ -245,17 +249,16 @@ class IndexCheck:
                 self._about_station(known, entry.index, entry.received_at)
             case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
                 self._people.event(known, entry.received_at)
-            case LogReaderAdded(reader=name, token_sha256=digest):
-                self._readers[name] = [name, digest, entry.received_at, None]
-            case LogReaderRevoked(reader=name):
-                with suppress(KeyError):
-                    self._readers[name][3] = entry.received_at
+            case LogReaderAdded() | LogReaderRevoked():
+                self._reader_event(known, entry.received_at)
             case EnvelopeRefused():
                 self._check_refused(entry.index, known)
             case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
                 self._witness_event(known, entry.received_at)
             case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
                 self._commands.take(known, entry.index, entry.received_at)
+            case ExportRequested() | ExportDecided():
+                self._exports.take(known, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
                 self._changes.take(known, entry.index, entry.received_at)
             case (
@@ -292,6 +295,13 @@ class IndexCheck:
                     self._stations[name]["revoked_at"] = received_at
             case _:
                 assert_never(event)
+
+    def _reader_event(self, event: LogReaderAdded | LogReaderRevoked, received_at: str) -> None:
+        if isinstance(event, LogReaderAdded):
+            self._readers[event.reader] = [event.reader, event.token_sha256, received_at, None]
+        else:
+            with suppress(KeyError):
+                self._readers[event.reader][3] = received_at
 
     def _witness_event(self, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, received_at: str) -> None:
         match event:

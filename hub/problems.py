@@ -129,6 +129,24 @@ class SecondPersonNeeded(Problem):
     advice = mark("Nothing was changed. Whoever asks for it never approves it; ask a colleague with the right role.")
 
 
+class CodeNotTaken(Problem):
+    """A decision came with a code that is wrong, too old or used."""
+
+    code = "code_not_taken"
+    http_status = 422
+    title = mark("This code is not right, too old, or was used already. Wait for the next one.")
+    advice = mark("Nothing was changed. The authenticator shows another code every 30 seconds; each is good once.")
+
+
+class SecondFactorNeeded(Problem):
+    """Somebody without an authenticator tries to decide."""
+
+    code = "second_factor_needed"
+    http_status = 403
+    title = mark("Decisions need a code of your authenticator. Set up your second factor first.")
+    advice = mark("Nothing was changed. The page “Second factor” in the menu of your name leads through it.")
+
+
 class NotOpenAnyMore(Problem):
     """A request was approved, withdrawn or ended meanwhile."""
 

@@ -24,6 +24,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    ExportDecided,
+    ExportRequested,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -101,6 +103,8 @@ HubEvent = (
     | AccountChangeDecided
     | SecondFactorSet
     | SignedIn
+    | ExportRequested
+    | ExportDecided
     | BundleExported
     | BundleFinished
     | LogReaderAdded
@@ -195,6 +199,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | AccountChangeDecided()
             | SecondFactorSet()
             | SignedIn()
+            | ExportRequested()
+            | ExportDecided()
             | BundleExported()
             | BundleFinished()
             | LogReaderAdded()

@@ -37,6 +37,7 @@ _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/commands", mark("Commands"), Action.SEE_COMMANDS),
+    ("/exports", mark("Exports"), Action.SEE_RECORDINGS),
     ("/log", mark("Audit log"), Action.SEE_LOG),
     ("/stations", mark("Stations"), Action.SEE_ENROLMENT),
     ("/people", mark("People"), Action.SEE_PEOPLE),

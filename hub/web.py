@@ -31,6 +31,7 @@ from hub.commands import api as command_api
 from hub.commands import pages as command_pages
 from hub.db import Database
 from hub.errors import DomainError, LogReadOnly
+from hub.exports import pages as export_pages
 from hub.intake import Intake
 from hub.overview import api as station_api
 from hub.overview import pages as overview_pages
@@ -51,6 +52,7 @@ from hub.readonly import why_read_only
 from hub.recordings import api as recording_api
 from hub.recordings import custody as custody_pages
 from hub.recordings import pages as recording_pages
+from hub.releases import pages as release_pages
 from hub.restore import pages as restore_pages
 from hub.restore.status import Status
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
@@ -125,6 +127,8 @@ def create_app(
         app.include_router(router)
     if intake is not None:
         app.state.intake = intake
+        app.include_router(export_pages.router)
+        app.include_router(release_pages.router)  # before the forms of commands, whose addresses take any word
         app.include_router(command_pages.router)
         app.include_router(command_api.router)
         app.include_router(delivery_api.router, max_body_size=delivery_api.MAX_BODY_BYTES)

@@ -22,6 +22,8 @@ from hub.times import now_utc
 router = APIRouter(include_in_schema=False)
 
 WRONG_CODE = mark("This code is not right, too old, or was used already. Wait for the next one.")
+NEEDS_SECOND_FACTOR = mark("Decisions need a code of your authenticator. Set up your second factor first.")
+CODE_PROBLEMS = (codes.WrongCode, codes.NoSecondFactor, TooManyAttempts)  # what a page for decisions answers itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,8 @@ def confirm_enrolment(
     try:
         codes.confirm_enrolment(db, keys_of(request), actor.name, code, token, now_utc())
     except (codes.WrongCode, TooManyAttempts) as problem:
-        status = 429 if isinstance(problem, TooManyAttempts) else 422
         view = _enrolment(request, actor, code_fault(request, problem))
-        return render(request, "second_factor.html", view, status)
+        return render(request, "second_factor.html", view, code_status(problem))
     return RedirectResponse("/second-factor", 303)
 
 
@@ -98,7 +99,12 @@ def code_fault(request: Request, problem: Exception) -> str:
     words = words_of(request)
     if isinstance(problem, TooManyAttempts):
         return words.say(BLOCKED, wait=words.duration(problem.retry_after_seconds))
-    return words.say(WRONG_CODE)
+    return words.say(NEEDS_SECOND_FACTOR if isinstance(problem, codes.NoSecondFactor) else WRONG_CODE)
+
+
+def code_status(problem: Exception) -> int:
+    """The HTTP status of a decision whose code was not taken."""
+    return 429 if isinstance(problem, TooManyAttempts) else 422
 
 
 def _enrolment(request: Request, actor: Actor, fault: str | None) -> EnrolmentView:

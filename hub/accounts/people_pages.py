@@ -11,17 +11,15 @@ from starlette.responses import RedirectResponse, Response
 from hub.access import Action, Actor, Role, may
 from hub.accounts import codes, people
 from hub.accounts.changes import CHANGES, Asked
-from hub.accounts.code_pages import code_fault
+from hub.accounts.code_pages import CODE_PROBLEMS, code_fault, code_status
 from hub.accounts.gate import allowed, checked_form
 from hub.accounts.people import ChangeRefused, ChangeRequest, Done, Person
-from hub.language import mark
-from hub.problems import BadQuery, TooManyAttempts
+from hub.problems import BadQuery
 from hub.site import keys_of, render, site_of, words_of
 from hub.times import now_utc
 
 router = APIRouter(include_in_schema=False)
 
-NEEDS_SECOND_FACTOR = mark("Decisions need a code of your authenticator. Set up your second factor first.")
 Reader = Annotated[Actor, Depends(allowed(Action.SEE_PEOPLE))]
 Changer = Annotated[Actor, Depends(allowed(Action.CHANGE_PEOPLE))]
 
@@ -88,11 +86,8 @@ def approve(request: Request, actor: Changer, request_id: str, code: Annotated[s
         done = people.approve(site_of(request).db, keys_of(request), actor, request_id, code, now_utc())
     except ChangeRefused as refused:
         return _page(request, actor, fault=words.say(refused.message), status=422)
-    except codes.NoSecondFactor:
-        return _page(request, actor, fault=words.say(NEEDS_SECOND_FACTOR), status=422)
-    except (codes.WrongCode, TooManyAttempts) as problem:
-        status = 429 if isinstance(problem, TooManyAttempts) else 422
-        return _page(request, actor, fault=code_fault(request, problem), status=status)
+    except CODE_PROBLEMS as problem:
+        return _page(request, actor, fault=code_fault(request, problem), status=code_status(problem))
     return _page(request, actor, done=done)
 
 

@@ -20,6 +20,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    ExportDecided,
+    ExportRequested,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -184,6 +186,20 @@ SENTENCES: dict[type[Event], _Said] = {
     ),
     SecondFactorSet: (mark("Account %(account)s signs in with a second factor from now on."), _of("account")),
     SignedIn: (mark("%(account)s signed in."), _of("account")),
+    ExportRequested: (
+        mark("%(by)s asks to export %(count)s recordings (%(bytes)s) for %(recipient)s, because: %(why)s."),
+        lambda _, e: {
+            "by": e.requested_by,
+            "count": whole(e.recordings_in_all),
+            "bytes": size(e.bytes_in_all),
+            "recipient": e.recipient,
+            "why": e.reason,
+        },
+    ),
+    ExportDecided: (
+        mark("The export that was asked for was decided by %(by)s: %(how)s."),
+        lambda words, e: {"by": e.decided_by, "how": words.say(APPROVED if e.approved else REFUSED)},
+    ),
     BundleExported: (
         mark("%(operator)s exports %(count)s recordings (%(bytes)s) for %(recipient)s, because: %(why)s."),
         lambda _, e: {

@@ -6,12 +6,15 @@ import argparse
 import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 from hub.bundles.selection import find_recordings
 from hub.bundles.service import Exported, export_bundle
-from hub.bundles.work import Order
+from hub.bundles.work import check_order
 from hub.db import Database
-from hub.errors import Invalid
+from hub.errors import Conflict, Invalid
+from hub.exports.service import approved_order, request_export
+from hub.keychanges.command import person
 from hub.keys import HubKeys
 from hub.problems import BadQuery
 from hub.recordings.queries import parse_filter
@@ -24,15 +27,20 @@ _NOBODY = 0xFFFFFFFF  # login id of a process that no one has signed in for
 
 
 def export(db: Database, keys: HubKeys, arguments: argparse.Namespace, authority: Authority | None = None) -> Exported:
-    """Make the bundle that the command line asks for. Raises DomainError."""
-    if bool(arguments.recordings) == bool(arguments.period):
-        raise Invalid("请给出录像序号或 --period，二者取一。 / Name recordings or a --period, one of them.")
-    if arguments.period:
-        recordings, selection = _period(db, arguments)
-    else:
-        recordings = sorted(set(arguments.recordings))
-        selection = f"{len(recordings)} recordings named"
-    order = Order(tuple(recordings), selection, arguments.recipient, arguments.reason, operator_account())
+    """Make the bundle of an approved request. Raises DomainError."""
+    if not arguments.approved:
+        raise Invalid(
+            "导出须先申请，并由另一人在网页“导出”中批准：先用 --request（或在网页）申请，再用 --approved 编号 导出。"
+            " / "
+            "an export is asked for and approved by another person first: run this with --request, or ask on the page "
+            "of exports; then run it with --approved REQUEST."
+        )
+    if arguments.to is None or not arguments.footage:
+        raise Invalid("请给出 --footage 和 --to。 / --footage and --to are needed.")
+    with db.read() as connection:
+        order = approved_order(connection, arguments.approved, operator_account())
+    if (arguments.recordings or arguments.period) and tuple(_selected(db, arguments)[0]) != order.recordings:
+        raise Conflict("所选录像与批准的不一致。 / these recordings are not what was approved; nothing was exported.")
     vaults = [vault.absolute() for vault in arguments.footage]
     for vault in vaults:
         if not vault.is_dir():
@@ -49,6 +57,26 @@ def export(db: Database, keys: HubKeys, arguments: argparse.Namespace, authority
         WITNESS_PATIENCE_SECONDS,
         lambda note: token_for(db, authority, note, now_utc()),
     )
+
+
+def ask(db: Database, keys: HubKeys, arguments: argparse.Namespace) -> dict[str, Any]:
+    """``export --request``: the request's id and how many recordings it names. Raises DomainError."""
+    if not arguments.account:
+        raise Invalid("请用 --account 给出您的账号。 / --account is needed: who asks.")
+    recordings, selection = _selected(db, arguments)
+    texts = {"selection": selection, "recipient": arguments.recipient, "reason": arguments.reason}
+    check_order(tuple(recordings), arguments.recipient, arguments.reason)
+    request_id = request_export(db, keys, person(arguments, db, keys), recordings, texts, now_utc())
+    return {"request": request_id, "recordings": len(recordings)}
+
+
+def _selected(db: Database, arguments: argparse.Namespace) -> tuple[list[int], str]:
+    if bool(arguments.recordings) == bool(arguments.period):
+        raise Invalid("请给出录像序号或 --period，二者取一。 / Name recordings or a --period, one of them.")
+    if arguments.period:
+        return _period(db, arguments)
+    recordings = sorted(set(arguments.recordings))
+    return recordings, f"{len(recordings)} recordings named"
 
 
 def _period(db: Database, arguments: argparse.Namespace) -> tuple[list[int], str]:

@@ -100,6 +100,9 @@ def _facts(exports: Sequence[tuple[int, BundleExported]], first: BundleExported)
         (("事由", "reason"), first.reason),
         (("范围", "selection"), first.selection),
         (("操作账户", "operator's account"), first.operator),
+        (("申请人", "asked for by"), first.requested_by or "—"),
+        (("批准人", "approved by"), first.approved_by or "—"),
+        (("导出申请编号", "request"), first.request_id or "—"),
         (("日志中的导出声明", "statement in the log"), indexes),
     ]
 
@@ -125,13 +128,15 @@ def render_register(exports: Sequence[tuple[int, BundleExported]], recordings: s
     made = io.StringIO()
     table = csv.writer(made)
     table.writerow(("时间 time", "日志序号 log index", "使用 use", "操作账户 operator", "对象 recipient", "事由 reason",
-                    "范围 selection", "证据包 bundle", "涉及录像 recordings"))  # fmt: skip
+                    "范围 selection", "证据包 bundle", "申请 request", "申请人 asked for by", "批准人 approved by",
+                    "涉及录像 recordings"))  # fmt: skip
     for index, export in exports:
         used = sorted(recordings.intersection(export.recordings))
         if used:
             listed = " ".join(map(str, used))
             cells = ("导出 export", export.operator, export.recipient, export.reason, export.selection)
-            row = (export.at.isoformat(), str(index), *cells, export.bundle_id, listed)
+            approval = (export.request_id or "", export.requested_by or "", export.approved_by or "")
+            row = (export.at.isoformat(), str(index), *cells, export.bundle_id, *approval, listed)
             table.writerow([_cell(value) for value in row])
     return b"\xef\xbb\xbf" + made.getvalue().encode()
 

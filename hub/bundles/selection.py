@@ -12,7 +12,7 @@ from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError
 from custody.event import Event
 from custody.events import decode_event
-from custody.hubevents import BundleExported, KeyRevoked, StationEnrolled, StationEnrolledV2
+from custody.hubevents import BundleExported, BundleFinished, KeyRevoked, StationEnrolled, StationEnrolledV2
 from custody.merkle import inclusion_proof
 from custody.stationevents import DockingClosed, SegmentSealed
 from custody.tlogproof import LogProof
@@ -104,6 +104,12 @@ def exports_in_log(connection: Connection) -> list[tuple[int, BundleExported]]:
     """Every statement of an export that the hub has made, with its log index, oldest first."""
     found = _hub_events(connection, BundleExported)
     return [(e.index, e.event) for e in found if isinstance(e.event, BundleExported)]
+
+
+def export_endings(connection: Connection) -> list[BundleFinished]:
+    """How exports ended, in the log's order."""
+    found = _hub_events(connection, BundleFinished)
+    return [e.event for e in found if isinstance(e.event, BundleFinished)]
 
 
 def segments_of(connection: Connection, station: str, docking_id: str) -> int:

@@ -1,10 +1,10 @@
 """`dock-hub export`: footage and everything that proves it, into one bundle.
 
-1. Read the order and find the footage; refuse what cannot be done, while nothing has happened. 2. State the export in
-the log (`bundle.exported.v1`): from here on it counts as a use. 3. Copy and read back each file. 4. Write statements,
-proofs and lists. 5. State in the log that the bundle is whole, or why it ended (`bundle.finished.v1`). 6. Give it its
-name. A crash after 2 or 5 leaves ``<target>.part``; the same order again goes on there under the same bundle id, and
-may state step 5 a second time.
+1. Read the order and find the footage; refuse what cannot be done, while nothing has happened. 2. With an approved
+request of exactly this order, state the export in the log (`bundle.exported.v1`): from here on it counts as a use.
+3. Copy and read back each file. 4. Write statements, proofs and lists. 5. State in the log that the bundle is whole, or
+why it ended (`bundle.finished.v1`). 6. Give it its name. A crash after 2 or 5 leaves ``<target>.part``; the same order
+again goes on there under the same bundle id, and may state step 5 a second time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from hub.bundles.disc import check_program, is_image, make_image
 from hub.bundles.footage import TargetFailed, bring, check_room, find_footage
 from hub.bundles.selection import exports_in_log, load_seals
 from hub.bundles.tags import Stamp, no_stamp, write_closing, write_tags
-from hub.bundles.work import Order, part_folder, publish, publish_image, working_folder
+from hub.bundles.work import Order, check_order, order_file, part_folder, publish, publish_image, working_folder
 from hub.db import Database
-from hub.errors import DomainError, Invalid, NotFound
+from hub.errors import DomainError
+from hub.exports.service import check_approved
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.times import now_utc
@@ -37,7 +38,6 @@ from hub.witnesses.queries import needed_now, witnessed_size
 logger = logging.getLogger("hub.bundles")
 
 _WITNESS_POLL_SECONDS = 0.5
-MAX_TEXT = 500  # of each text that the order brings into the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,13 @@ def export_bundle(
 
     Raises DomainError, in both languages, for whatever stands in the way.
     """
-    order = _checked(order)
+    check_order(order.recordings, order.recipient, order.reason)
     if is_image(target):
         check_program()
     with db.read() as connection:  # 1
         seals = load_seals(connection, order.recordings)
+        if not order_file(target).exists():  # else it is interrupted, and may have been stated while it was approved
+            check_approved(connection, order, "", now_utc())
     sources = find_footage(vaults, seals.values())
     total = sum(seal.size_bytes for seal in seals.values())
     needed = total * (2 if is_image(target) else 1) - _already_there(part_folder(target), seals)
@@ -98,19 +100,6 @@ def export_bundle(
     return Exported(bundle_id, str(target), len(seals), total, stated, digest)
 
 
-def _checked(order: Order) -> Order:
-    for name, text in (("--recipient", order.recipient), ("--reason", order.reason)):
-        if not text.strip() or len(text) > MAX_TEXT or not text.isprintable():
-            raise Invalid(
-                f"{name} 必须填写，最多 {MAX_TEXT} 字，不含换行；内容将写入审计日志。 / {name} is needed: one "
-                "line of at most "
-                f"{MAX_TEXT} characters. It goes into the audit log."
-            )
-    if not order.recordings:
-        raise NotFound("没有符合条件的录像，未导出任何内容。 / No recording fits; nothing was exported.")
-    return order
-
-
 def _already_there(part: Path, seals: dict[int, SegmentSealed]) -> int:
     there = 0
     for seal in seals.values():
@@ -126,8 +115,9 @@ def _state_export(db: Database, keys: HubKeys, order: Order, bundle_id: str, tot
     ]
     with db.begin() as tx, log.appending(tx, keys, now_utc()) as entries:
         stated = tuple(index for index, export in exports_in_log(tx) if export.bundle_id == bundle_id)
-        if stated:
+        if stated:  # it was approved then, and goes on
             return stated
+        approved = check_approved(tx, order, bundle_id, now_utc())
         return tuple(
             entries.record(
                 BundleExported,
@@ -141,6 +131,9 @@ def _state_export(db: Database, keys: HubKeys, order: Order, bundle_id: str, tot
                 recipient=order.recipient,
                 reason=order.reason,
                 operator=order.operator,
+                request_id=approved.request_id,
+                requested_by=approved.requested_by,
+                approved_by=approved.approved_by,
             )
             for number, recordings in enumerate(parts, 1)
         )

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hub.errors import Conflict, Invalid
+from hub.errors import Conflict, Invalid, NotFound
 from hub.settings import write_new
+
+MAX_TEXT = 500  # of each text that an order brings into the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,19 @@ class Order:
     recipient: str
     reason: str
     operator: str
+    request_id: str = ""  # the approved request that it carries out (hub/exports)
+
+
+def check_order(recordings: tuple[int, ...], recipient: str, reason: str) -> None:
+    """Raise Invalid for a text that cannot stand in the log, NotFound when there is nothing to export."""
+    for name, text in (("--recipient", recipient), ("--reason", reason)):
+        if not text.strip() or len(text) > MAX_TEXT or not text.isprintable():
+            raise Invalid(
+                f"{name} 必须填写，最多 {MAX_TEXT} 字，不含换行；内容将写入审计日志。 / {name} is needed: one "
+                f"line of at most {MAX_TEXT} characters. It goes into the audit log."
+            )
+    if not recordings:
+        raise NotFound("没有符合条件的录像，未导出任何内容。 / No recording fits; nothing was exported.")
 
 
 @contextmanager

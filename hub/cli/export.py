@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from hub.cli.shared import command, opened, show
+from hub.cli.shared import ACCOUNT_HELP, command, opened, show
 
 EXPORT_HELP = """\
 Export recordings with everything that proves them, as a BagIt folder that `custody verify` checks offline.
@@ -16,14 +16,17 @@ Export recordings with everything that proves them, as a BagIt folder that `cust
 
 The hub holds no footage: name the vault of each station concerned, mounted or on this computer, by --footage. Every
 file is proved against its seal while it is copied and once more from the target's disk. Before the first byte is copied
-the export is stated in the audit log, with recipient, reason and the account that runs this command; when it ends, how.
+the export is stated in the audit log, with recipient, reason and this account; when it ends, how.
 
-This is an operator's command: it does not ask a second person yet. Whoever may run it on the hub's computer can export;
-the audit log shows it. Interrupted, the same command goes on; nothing is ever overwritten.
+Two people stand for every export. One asks for it, by --request or on the hub's page of exports; another one, an
+approving leader, approves it there with a code of the authenticator. Then --approved makes one bundle of exactly that,
+within seven days; the statement in the log and the bundle's register name the request and both people. Interrupted,
+the same command goes on; nothing is ever overwritten.
 
-  dock-hub export --dir /var/lib/custodock-hub 1042 1043 --footage /mnt/dock-1/vault --to /media/disc/case-17 \\
+  dock-hub export --dir /var/lib/custodock-hub --request --account li 1042 1043 \\
       --recipient "区法院" --reason "(2026) 17 号案件调取"
-  dock-hub export --dir … --period 2026-03-01 2026-03-07 --camera cam-7 --footage … --to … --recipient … --reason …"""
+  dock-hub export --dir … --request --account li --period 2026-03-01 2026-03-07 --camera cam-7 --recipient … --reason …
+  dock-hub export --dir … --approved 0195f000-… --footage /mnt/dock-1/vault --to /media/disc/case-17"""
 
 
 def add_to(commands: Any) -> None:
@@ -37,21 +40,26 @@ def add_to(commands: Any) -> None:
         "--footage",
         type=Path,
         action="append",
-        required=True,
         metavar="VAULT",
         help="a station's vault; may be repeated",
     )
-    export.add_argument(
-        "--to", type=Path, required=True, metavar="DIR|FILE.iso", help="the bundle to make; must not exist"
+    export.add_argument("--to", type=Path, metavar="DIR|FILE.iso", help="the bundle to make; must not exist")
+    which = export.add_mutually_exclusive_group()
+    which.add_argument(
+        "--request", action="store_true", help="ask for it; another person approves it on the hub's page"
     )
-    export.add_argument("--recipient", required=True, help="who gets it; goes into the audit log")
-    export.add_argument("--reason", required=True, help="why; goes into the audit log")
+    which.add_argument("--approved", metavar="REQUEST", help="make the bundle of this request")
+    export.add_argument("--account", help=f"with --request: {ACCOUNT_HELP}")
+    export.add_argument("--recipient", default="", help="with --request: who gets it; goes into the audit log")
+    export.add_argument("--reason", default="", help="with --request: why; goes into the audit log")
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from hub.bundles.command import export  # noqa: PLC0415
+    from hub.bundles.command import ask, export  # noqa: PLC0415
     from hub.timestamps import load_authority  # noqa: PLC0415
 
     settings, keys, database = opened(arguments)
+    if arguments.request:
+        return show(arguments, ask(database, keys, arguments))
     authority = load_authority(settings.timestamp_url, settings.timestamp_ca)
     show(arguments, dataclasses.asdict(export(database, keys, arguments, authority)))

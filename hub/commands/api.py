@@ -12,9 +12,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query, Request
 
 from hub.access import Action, Actor
+from hub.accounts import codes
 from hub.accounts.gate import allowed, checked_header
-from hub.commands import service
+from hub.commands import approving, service
 from hub.commands.queries import MAX_PAGE_ROWS, PAGE_ROWS, CommandPage, CommandRow, load_command, load_commands
+from hub.problems import CodeNotTaken, SecondFactorNeeded
 from hub.site import keys_of, site_of
 
 router = APIRouter(prefix="/api/v1/commands", tags=["commands"])
@@ -58,10 +60,17 @@ def request_command(request: Request, actor: Reader, order: Annotated[Order, Bod
 
 
 @router.post("/{command_id}/approve", dependencies=CHECKED)
-def approve_command(request: Request, actor: Reader, command_id: str) -> CommandRow:
-    """Be the second person; the command is issued."""
+def approve_command(
+    request: Request, actor: Reader, command_id: str, code: Annotated[str, Body(embed=True)]
+) -> CommandRow:
+    """Be the second person, with a code of your authenticator; the command is issued."""
     db = site_of(request).db
-    service.approve_command(db, keys_of(request), actor, command_id)
+    try:
+        approving.approve_command(db, keys_of(request), actor, command_id, code)
+    except codes.WrongCode:
+        raise CodeNotTaken from None
+    except codes.NoSecondFactor:
+        raise SecondFactorNeeded from None
     return load_command(db, actor, command_id)
 
 

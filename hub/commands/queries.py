@@ -34,8 +34,10 @@ class CommandRow:
     number: int | None
     requested_by: str
     requested_at: datetime | None
+    request_index: int | None
     approved_by: str | None
     approved_at: datetime | None
+    approval_index: int | None
     withdrawn_by: str | None
     issued_at: datetime | None
     expires_at: datetime | None
@@ -57,7 +59,7 @@ class CommandPage:
 
 
 _ANSWER = and_(command_answer.c.station == command.c.station, command_answer.c.number == command.c.number)
-_QUERY = select(
+QUERY = select(
     command,
     command_answer.c.log_index,
     command_answer.c.result,
@@ -68,12 +70,26 @@ _QUERY = select(
 
 
 def load_commands(
-    db: Database, actor: Actor, station_id: str = "", cursor: str | None = None, limit: int = PAGE_ROWS
+    db: Database,
+    actor: Actor,
+    station_id: str = "",
+    cursor: str | None = None,
+    limit: int = PAGE_ROWS,
+    *,
+    kind: str = "",
+    naming: str = "",
 ) -> CommandPage:
-    """Commands, newest first, of one station or of all; `cursor` is the id of the last one of the page before."""
-    query = _QUERY.order_by(desc(command.c.id)).limit(limit + 1)  # ids sort by time
+    """Commands, newest first, of one station or of all; `cursor` is the id of the last one of the page before.
+
+    `kind` and `naming` limit them to one kind, and to those whose body holds this text.
+    """
+    query = QUERY.order_by(desc(command.c.id)).limit(limit + 1)  # ids sort by time
     if station_id:
         query = query.where(command.c.station == station_id)
+    if kind:
+        query = query.where(command.c.kind == kind)
+    if naming:
+        query = query.where(command.c.body.contains(naming, autoescape=True))
     if cursor:
         query = query.where(command.c.id < cursor)
     with db.read() as connection:
@@ -82,10 +98,18 @@ def load_commands(
     return CommandPage(shown, shown[-1].id if len(rows) > limit else None)
 
 
+def load_waiting(db: Database, actor: Actor, limit: int = PAGE_ROWS) -> tuple[CommandRow, ...]:
+    """Requests that nobody has decided on, oldest first."""
+    undecided = command.c.number.is_(None) & command.c.approved_by.is_(None) & command.c.withdrawn_by.is_(None)
+    with db.read() as connection:
+        rows = connection.execute(QUERY.where(undecided).order_by(command.c.id).limit(limit)).all()
+    return tuple(_row(row, actor) for row in rows)
+
+
 def load_command(db: Database, actor: Actor, command_id: str) -> CommandRow:
     """One command. Raises NotFound."""
     with db.read() as connection:
-        row = connection.execute(_QUERY.where(command.c.id == command_id)).first()
+        row = connection.execute(QUERY.where(command.c.id == command_id)).first()
     if row is None:
         raise NotFound("there is no such command")
     return _row(row, actor)
@@ -128,18 +152,19 @@ def load_envelopes(db: Database, wanted: list[tuple[str, int]]) -> list[tuple[st
     with db.read() as connection:
         for name, number in wanted:
             query = select(command.c.envelope).where(command.c.station == name, command.c.number == number)
-            raw = connection.execute(query).scalar_one_or_none()
+            raw = connection.execute(query.where(command.c.envelope.is_not(None))).scalar_one_or_none()
             if raw is not None:
                 found.append((name, number, bytes(raw)))
     return found
 
 
 def _row(row: Any, actor: Actor) -> CommandRow:
-    state = _state(row)
+    state = state_of(row)
     open_ = state == "requested"
     return CommandRow(
         row.id, row.station, row.kind, state, row.reason or "", row.number, row.requested_by,
-        from_text(row.requested_at), row.approved_by, from_text(row.approved_at), row.withdrawn_by,
+        from_text(row.requested_at), row.request_index, row.approved_by, from_text(row.approved_at),
+        row.approval_index, row.withdrawn_by,
         from_text(row.issued_at), from_text(row.expires_at), from_text(row.answered_at), row.log_index, row.body,
         row.body_sha256, row.command_sha256,
         open_ and may_approve(actor, row.kind, row.requested_by),
@@ -147,7 +172,8 @@ def _row(row: Any, actor: Actor) -> CommandRow:
     )  # fmt: skip
 
 
-def _state(row: Any) -> State:
+def state_of(row: Any) -> State:
+    """What became of a command, from a row of `QUERY`."""
     if row.withdrawn_by is not None:
         return "withdrawn"
     if row.number is None:

@@ -16,7 +16,11 @@ from hub.witnesses.queries import cosigned_note
 
 
 def compose_release(
-    connection: Connection, station: str, docking_id: str, ranges: Sequence[tuple[int, int]] = ()
+    connection: Connection,
+    station: str,
+    docking_id: str,
+    ranges: Sequence[tuple[int, int]] = (),
+    reason: str | None = None,
 ) -> Release:
     """The body of a release of all files of a docking, or of these ranges of entries.
 
@@ -43,6 +47,7 @@ def compose_release(
         checkpoint=note,
         proof=tuple(Sha256Hex(one.hex()) for one in proof),
         entries=tuple(EntryRange(first=first, last=last) for first, last in ranges or [(1, row.listed)]),
+        reason=reason,
     )
 
 

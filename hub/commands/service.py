@@ -3,7 +3,7 @@
 A command is requested, approved by a second person where its kind needs one, issued (numbered, signed, logged), and
 sent until the station's answer is in the log. A kind for two people is issued in a transaction after its approval,
 because it carries the proof that request and approval are in the log; `issue_approved` does it, and does it again
-after a crash in between.
+after a crash in between. The approval itself is in `hub.commands.approving`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, desc, insert, select, update
+from sqlalchemy import Connection, desc, insert, select, true, update
 
 from custody.approval import Approval
 from custody.checkpoint import SigningKey
@@ -21,7 +21,7 @@ from custody.commands import KINDS, CommandHead, Header, body_sha256, body_text,
 from custody.errors import FormatError
 from custody.event import Sha256Hex
 from custody.fields import dump_json, read_fields
-from custody.hubevents import CommandApproved, CommandIssued, CommandRequested, CommandWithdrawn
+from custody.hubevents import CommandIssued, CommandRequested, CommandWithdrawn
 from custody.tlogproof import LogProof
 from hub import log
 from hub.access import Actor
@@ -30,7 +30,7 @@ from hub.db import Database
 from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.identifiers import new_id
 from hub.keys import HubKeys
-from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
+from hub.problems import NotAllowed, NotOpenAnyMore
 from hub.tables import command, command_answer, log_entry, station
 from hub.times import now_utc, to_text
 
@@ -69,38 +69,11 @@ def request_command(db: Database, keys: HubKeys, actor: Actor, name: str, body: 
     return str(row["id"])
 
 
-def approve_command(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
-    """Be the second person of a command and issue it; raises as `record_approval` does.
-
-    A crash after the first of the two commits leaves it approved; `issue_approved` issues it then.
-    """
-    record_approval(db, keys, actor, command_id)
-    issue_approved(db, keys)
-
-
-def record_approval(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
-    """State that a second person approves. Raises NotFound, NotOpenAnyMore, SecondPersonNeeded, NotAllowed."""
-    now = now_utc()
-    with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        row = _open_request(tx, command_id)
-        if row.body is None:  # lost with the hub's database; it can only be withdrawn and asked for again
-            raise NotOpenAnyMore
-        if actor.name == row.requested_by:
-            raise SecondPersonNeeded
-        if not policy.may_approve(actor, row.kind, row.requested_by):
-            raise NotAllowed
-        index = entries.record(
-            CommandApproved, command_id=command_id, body_sha256=row.body_sha256, approved_by=actor.name
-        )
-        decided = {"approved_by": actor.name, "approved_at": to_text(now), "approval_index": index}
-        tx.execute(update(command).where(command.c.id == command_id).values(**decided))
-
-
 def withdraw_command(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
     """End a request that nobody has approved. Raises NotFound, NotOpenAnyMore, NotAllowed."""
     now = now_utc()
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        row = _open_request(tx, command_id)
+        row = open_request(tx, command_id)
         if not policy.may_withdraw(actor, row.kind, row.requested_by):
             raise NotAllowed
         entries.record(CommandWithdrawn, command_id=command_id, withdrawn_by=actor.name)
@@ -134,7 +107,9 @@ def note_sent(db: Database, sent: list[tuple[str, int]]) -> None:
     with db.begin() as tx:
         for name, number in sent:
             unsent = (command.c.station == name) & (command.c.number == number) & command.c.sent_at.is_(None)
-            tx.execute(update(command).where(unsent).values(sent_at=to_text(now_utc())))
+            tx.execute(
+                update(command).where(unsent, command.c.envelope.is_not(None)).values(sent_at=to_text(now_utc()))
+            )
 
 
 def forget_answered(db: Database) -> int:
@@ -152,8 +127,11 @@ def forget_answered(db: Database) -> int:
         return tx.execute(update(command).where(named, answered).values(body=None, envelope=None)).rowcount
 
 
-def _open_request(tx: Connection, command_id: str) -> Any:
-    """A request that waits for its second person. The log's lock is held, so nobody decides on it meanwhile."""
+def open_request(tx: Connection, command_id: str) -> Any:
+    """A request that waits for its second person: for as long as the log's lock is held, where the caller holds it.
+
+    Raises NotFound, NotOpenAnyMore.
+    """
     row = tx.execute(select(command).where(command.c.id == command_id)).one_or_none()
     if row is None:
         raise NotFound("there is no such command")
@@ -203,13 +181,13 @@ def _head(tx: Connection, name: str) -> CommandHead:
     """Where the station's chain of commands stands: what was issued last, or what the station says it answered last.
 
     They differ when this hub was restored from a backup: then the station knows commands that the hub forgot, and
-    answers nothing before the number that follows its own.
+    answers nothing before the number that follows its own. A command whose bytes were lost then, unanswered, counts
+    not: it can never be sent, and the station would wait for its number for ever. Should the station have it after
+    all, its answer tells, and the one that was given the number meanwhile is shown as lost.
     """
     heads = []
-    for table in (command, command_answer):
-        query = select(table.c.number, table.c.command_sha256).where(
-            table.c.station == name, table.c.number.is_not(None)
-        )
+    for table, stands in ((command, command.c.envelope.is_not(None)), (command_answer, true())):
+        query = select(table.c.number, table.c.command_sha256).where(table.c.station == name, stands)
         row = tx.execute(query.order_by(desc(table.c.number)).limit(1)).one_or_none()
         heads.append(CommandHead() if row is None else CommandHead(row.number, Sha256Hex(row.command_sha256)))
     issued, answered = heads

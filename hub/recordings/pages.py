@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from hub.access import Action
+from hub.access import Action, Actor, may
 from hub.accounts.gate import allowed
 from hub.recordings.asked import AskedFilter
 from hub.recordings.chain import Recording, load_recording
@@ -48,6 +48,9 @@ class RecordingView:
 
     recording: Recording
     story: Story
+    may_hold: bool
+    may_grant: bool
+    may_export: bool
 
 
 @router.get("/recordings")
@@ -85,7 +88,15 @@ def load_view(request: Request, log_index: int) -> RecordingView:
     recording = load_recording(site.db, log_index, site.key_lines["events"])
     with site.db.read() as connection:
         facts = load_facts(connection, recording)
-    return RecordingView(recording, tell(words_of(request), facts))
+    actor: Actor = request.state.actor
+    orders = site.keys is not None
+    return RecordingView(
+        recording,
+        tell(words_of(request), facts),
+        orders and may(actor, Action.ORDER_HOLD),
+        orders and may(actor, Action.REQUEST_GRANT),
+        orders and may(actor, Action.REQUEST_EXPORT),
+    )
 
 
 def _query(asked: RecordingFilter) -> list[tuple[str, str | None]]:

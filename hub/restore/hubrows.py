@@ -21,6 +21,8 @@ from custody.hubevents import (
     CommandRequested,
     CommandWithdrawn,
     EnvelopeRefused,
+    ExportDecided,
+    ExportRequested,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -44,7 +46,7 @@ from custody.hubevents import (
 )
 from hub.db import upsert_rows
 from hub.projections import HubEvent
-from hub.restore.commandrows import write_command_rows, write_key_rows
+from hub.restore.commandrows import write_command_rows, write_export_rows, write_key_rows
 from hub.restore.peoplerows import write_people_rows
 from hub.restore.stationrows import write_station_rows
 from hub.tables import log_reader, refused, witness, witness_policy
@@ -68,16 +70,16 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             write_station_rows(tx, known, index, received_at)
         case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
             write_people_rows(tx, known, received_at)
-        case LogReaderAdded(reader=name, token_sha256=digest):
-            tx.execute(insert(log_reader).values(name=name, token_sha256=digest, created_at=received_at))
-        case LogReaderRevoked(reader=name):
-            tx.execute(update(log_reader).where(log_reader.c.name == name).values(revoked_at=received_at))
+        case LogReaderAdded() | LogReaderRevoked():
+            _write_reader_rows(tx, known, received_at)
         case EnvelopeRefused():
             _mark_stated(tx, known, index)
         case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
             _write_witness_rows(tx, known, received_at)
         case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
             write_command_rows(tx, known, index, received_at)
+        case ExportRequested() | ExportDecided():
+            write_export_rows(tx, known, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
         case (
@@ -86,6 +88,14 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             pass  # they have no rows
         case _:
             assert_never(known)
+
+
+def _write_reader_rows(tx: Connection, event: LogReaderAdded | LogReaderRevoked, at: str) -> None:
+    if isinstance(event, LogReaderAdded):
+        row = {"name": event.reader, "token_sha256": event.token_sha256, "created_at": at}
+        tx.execute(insert(log_reader).values(**row))
+    else:
+        tx.execute(update(log_reader).where(log_reader.c.name == event.reader).values(revoked_at=at))
 
 
 def _write_witness_rows(tx: Connection, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, at: str) -> None:

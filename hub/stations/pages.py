@@ -11,10 +11,9 @@ from starlette.responses import RedirectResponse, Response
 
 from hub.access import Action, Actor, may
 from hub.accounts import codes
-from hub.accounts.code_pages import code_fault
+from hub.accounts.code_pages import NEEDS_SECOND_FACTOR, code_fault
 from hub.accounts.gate import allowed, checked_form
 from hub.accounts.people import ChangeRefused
-from hub.accounts.people_pages import NEEDS_SECOND_FACTOR
 from hub.problems import TooManyAttempts
 from hub.site import keys_of, render, site_of, words_of
 from hub.stations import enrolment

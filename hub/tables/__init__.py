@@ -7,6 +7,7 @@ hex. `log_entry` is the truth; every table of `hub.tables.index` can be thrown a
 from __future__ import annotations
 
 from hub.tables.commands import command, key_change
+from hub.tables.exports import export_request
 from hub.tables.index import (
     camera,
     camera_event,
@@ -45,6 +46,7 @@ __all__ = [
     "command_answer",
     "cosignature",
     "docking",
+    "export_request",
     "hub_subject",
     "key_change",
     "log_check",

@@ -5,7 +5,7 @@ What a station answered is in `command_answer`, which is of the index.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, LargeBinary, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, LargeBinary, Table, Text, text
 
 from hub.tables.schema import metadata
 
@@ -33,7 +33,15 @@ command = Table(
     Column("issued_at", Text),
     Column("expires_at", Text),
     Column("sent_at", Text),  # first handed to the broker while the station was online; for people, in no event
-    UniqueConstraint("station", "number"),
+    # where a restore lost the bytes of a command that its station never had, another one takes its number
+    Index(
+        "ix_command_station_number",
+        "station",
+        "number",
+        unique=True,
+        sqlite_where=text("envelope IS NOT NULL"),
+        postgresql_where=text("envelope IS NOT NULL"),
+    ),
     CheckConstraint("approved_by IS NULL OR approved_by <> requested_by", name="two_people"),
     CheckConstraint("withdrawn_by IS NULL OR number IS NULL", name="withdrawn_before_issue"),
     Index("ix_command_requested_at", "requested_at"),

@@ -30,6 +30,7 @@ from hub.bundles.service import export_bundle
 from hub.bundles.work import Order
 from hub.recordings.queries import RecordingFilter
 from hub.stations.service import enrol_station
+from tests.integration.approved_exports import approved
 from tests.integration.hubs import TestHub, sqlite_hub
 from tests.vectors.dockings import STATION_KEY, Station
 
@@ -130,9 +131,13 @@ def make_bundles(scratch: Path, hub: TestHub, files: int, file_bytes: int) -> tu
         hub.take("dock-test", *make_footage(vault, files, file_bytes, station, hasher))
     found = find_recordings(hub.db, RecordingFilter())
     one, whole = scratch / "one-recording", scratch / "bundle"
-    export_bundle(hub.db, hub.keys, Order((found[0],), "one", "bench", "bench", "bench"), [vault], one)
+    first, every = (
+        approved(hub.db, hub.keys, Order(recordings, "some", "bench", "bench", "bench"))
+        for recordings in ((found[0],), tuple(found))
+    )
+    export_bundle(hub.db, hub.keys, first, [vault], one)
     started = time.perf_counter()
-    export_bundle(hub.db, hub.keys, Order(tuple(found), "all", "bench", "bench", "bench"), [vault], whole)
+    export_bundle(hub.db, hub.keys, every, [vault], whole)
     seconds = time.perf_counter() - started
     shutil.rmtree(vault)
     return one, whole, seconds

@@ -40,6 +40,8 @@ PAGES = (
     "/recordings?q=没有",
     "/recordings?label=any",
     "/commands",
+    "/commands/release",
+    "/exports",
     "/log",
     "/log/entries/3",
     "/log?type=docking.closed.v1&from=2026-01-01",

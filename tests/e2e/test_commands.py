@@ -10,12 +10,14 @@ import pytest
 from agent.store import HoldRow, Store
 from custody.commandbody import Hold, HoldLifted, PolicyChange
 from hub.access import Actor, Role
+from hub.commands.approving import approve_command
 from hub.commands.queries import load_commands
-from hub.commands.service import approve_command, request_command
+from hub.commands.service import request_command
 from hub.db import Database, open_database, sqlite_url
 from hub.keys import HubKeys, load_keys
 from hub.settings import load_settings
 from tests.e2e.processes import Installation, wait_for
+from tests.integration.authenticators import new_person
 
 RECORDS = Actor("records", Role.RECORDS_CUSTODIAN, must_change_password=False)
 LEADER = Actor("leader", Role.APPROVING_LEADER, must_change_password=False)
@@ -77,7 +79,8 @@ def test_ordered_while_the_station_is_away_done_once_in_order_through_kills(orde
     lift = request_command(
         ordering.db, ordering.keys, RECORDS, made.station, HoldLifted(hold_id=f"{UUID}07", reason="closed")
     )
-    approve_command(ordering.db, ordering.keys, LEADER, lift)
+    phone = new_person(ordering.db, ordering.keys, "leader", "approving_leader")
+    approve_command(ordering.db, ordering.keys, LEADER, lift, phone.code())
     policy = PolicyChange(minimum_charge_percent=95, minimum_minutes=240, duty_minutes=480)
     request_command(ordering.db, ordering.keys, HEAD, made.station, policy)
     wait_for("lift and policy", lambda: ordering.states()[-2:] not in (["waiting"] * 2, ["delivered"] * 2)

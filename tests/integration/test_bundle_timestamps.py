@@ -36,7 +36,7 @@ def bundle_of(scene: Scene, authority: Authority | None, name: str = "bundle") -
     export_bundle(
         hub.db,
         hub.keys,
-        scene.order(),
+        scene.approved(),
         [scene.vault],
         target,
         stamp=lambda note: token_for(hub.db, authority, note, now_utc()),

@@ -15,15 +15,17 @@ from custody.commands import Command, CommandHead, body_sha256, open_command
 from custody.fields import Sha256Hex
 from custody.stationevents import CommandAnswered
 from hub.access import Actor, Role
-from hub.commands import service
+from hub.accounts import codes, policy
+from hub.commands import approving, service
 from hub.commands.queries import load_command, load_commands, load_envelopes, waiting_numbers
 from hub.errors import Invalid, LogUntrusted, NotFound
 from hub.logcheck import check_log
-from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
+from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded, TooManyAttempts
 from hub.reindex import reindex
 from hub.tables import command
 from hub.times import now_utc
 from tests.bench.stations import SigningStation
+from tests.integration.authenticators import new_person
 from tests.integration.hubs import TestHub, drop_triggers
 
 RECORDS = Actor("records", Role.RECORDS_CUSTODIAN, must_change_password=False)
@@ -86,23 +88,45 @@ def test_two_people_and_the_station_can_prove_it(hub: TestHub) -> None:
     assert hub.types()[-1] == "command.requested.v1"
     for nobody, error in ((RECORDS, SecondPersonNeeded), (OFFICE, NotAllowed)):
         with pytest.raises(error):
-            service.approve_command(hub.db, hub.keys, nobody, asked)
+            approving.approve_command(hub.db, hub.keys, nobody, asked, "000000")
     assert load_envelopes(hub.db, [("dock-1", 1)]) == []
-    service.approve_command(hub.db, hub.keys, LEADER, asked)
+    phone = new_person(hub.db, hub.keys, "leader", "approving_leader")
+    approving.approve_command(hub.db, hub.keys, LEADER, asked, phone.code())
     assert hub.types()[-2:] == ["command.approved.v1", "command.issued.v1"]
     got = opened(hub, sent(hub, "dock-1", 1), CommandHead())
     digest = body_sha256(got.header.body)
     found = check_approval(got.header.approval, got.header.id, "dock-1", LIFT.KIND, digest, hub.keys.log.verify_key)
     assert (found.requested_by, found.approved_by) == ("records", "leader")
     with pytest.raises(NotOpenAnyMore):
-        service.approve_command(hub.db, hub.keys, LEADER, asked)
+        approving.approve_command(hub.db, hub.keys, LEADER, asked, phone.code())
+    sound(hub)
+
+
+def test_a_code_that_is_wrong_used_or_missing_approves_nothing_and_guesses_end_in_a_pause(hub: TestHub) -> None:
+    hub.enrol()
+    first, second = order(hub, RECORDS, LIFT), order(hub, RECORDS, LIFT)
+    with pytest.raises(codes.NoSecondFactor):
+        approving.approve_command(hub.db, hub.keys, LEADER, first, "123456")
+    phone = new_person(hub.db, hub.keys, "leader", "approving_leader")
+    right = phone.code()
+    approving.approve_command(hub.db, hub.keys, LEADER, first, right)
+    with pytest.raises(codes.WrongCode):
+        approving.approve_command(hub.db, hub.keys, LEADER, second, right)  # each code serves once
+    for guess in range(policy.FREE_FAILURES_PER_NAME - 1):
+        with pytest.raises(codes.WrongCode):
+            approving.approve_command(hub.db, hub.keys, LEADER, second, f"x{guess}")
+    with pytest.raises(TooManyAttempts):
+        approving.approve_command(hub.db, hub.keys, LEADER, second, phone.code())
+    assert state(hub, second) == ("requested", "")
+    assert hub.types().count("command.approved.v1") == 1
     sound(hub)
 
 
 def test_a_crash_between_approval_and_issue_is_made_good(hub: TestHub) -> None:
     hub.enrol()
     asked = order(hub, RECORDS, LIFT)
-    service.record_approval(hub.db, hub.keys, LEADER, asked)  # and here the process ends
+    phone = new_person(hub.db, hub.keys, "leader", "approving_leader")
+    approving.record_approval(hub.db, hub.keys, LEADER, asked, phone.code(), now_utc())  # and here the process ends
     assert state(hub, asked) == ("approved", "")
     sound(hub)
     assert service.issue_approved(hub.db, hub.keys) == 1
@@ -137,7 +161,7 @@ def test_who_asks_may_withdraw_and_then_nobody_approves(hub: TestHub) -> None:
         service.withdraw_command(hub.db, hub.keys, OFFICE, asked)
     service.withdraw_command(hub.db, hub.keys, RECORDS, asked)
     with pytest.raises(NotOpenAnyMore):
-        service.approve_command(hub.db, hub.keys, LEADER, asked)
+        approving.approve_command(hub.db, hub.keys, LEADER, asked, "000000")
     assert state(hub, asked)[0] == "withdrawn"
     sound(hub)
 

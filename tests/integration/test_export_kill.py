@@ -19,12 +19,18 @@ from custody.digest import CHUNK_BYTES
 from custody.disk import Hasher
 from custody.finding import Exit
 from custody.manifest import Copied, ManifestReader
+from hub.access import Actor, Role
+from hub.accounts.service import change_password, create_account
 from hub.bundles.selection import exports_in_log
 from hub.db import open_database, sqlite_url
+from hub.exports.service import approve_export
 from hub.intake import Intake
 from hub.keys import load_keys
 from hub.opening import Message
 from hub.stations.service import enrol_station
+from hub.times import now_utc
+from tests.integration.approved_exports import LEADER, phone_of_leader
+from tests.integration.web_peer import PASSWORD
 from tests.vectors.dockings import STATION_KEY, Docking, Station, build, pattern
 
 FILES = {f"DCIM/VID{i:05d}.MP4": pattern(i, CHUNK_BYTES + i) for i in range(8)}
@@ -44,7 +50,26 @@ class Site:
         return [sys.executable, "-m", "hub.app", *words, "--dir", str(self.hub), "--json"]
 
     def export(self, target: Path, *words: str) -> list[str]:
-        return self.command("export", *words, "--footage", str(self.vault), "--to", str(target), *ORDER)
+        return self.command("export", *words, "--footage", str(self.vault), "--to", str(target))
+
+    def request(self, *words: str, name: str = "records") -> subprocess.CompletedProcess[str]:
+        """Ask for an export by the command line."""
+        command = self.command("export", "--request", "--account", name, *words)
+        return subprocess.run(command, capture_output=True, text=True, check=False, input=f"{PASSWORD}\n")
+
+    def approve(self, request_id: str) -> None:
+        """The leader approves it."""
+        keys, db = load_keys(self.hub / "keys", "h-1"), open_database(sqlite_url(self.hub / "hub.db"))
+        approve_export(db, keys, LEADER, request_id, phone_of_leader(db, keys).code(), now_utc())
+        db.close()
+
+    def approved(self, *words: str) -> str:
+        """The id of a request for `words` that was approved."""
+        asked = self.request(*words, *ORDER)
+        assert asked.returncode == 0, asked.stderr
+        request_id: str = json.loads(asked.stdout)["request"]
+        self.approve(request_id)
+        return request_id
 
     def verify(self, bundle: Path) -> Exit:
         with Hasher() as hasher:
@@ -66,48 +91,63 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     intake = Intake(db, keys, 480)
     intake.take([Message("custodock/1/dock-test/events", raw, "dock-test") for raw in envelopes])
     intake.close()
+    for name, role in (("records", Role.RECORDS_CUSTODIAN), ("auditor", Role.AUDITOR)):
+        first, actor = create_account(db, keys, name, role), Actor(name, role, must_change_password=True)
+        change_password(db, keys, actor, first, PASSWORD, PASSWORD, "here", now_utc())
     db.close()
     return site
 
 
-def test_a_period_by_the_command_line(site: Site) -> None:
-    target = site.tmp / "period"
-    ran = subprocess.run(
-        site.export(target, "--period", "2026-03-01", "2026-03-01", "--camera", "cam-7"),
-        capture_output=True,
-        text=True,
-        check=True,
+def test_a_period_by_the_command_line_asked_for_by_one_person_and_approved_by_another(site: Site) -> None:
+    target, period = site.tmp / "period", ["--period", "2026-03-01", "2026-03-01", "--camera", "cam-7"]
+    asked = site.request(*period, *ORDER)
+    answer = json.loads(asked.stdout)
+    assert answer["recordings"] == 8
+    early = subprocess.run(
+        site.export(target, "--approved", answer["request"]), capture_output=True, text=True, check=False
     )
-    answer = json.loads(ran.stdout)
-    assert (answer["recordings"], answer["path"]) == (8, str(target))
+    assert early.returncode == 1
+    assert "not approved by another person yet" in early.stderr
+    site.approve(answer["request"])
+    other = site.export(target, "--approved", answer["request"], "1", "2")
+    wrong = subprocess.run(other, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "not what was approved" in wrong.stderr) == (1, True)
+    ran = subprocess.run(
+        site.export(target, "--approved", answer["request"], *period), capture_output=True, text=True, check=True
+    )
+    done = json.loads(ran.stdout)
+    assert (done["recordings"], done["path"]) == (8, str(target))
     assert site.verify(target) is Exit.VERIFIED
+    again = site.export(site.tmp / "again", "--approved", answer["request"])
+    used = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert (used.returncode, "was used already" in used.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--period", "2026-03-02", "2026-03-01"], "--period"),
-        (["--period", "1999-01-01", "1999-01-02"], "No recording fits"),
-        ([], "Name recordings"),
-        (["999"], "no recording"),
+        (["--period", "2026-03-02", "2026-03-01", *ORDER], "--period"),
+        (["--period", "1999-01-01", "1999-01-02", *ORDER], "No recording fits"),
+        ([*ORDER], "Name recordings"),
+        (["999", *ORDER], "no recording"),
+        (["1", "--recipient", "区法院"], "--reason"),
+        (["1", "--reason", "案件 17"], "--recipient"),
     ],
 )
-def test_what_cannot_be_done_ends_1_in_both_languages(site: Site, words: list[str], said: str) -> None:
-    ran = subprocess.run(site.export(site.tmp / "none", *words), capture_output=True, text=True, check=False)
+def test_what_cannot_be_asked_for_ends_1_in_both_languages(site: Site, words: list[str], said: str) -> None:
+    ran = site.request(*words)
     assert ran.returncode == 1
     assert said in ran.stderr
     assert any("\u4e00" <= c <= "\u9fff" for c in ran.stderr)
+
+
+def test_who_may_not_ask_and_an_export_that_nobody_asked_for(site: Site) -> None:
+    assert site.request("1", *ORDER, name="auditor").returncode == 1
+    for words in ([], ["1"], ["--approved", "0195f000-0000-7000-8000-000000000007"]):
+        ran = subprocess.run(site.export(site.tmp / "none", *words), capture_output=True, text=True, check=False)
+        assert ran.returncode == 1
+        assert any("\u4e00" <= c <= "\u9fff" for c in ran.stderr)
     assert not list(site.tmp.glob("none*"))
-
-
-def test_reason_and_recipient_are_mandatory(site: Site) -> None:
-    for missing in ("--reason", "--recipient"):
-        words = site.export(site.tmp / "none", "1")
-        at = words.index(missing)
-        del words[at : at + 2]
-        ran = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert ran.returncode == 2
-        assert missing in ran.stderr
 
 
 @pytest.mark.slow
@@ -115,7 +155,7 @@ def test_killed_at_any_moment_it_goes_on_under_one_statement(site: Site) -> None
     rng, killed_midway = random.Random(7), 0
     for number in range(5):
         target = site.tmp / f"killed-{number}"
-        command = site.export(target, *map(str, range(1, 9)))
+        command = site.export(target, "--approved", site.approved(*map(str, range(1, 9))))
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         part = target.with_name(f"{target.name}.part")
         while child.poll() is None and not part.exists():  # from here on it has something to lose

@@ -35,6 +35,7 @@ from hub.app import main
 from hub.bundles.selection import find_recordings
 from hub.bundles.service import export_bundle
 from hub.bundles.work import Order
+from hub.commands import approving
 from hub.commands import service as commands
 from hub.commands.queries import load_envelopes
 from hub.db import open_database
@@ -51,6 +52,8 @@ from hub.stations.service import enrol_station
 from hub.tables import key_change, log_entry
 from hub.times import now_utc
 from tests.independent import reader
+from tests.integration.approved_exports import approved
+from tests.integration.authenticators import new_person
 from tests.integration.hubs import TestHub, drop_triggers
 from tests.integration.site_data import Hub
 from tests.vectors.dockings import STATION_KEY, Docking, build
@@ -163,7 +166,8 @@ def test_a_station_that_was_away_follows_every_rotation_in_order(hub: RotatingHu
         hub.rotate(role)
     hub.hold(n := n + 1)
     lift = commands.request_command(hub.db, hub.keys, RECORDS, "dock-1", HoldLifted(hold_id=f"{UUID}01", reason="x"))
-    commands.approve_command(hub.db, hub.keys, LEADER, lift)
+    phone = new_person(hub.db, hub.keys, "leader", "approving_leader")
+    approving.approve_command(hub.db, hub.keys, LEADER, lift, phone.code())
     hub.sound()
     answers = dock.catch_up()
     assert {reason for _, reason in answers} == {"done"}
@@ -354,7 +358,7 @@ def test_a_bundle_is_verified_by_the_logs_key_of_any_time(hub: RotatingHub, tmp_
     hub.take("dock-test", *seals, (docking / ".custody/completed.dsse.json").read_bytes())
     recordings = find_recordings(hub.db, RecordingFilter(station="dock-test"))
     order = Order(tuple(recordings), "all of them", "court", "case 17", "root")
-    export_bundle(hub.db, hub.keys, order, [vault], tmp_path / "bundle")
+    export_bundle(hub.db, hub.keys, approved(hub.db, hub.keys, order), [vault], tmp_path / "bundle")
 
     def verdict_by(key: VerifyKey) -> str:
         with Hasher() as hasher:

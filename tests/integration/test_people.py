@@ -9,7 +9,6 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import pyotp
 import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -23,6 +22,7 @@ from hub.errors import LogUntrusted
 from hub.logcheck import check_log
 from hub.tables import account, account_request, log_entry, second_factor
 from hub.times import now_utc, to_text
+from tests.integration.authenticators import Authenticator, set_up
 from tests.integration.site_data import Hub
 from tests.integration.web_peer import PASSWORD, change_password, client, form_token, sign_in, signed_in
 
@@ -42,35 +42,9 @@ def each_hub(tmp_path: Path, database_url: str) -> Iterator[Hub]:
     made.close()
 
 
-class Authenticator:
-    """A person's phone."""
-
-    def __init__(self, hub: Hub, secret: str) -> None:
-        self._hub, self._totp = hub, pyotp.TOTP(secret)
-
-    def code(self) -> str:
-        """The present code; half a minute lies between two of them for the hub, but not for whoever waits here."""
-        with self._hub.db.begin() as tx:
-            tx.execute(update(second_factor).values(last_step=0))
-        return self._totp.now()
-
-
 def post(browser: TestClient, path: str, **form: str) -> Any:
     token = form_token(browser.get("/people").text)
     return browser.post(path, data={"form_token": token, **form})
-
-
-def set_up(hub: Hub, browser: TestClient) -> Authenticator:
-    page = browser.get("/second-factor").text
-    secret = re.search(r'class="secret">([A-Z2-7 ]+)<', page)
-    assert secret
-    assert "<svg" in page
-    phone = Authenticator(hub, secret[1].replace(" ", ""))
-    wrong = browser.post("/second-factor", data={"form_token": form_token(page), "code": "000000"})
-    assert wrong.status_code == 422
-    done = browser.post("/second-factor", data={"form_token": form_token(page), "code": phone.code()})
-    assert done.status_code == 303
-    return phone
 
 
 def two_administrators(hub: Hub) -> tuple[TestClient, TestClient, Authenticator]:
@@ -83,7 +57,7 @@ def two_administrators(hub: Hub) -> tuple[TestClient, TestClient, Authenticator]
     second = client(hub.app)
     assert sign_in(second, "second", password[1]) == 303
     assert change_password(second, password[1]) == 303
-    return first, second, set_up(hub, second)
+    return first, second, set_up(hub.db, second)
 
 
 def waiting_id(hub: Hub) -> str:
@@ -175,7 +149,7 @@ def test_nobody_else_may_change_people(hub: Hub) -> None:
 
 def test_a_password_alone_is_not_enough_once_there_is_a_second_factor(hub: Hub) -> None:
     browser = signed_in(hub)
-    phone = set_up(hub, browser)
+    phone = set_up(hub.db, browser)
     thief = client(hub.app)
     assert sign_in(thief, "admin", PASSWORD, goes_to="/recordings?q=a") == 303
     assert thief.get("/recordings?q=a").headers["location"] == "/code?goes_to=%2Frecordings%3Fq%3Da"
@@ -198,7 +172,7 @@ def test_a_password_alone_is_not_enough_once_there_is_a_second_factor(hub: Hub) 
 
 def test_a_code_serves_once(hub: Hub) -> None:
     browser = signed_in(hub)
-    phone = set_up(hub, browser)
+    phone = set_up(hub.db, browser)
     code = phone.code()
     answers = []
     for _ in range(2):

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from html import unescape
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from hub.accounts.service import form_token as token_of
+from hub.commands import formrules
 from hub.site import SESSION_COOKIE
+from hub.tables import segment
+from hub.times import now_utc
+from tests.integration.authenticators import set_up
+from tests.integration.release_scene import DOCKING, FILES, Docked
 from tests.integration.site_data import Hub
 from tests.integration.web_peer import form_token, signed_in
 
 HOLD = {"station": "dock-1", "camera": "DSJ-000317", "reason": "case 2026-17"}
+
+
+UUID = "0195f000-0000-7000-8000-000000000007"
+SEAL = 3  # log index: enrolment, docked, started, then the seals
+GRANT = {"recording": str(SEAL), "holder": "records", "purpose": "complaint 12", "hours": "2", "days": "3"}
+DISPOSITION = {"station": "dock-1", "docking": DOCKING, "basis": "retention over", "sure": "1"}
+
+
+@pytest.fixture
+def docked(tmp_path: Path) -> Iterator[Hub]:
+    """A hub with one offload."""
+    made = Hub(tmp_path)
+    Docked(made)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -43,36 +68,101 @@ def test_hold_lift_and_approval_by_pages_in_both_languages(hub: Hub) -> None:
     assert post(records, "/commands/hold", **HOLD) == 303
     page = records.get("/commands").text
     assert "等待采集站上线" in page
-    found = re.search(r"lift=([0-9a-f-]{36})#lift", page)
+    found = re.search(r'href="(/commands\?station=dock-1&amp;form=lift&amp;hold_id=([0-9a-f-]{36}))#lift"', page)
     assert found
-    assert found[1] in records.get(f"/commands?station=dock-1&lift={found[1]}").text
-    assert post(records, "/commands/lift", station="dock-1", hold_id=found[1], reason="closed") == 303
+    assert f'value="{found[2]}"' in records.get(unescape(found[1])).text
+    form = {"station": "dock-1", "hold_id": found[2], "reason": "closed"}
+    assert post(records, "/commands/lift", **form) == 422, "it is asked for on purpose only"
+    assert post(records, "/commands/lift", **form, sure="1") == 303
+    waiting = leader.get("/commands").text.partition('id="waiting"')[2].partition("</section>")[0]
+    assert "DSJ-000317" in waiting, "who decides sees what would be kept no longer"
+    assert "case 2026-17" in waiting
     [lift, hold] = rows(records)
     assert (lift["state"], lift["may_approve"], lift["may_withdraw"]) == ("requested", False, True)
     assert hold["state"] == "waiting"
-    assert post(records, f"/commands/{lift['id']}/approve") == 403
+    approve = f"/commands/{lift['id']}/approve"
+    assert post(records, approve, code="123456") == 403
     english = leader.get("/commands?lang=en").text
     assert "Waits for a second person" in english
-    assert f"/commands/{lift['id']}/approve" in english
-    assert post(leader, f"/commands/{lift['id']}/approve") == 303
-    assert post(leader, f"/commands/{lift['id']}/approve") == 409
+    assert (approve in english, "Set up your second factor" in english) == (False, True)
+    assert post(leader, approve, code="123456") == 422
+    phone = set_up(hub.db, leader)
+    assert approve in leader.get("/commands").text
+    assert post(leader, approve, code="000000") == 422
+    code = phone.code()
+    assert post(leader, approve, code=code) == 303
+    assert post(leader, approve, code=phone.code()) == 409
     assert [row["state"] for row in rows(leader)] == ["waiting", "waiting"]
     assert [row["approved_by"] for row in rows(leader)] == ["leader", None]
 
 
 @pytest.mark.parametrize(
-    ("path", "fields"),
+    ("path", "fields", "why"),
     [
-        ("hold", {"station": "dock-1", "reason": "of nothing"}),
-        ("hold", {"station": "dock-9", "camera": "c", "reason": "r"}),
-        ("hold", {"station": "dock-1", "file_sha256": "12", "reason": "r"}),
-        ("lift", {"station": "dock-1", "hold_id": "x", "reason": "r"}),
+        ("hold", {"station": "dock-1", "reason": "of nothing"}, formrules.NAMES_NOTHING),
+        ("hold", {"station": "dock-1", "camera": "c"}, formrules.BAD_TEXT),
+        ("hold", {"station": "dock-9", "camera": "c", "reason": "r"}, formrules.NO_STATION),
+        ("hold", {"station": "dock-1", "file_sha256": "12", "reason": "r"}, formrules.BAD_SHA256),
+        ("lift", {"station": "dock-1", "hold_id": "x", "reason": "r", "sure": "1"}, formrules.BAD_HOLD),
+        ("lift", {"station": "dock-1", "hold_id": UUID, "reason": "r"}, formrules.NOT_SURE),
+        ("grant", GRANT | {"recording": "99999"}, formrules.NO_RECORDING),
+        ("grant", GRANT | {"recording": "-1"}, formrules.NO_RECORDING),
+        ("grant", GRANT | {"holder": "nobody"}, formrules.NO_HOLDER),
+        ("grant", GRANT | {"hours": "169"}, formrules.BAD_HOURS),
+        ("grant", GRANT | {"days": "x"}, formrules.BAD_HOURS),
+        ("grant", GRANT | {"purpose": ""}, formrules.BAD_TEXT),
+        ("revoke", {"station": "dock-1", "grant_id": "1", "reason": "r"}, formrules.BAD_GRANT),
+        ("disposition", DISPOSITION | {"docking": "none"}, formrules.NO_OFFLOAD),
+        ("disposition", DISPOSITION | {"files": "0" * 64}, formrules.BAD_FILES),
+        ("disposition", DISPOSITION | {"files": "zz"}, formrules.BAD_SHA256),
+        ("disposition", DISPOSITION | {"sure": ""}, formrules.NOT_SURE),
     ],
 )
-def test_a_wrong_form_says_why_and_changes_nothing(hub: Hub, path: str, fields: dict[str, str]) -> None:
-    browser = signed_in(hub, "records", "records_custodian")
-    assert post(browser, f"/commands/{path}", **fields) == 422
+def test_a_wrong_form_says_why_keeps_what_was_entered_and_changes_nothing(
+    docked: Hub, path: str, fields: dict[str, str], why: str
+) -> None:
+    browser = signed_in(docked, "records", "records_custodian")
+    token = form_token(browser.get("/password").text)
+    answer = browser.post(f"/commands/{path}?lang=en", data={"form_token": token, **fields})
+    assert answer.status_code == 422
+    assert why in unescape(answer.text)
+    assert f'id="{path}" open' in answer.text
+    for name, value in fields.items():
+        assert name in ("station", "sure", "files") or not value or f'value="{value}"' in answer.text
     assert rows(browser) == []
+
+
+def test_a_grant_is_asked_for_approved_and_revoked(docked: Hub) -> None:
+    records, leader = signed_in(docked, "records", "records_custodian"), signed_in(docked, "leader", "approving_leader")
+    link = f"/commands?form=grant&amp;recording={SEAL}#grant"
+    assert link in records.get(f"/recordings/{SEAL}").text
+    assert f'value="{SEAL}"' in records.get(unescape(link)).text
+    assert post(records, "/commands/grant", **GRANT) == 303
+    [asked] = rows(leader)
+    body = json.loads(str(asked["body"]))
+    with docked.db.read() as connection:
+        seal = connection.execute(select(segment).where(segment.c.log_index == SEAL)).one()
+    assert (body["docking"], body["file_sha256"], body["holder"]) == (DOCKING, seal.sha256, "records")
+    assert body["valid_seconds"] == 2 * 3600
+    assert timedelta(days=2, hours=23) < datetime.fromisoformat(body["until"]) - now_utc() <= timedelta(days=3)
+    phone = set_up(docked.db, leader)
+    assert post(leader, f"/commands/{asked['id']}/approve", code=phone.code()) == 303
+    found = re.search(r"form=revoke&amp;grant_id=([0-9a-f-]{36})#revoke", leader.get("/commands").text)
+    assert found
+    assert post(leader, "/commands/revoke", station="dock-1", grant_id=found[1], reason="case closed") == 303
+    assert [(row["kind"], row["state"]) for row in rows(leader)] == [
+        ("grant_revoked.v1", "waiting"), ("grant.v1", "waiting"),
+    ]  # fmt: skip
+
+
+def test_a_disposition_names_all_files_of_an_offload_or_some(docked: Hub) -> None:
+    records = signed_in(docked, "records", "records_custodian")
+    assert post(records, "/commands/disposition", **DISPOSITION) == 303
+    files = json.loads(str(rows(records)[0]["body"]))["file_sha256s"]
+    assert len(files) == FILES
+    assert post(records, "/commands/disposition", **DISPOSITION, files=f"{files[2].upper()}\n{files[0]}\n") == 303
+    assert json.loads(str(rows(records)[0]["body"]))["file_sha256s"] == [files[2], files[0]]
+    assert [row["state"] for row in rows(records)] == ["requested"] * 2
 
 
 def test_an_officer_and_a_policy(hub: Hub) -> None:
@@ -91,6 +181,15 @@ def test_an_officer_and_a_policy(hub: Hub) -> None:
 
 MAY_SEE = {"custodian", "section_head", "equipment_office", "approving_leader", "records_custodian", "auditor"}
 MAY_HOLD = MAY_SEE - {"equipment_office"}
+FORM_ROLES = {
+    "hold": MAY_HOLD,
+    "lift": {"section_head", "records_custodian"},
+    "grant": {"section_head", "custodian", "records_custodian"},
+    "revoke": {"section_head", "records_custodian", "approving_leader", "auditor"},
+    "disposition": {"records_custodian"},
+    "officer": {"custodian", "equipment_office"},
+    "policy": {"equipment_office", "section_head"},
+}
 
 
 @pytest.mark.parametrize("role", sorted(MAY_SEE | {"administrator", "officer"}))
@@ -99,7 +198,12 @@ def test_roles(hub: Hub, role: str) -> None:
     sees = role in MAY_SEE | {"administrator"}
     assert browser.get("/commands").status_code == (200 if sees else 403)
     assert browser.get("/api/v1/commands").status_code == (200 if sees else 403)
-    assert ('action="/commands/hold"' in browser.get("/commands").text) == (role in MAY_HOLD)
+    page = browser.get("/commands").text
+    assert {form: f'action="/commands/{form}"' in page for form in FORM_ROLES} == {
+        form: role in roles for form, roles in FORM_ROLES.items()
+    }
+    for form, roles in FORM_ROLES.items():
+        assert (post(browser, f"/commands/{form}") == 403) == (role not in roles), form
     assert post(browser, "/commands/hold", **HOLD) == (303 if role in MAY_HOLD else 403)
 
 
@@ -113,8 +217,16 @@ def test_the_api_needs_the_sessions_token(hub: Hub) -> None:
     made = records.post("/api/v1/commands", json=order, headers=theirs["records"])
     assert (made.status_code, made.json()["state"]) == (201, "requested")
     path = f"/api/v1/commands/{made.json()['id']}"
-    assert records.post(f"{path}/approve", headers=theirs["records"]).json()["code"] == "second_person_needed"
-    assert leader.post(f"{path}/approve", headers=theirs["leader"]).json()["state"] == "waiting"
+    assert (
+        records.post(f"{path}/approve", json={"code": "1"}, headers=theirs["records"]).json()["code"]
+        == "second_person_needed"
+    )
+    approve = partial(leader.post, f"{path}/approve", headers=theirs["leader"])
+    assert approve(json={"code": "123456"}).json()["code"] == "second_factor_needed"
+    phone = set_up(hub.db, leader)
+    assert approve(json={"code": "123456"}).json()["code"] == "code_not_taken"
+    assert approve().status_code == 422
+    assert approve(json={"code": phone.code()}).json()["state"] == "waiting"
     assert leader.post(f"{path}/withdraw", headers=theirs["leader"]).json()["code"] == "not_open_any_more"
     for wrong in ({**order, "kind": "format.v1"}, {**order, "body": {}}, {**order, "station": "x"}, {"kind": 7}):
         assert records.post("/api/v1/commands", json=wrong, headers=theirs["records"]).status_code in (404, 422)
