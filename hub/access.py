@@ -43,6 +43,8 @@ class Action(StrEnum):
     REQUEST_KEYS = "request_keys"
     APPROVE_KEYS = "approve_keys"
     FREEZE_STATION = "freeze_station"
+    REQUEST_OPENING_REMOVAL = "request_opening_removal"
+    APPROVE_OPENING_REMOVAL = "approve_opening_removal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.REQUEST_KEYS: frozenset({Role.ADMINISTRATOR}),
     Action.APPROVE_KEYS: frozenset({Role.APPROVING_LEADER, Role.AUDITOR}),
     Action.FREEZE_STATION: frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.APPROVING_LEADER}),
+    Action.REQUEST_OPENING_REMOVAL: frozenset({Role.RECORDS_CUSTODIAN}),
+    Action.APPROVE_OPENING_REMOVAL: frozenset({Role.APPROVING_LEADER}),
 }
 
 

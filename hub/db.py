@@ -92,6 +92,7 @@ def _sqlite_engine(url: str, *, begin: str) -> Engine:
             "cache_size=-65536" if writes else "cache_size=-32768",
             "mmap_size=268435456",
             "temp_store=MEMORY",
+            "secure_delete=ON",  # what is deleted is overwritten, not only unlinked
             f"query_only={'OFF' if writes else 'ON'}",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -117,6 +118,12 @@ def insert_rows(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequ
         _copy_rows(tx, table, columns, rows)
     elif rows:
         tx.exec_driver_sql(_insert_sql(table, columns, tx.dialect.paramstyle), list(rows))
+
+
+def add_rows(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Insert rows; one whose primary key is taken changes nothing."""
+    if rows:
+        tx.exec_driver_sql(f"{_insert_sql(table, columns, tx.dialect.paramstyle)} ON CONFLICT DO NOTHING", list(rows))
 
 
 def upsert_rows(

@@ -35,6 +35,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    OpeningRemovalRequested,
+    OpeningRemoved,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -53,6 +55,7 @@ from hub.keychanges.check import KeyChangeRows
 from hub.logfaults import IndexWrong, untrusted
 from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
+from hub.openings.check import OpeningCheck
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
 from hub.tables import (
@@ -61,6 +64,7 @@ from hub.tables import (
     docking,
     hub_subject,
     log_reader,
+    opening,
     refused,
     second_factor,
     segment,
@@ -93,6 +97,7 @@ class IndexCheck:
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
         self._commands, self._changes = CommandRows(), KeyChangeRows()
+        self._openings = OpeningCheck(connection)
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
         self._scratch = Scratch(connection) if whole else None
@@ -118,6 +123,7 @@ class IndexCheck:
         for table, rows in zip(_BY_LOG_INDEX, derived, strict=True):
             self._compare(table, rows, start, end)
         self._compare_subjects(start, end)
+        self._openings.page(start, end)
         if self._scratch is not None:
             for difference in self._scratch.add(projection):
                 self._differs(*difference)
@@ -140,6 +146,7 @@ class IndexCheck:
         self._compare_rows(witness_policy, tuple(witness_policy.c.keys()), self._policy, "witness_altered")
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
+        self._openings.compare()
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
         self.find_more(size)
@@ -148,7 +155,7 @@ class IndexCheck:
 
     def find_more(self, size: int) -> None:
         """Look for rows of entries that a log of `size` has not."""
-        for table in (*_BY_LOG_INDEX, hub_subject):
+        for table in (*_BY_LOG_INDEX, hub_subject, opening):
             extra = first_outside(self._connection, table.c.log_index, size)
             if extra is not None:
                 self._wrong("index_extra", f"{table.name}/{extra}")
@@ -220,11 +227,8 @@ class IndexCheck:
                     self._stations[name] |= {"frozen_at": entry.received_at, "frozen_reason": reason}
             case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
                 self._people.event(known, entry.received_at)
-            case LogReaderAdded(reader=name, token_sha256=digest):
-                self._readers[name] = [name, digest, entry.received_at, None]
-            case LogReaderRevoked(reader=name):
-                with suppress(KeyError):
-                    self._readers[name][3] = entry.received_at
+            case LogReaderAdded() | LogReaderRevoked():
+                self._reader_event(known, entry.received_at)
             case EnvelopeRefused():
                 self._check_refused(entry.index, known)
             case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
@@ -233,6 +237,8 @@ class IndexCheck:
                 self._commands.take(known, entry.index, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
                 self._changes.take(known, entry.index, entry.received_at)
+            case OpeningRemovalRequested() | OpeningRemoved():
+                self._openings.take(known, entry.index, entry.received_at)
             case (
                 BundleExported()
                 | BundleFinished()
@@ -244,6 +250,13 @@ class IndexCheck:
                 pass  # they have no rows but those that every event's subjects have
             case _:
                 assert_never(known)
+
+    def _reader_event(self, event: LogReaderAdded | LogReaderRevoked, received_at: str) -> None:
+        if isinstance(event, LogReaderAdded):
+            self._readers[event.reader] = [event.reader, event.token_sha256, received_at, None]
+            return
+        with suppress(KeyError):
+            self._readers[event.reader][3] = received_at
 
     def _witness_event(self, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, received_at: str) -> None:
         match event:

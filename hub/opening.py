@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from custody.checkpoint import VerifyKey
+from custody.commitments import check_opening, detach, parse_opening
 from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, Envelope, parse_envelope
-from custody.errors import FormatError, SignatureInvalid, UnknownType
+from custody.errors import CustodyError, FormatError, SignatureInvalid, UnknownType
 from custody.event import Event
 from custody.events import decode_chain, decode_event
 from custody.fields import load_object
@@ -28,7 +29,7 @@ logger = logging.getLogger("hub.opening")
 
 Reason = Literal[
     "bad_topic", "unknown_station", "bad_format", "bad_signature", "wrong_source", "station_frozen", "fork",
-    "unprocessable",
+    "unprocessable", "opening_wrong",
 ]  # fmt: skip
 HTTP_TOPIC = "POST /api/v1/envelopes"
 MAX_TYPE_CHARACTERS = 100
@@ -36,11 +37,15 @@ MAX_TYPE_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Bytes as they came. `station` is whom the topic names; None over HTTP, where the envelope's key label says it."""
+    """Bytes as they came. `station` is whom the topic names; None over HTTP, where the envelope's key label says it.
+
+    `opening` came behind the envelope (`received`). It names people, so it is in no sample of what was refused.
+    """
 
     topic: str
     raw: bytes
     station: str | None
+    opening: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Link:
     event_at: str | None  # by the station's clock, as the tables hold it; None when the event cannot be read
     draft: Draft | None  # None: authentic, but this version makes no index rows of it
     unread: str  # why `draft` is None, else ""
+    opened: tuple[tuple[str, bytes, bytes], ...] = ()  # field, salt and value, once they fit the envelope
+    opening_wrong: bool = False  # an opening came that does not fit; the envelope is taken without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,14 @@ class Refused:
 
 
 Opened = Link | State | Refused
+
+
+def received(topic: str, raw: bytes, station: str | None) -> Message:
+    """A message of an events topic or of HTTP, taken apart; of another topic, as it is."""
+    if topic != HTTP_TOPIC and not topic.endswith("/events"):
+        return Message(topic, raw, station)
+    envelope, opening = detach(raw)
+    return Message(topic, envelope, station, opening)
 
 
 def open_all(messages: Sequence[Message], keys: Mapping[str, VerifyKey], utc_offset_minutes: int) -> list[Opened]:
@@ -136,7 +151,21 @@ def _link(message: Message, station: str, envelope: Envelope, utc_offset_minutes
         return Refused(message, "wrong_source")
     if seq < 1:
         return Refused(message, "bad_format")
-    return Link(message, station, seq, previous, hashlib.sha256(message.raw).hexdigest(), kind, at, draft, unread)
+    sha256 = hashlib.sha256(message.raw).hexdigest()
+    opened, wrong = _open(message.opening, envelope)
+    return Link(message, station, seq, previous, sha256, kind, at, draft, unread, opened, wrong)
+
+
+def _open(raw: bytes | None, envelope: Envelope) -> tuple[tuple[tuple[str, bytes, bytes], ...], bool]:
+    """What an opening shows, and whether there is one that does not fit its envelope, whose signature was checked."""
+    if raw is None:
+        return (), False
+    try:
+        opening = parse_opening(raw)
+        check_opening(opening, envelope)
+    except CustodyError:  # whoever stands between station and hub could add one: the envelope must not suffer
+        return (), True
+    return tuple((one.field, one.salt, one.value.encode()) for one in opening.fields), False
 
 
 def draft_of(event: Event, utc_offset_minutes: int) -> tuple[Draft | None, str]:

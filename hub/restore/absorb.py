@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from custody.checkpoint import VerifyKey
+from custody.commitments import detach
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError, FormatError
 from custody.events import decode_chain, decode_event
@@ -64,7 +65,7 @@ class Absorber:
                 self._keeping(name, kept)
             if key is not None:
                 for held in page.held:
-                    self._envelope(held.envelope, held.log_index, name, only=name)
+                    self._envelope(*detach(held.message), held.log_index, name, only=name)
             if page.number:
                 self._answered(page, at, known=key is not None)
         return page
@@ -88,7 +89,7 @@ class Absorber:
             with self._scratch.begin():
                 for index, raw in enumerate(entries, tile.start):
                     if index >= self.base:
-                        found += self._envelope(raw, index, str(folder), only=None)
+                        found += self._envelope(raw, None, index, str(folder), only=None)
         return found
 
     # --- inside one transaction of the scratch area ---
@@ -110,10 +111,13 @@ class Absorber:
         self._checkpoint(f"{who} (keeping)", span.note)
         self._scratch.add_told(Told(span.start, span.size, span.runs), span.commits)
         for raw in span.own:
-            self._envelope(raw, None, who, only=log.HUB_SOURCE)
+            self._envelope(raw, None, None, who, only=log.HUB_SOURCE)
 
-    def _envelope(self, raw: bytes, index: int | None, who: str, *, only: str | None) -> bool:
-        """Verify and keep one envelope; `only` is the source that may come this way. False when it was left out."""
+    def _envelope(self, raw: bytes, opening: bytes | None, index: int | None, who: str, *, only: str | None) -> bool:
+        """Verify and keep one envelope; `only` is the source that may come this way. False when it was left out.
+
+        An opening beside it is checked when it goes into the log's database, as intake checks it.
+        """
         try:
             envelope = parse_envelope(raw)
             source, seq, _ = decode_chain(envelope.payload_type, envelope.payload)
@@ -127,7 +131,7 @@ class Absorber:
             self._fault(f"{who}: {'' if index is None else f'entry {index}: '}{error}")
             return False
         digest = hashlib.sha256(raw).hexdigest()
-        other = self._scratch.add_given(Given(source, seq, digest, raw, who))
+        other = self._scratch.add_given(Given(source, seq, digest, raw, who, opening))
         if other is not None:
             self._fault(f"{source} signed seq {seq} twice: {other} and {digest} ({who})")
             return False

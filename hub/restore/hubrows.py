@@ -28,6 +28,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    OpeningRemovalRequested,
+    OpeningRemoved,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -38,6 +40,7 @@ from custody.hubevents import (
     WitnessRemoved,
 )
 from hub.db import upsert_rows
+from hub.openings.service import write_removal
 from hub.projections import HubEvent
 from hub.restore.commandrows import write_command_rows, write_key_rows
 from hub.restore.peoplerows import write_people_rows
@@ -58,10 +61,8 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             tx.execute(update(station).where(station.c.id == name).values(frozen))
         case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
             write_people_rows(tx, known, received_at)
-        case LogReaderAdded(reader=name, token_sha256=digest):
-            tx.execute(insert(log_reader).values(name=name, token_sha256=digest, created_at=received_at))
-        case LogReaderRevoked(reader=name):
-            tx.execute(update(log_reader).where(log_reader.c.name == name).values(revoked_at=received_at))
+        case LogReaderAdded() | LogReaderRevoked():
+            _write_reader_rows(tx, known, received_at)
         case EnvelopeRefused():
             _mark_stated(tx, known, index)
         case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
@@ -70,12 +71,21 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             write_command_rows(tx, known, index, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
+        case OpeningRemovalRequested() | OpeningRemoved():
+            write_removal(tx, known, index, received_at)
         case (
             BundleExported() | BundleFinished() | LogExported() | LogExportFinished() | LogRestored() | WitnessRefused()
         ):
             pass  # they have no rows
         case _:
             assert_never(known)
+
+
+def _write_reader_rows(tx: Connection, event: LogReaderAdded | LogReaderRevoked, at: str) -> None:
+    if isinstance(event, LogReaderAdded):
+        tx.execute(insert(log_reader).values(name=event.reader, token_sha256=event.token_sha256, created_at=at))
+    else:
+        tx.execute(update(log_reader).where(log_reader.c.name == event.reader).values(revoked_at=at))
 
 
 def _write_witness_rows(tx: Connection, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, at: str) -> None:
