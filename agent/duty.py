@@ -243,10 +243,12 @@ def forget_officers(store: Store, now: datetime) -> int:
     ended = "SELECT n FROM checkout WHERE returned_at < ?"
     if store.execute(f"{old} UNION ALL {ended} LIMIT 1", (over, over)).fetchone() is None:
         return 0
+    store.execute("PRAGMA secure_delete=ON")  # what is deleted here is overwritten; keepings need not be
     with store.begin():
         gone = store.execute(f"DELETE FROM opening WHERE seq IN ({old})", (over,)).rowcount  # noqa: S608 - constants only
         store.execute(f"DELETE FROM checkout WHERE n IN ({ended})", (over,))  # noqa: S608 - constants only
-    store.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # deleted rows are overwritten; their old pages go with the WAL
+    store.execute("PRAGMA secure_delete=OFF")
+    store.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # their old pages go with the WAL
     return gone
 
 

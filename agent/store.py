@@ -162,7 +162,6 @@ class Store:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._db.execute("PRAGMA foreign_keys=ON")
-                self._db.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten, not only unlinked
                 self._db.execute("PRAGMA busy_timeout=10000")
                 self._migrate()
             except BaseException:

@@ -92,7 +92,6 @@ def _sqlite_engine(url: str, *, begin: str) -> Engine:
             "cache_size=-65536" if writes else "cache_size=-32768",
             "mmap_size=268435456",
             "temp_store=MEMORY",
-            "secure_delete=ON",  # what is deleted is overwritten, not only unlinked
             f"query_only={'OFF' if writes else 'ON'}",
         ):
             connection.execute(f"PRAGMA {pragma}")

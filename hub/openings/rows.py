@@ -37,7 +37,12 @@ def keep_openings(tx: Connection, rows: Sequence[Row]) -> None:
 def empty_openings(tx: Connection, field: str, entries: Iterable[int], removed_index: int) -> None:
     """Remove the value and salt of a field of these entries, held or not, for ever."""
     rows = [(index, field, None, None, removed_index) for index in entries]
+    sqlite = tx.dialect.name == "sqlite"
+    if sqlite:  # what these rows held is overwritten; always on, it would write every page that full text lets go
+        tx.exec_driver_sql("PRAGMA secure_delete=ON")
     upsert_rows(tx, opening, _REMOVED_COLUMNS, rows)
+    if sqlite:
+        tx.exec_driver_sql("PRAGMA secure_delete=OFF")
 
 
 def read_openings(connection: Connection, indexes: Iterable[int]) -> dict[int, tuple[Held, ...]]:

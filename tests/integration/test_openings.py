@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import secrets
 from pathlib import Path
 
@@ -260,6 +261,26 @@ def test_no_byte_of_a_removed_value_is_left_in_sqlites_files(small_hub: TestHub,
     assert in_files(tmp_path, OFFICER.encode(), salt) == []
     small_hub.db.close()
     assert in_files(tmp_path, OFFICER.encode(), salt) == []
+
+
+def test_no_removed_salt_is_left_whatever_came_and_went_before(small_hub: TestHub, tmp_path: Path) -> None:
+    """Pages fill, rows go in any order, more rows come: of every removed opening not a byte, of every other one all."""
+    chance, dock = random.Random(20261124), small_hub.enrol()
+    salts: dict[int, bytes] = {}  # by log index
+    removed: set[int] = set()
+    for _ in range(6):
+        messages = [dock.overdue(f"{chance.randrange(10**6):06}" * chance.randrange(1, 40)) for _ in range(300)]
+        [receipt, *_] = small_hub.take("dock-1", *messages)
+        assert isinstance(receipt, Receipt)
+        first = receipt.entries[0].log_index
+        salts |= {first + n: secrets_of(message) for n, message in enumerate(messages)}
+        chosen = chance.sample(sorted(salts.keys() - removed), 120)
+        remove(small_hub, Choice("officer", entries=tuple(chosen)))
+        removed |= set(chosen)
+        held = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert [index for index in sorted(removed) if salts[index] in held] == []
+        assert all(salts[index] in held for index in salts.keys() - removed)
+    assert check(small_hub) == 1 + 6 * 302
 
 
 def in_files(folder: Path, *secret: bytes) -> list[str]:

@@ -14,6 +14,7 @@ from agent.errors import SettingsInvalid
 from agent.officers import Officer, set_officer
 from agent.station import Station, load_or_create_station
 from agent.store import Store
+from custody.commitments import parse_opening
 from custody.envelope import parse_envelope
 from custody.events import decode_event
 from custody.stationevents import CameraCheckedOutV2, CameraLeftV2, CameraOverdueV2, CameraReturnedV2
@@ -126,3 +127,27 @@ def test_a_departure_that_nobody_saw_is_stated_once_and_can_be_overdue(store: St
 def test_officers_that_cannot_be(store: Store, number: str, name: str, pin: str) -> None:
     with pytest.raises(SettingsInvalid), store.begin():
         set_officer(store, number, name, pin)
+
+
+def test_who_had_a_camera_is_forgotten_ninety_days_after_the_hub_has_it(
+    store: Store, station: Station, tmp_path: Path
+) -> None:
+    """Openings and ended duties go, to the last byte; what the hub has not receipted and who has a camera now stay."""
+    take(store, station)
+    duty.camera_left(store, station, "CAM1", "1", "safe", "ready", NOW)
+    duty.camera_returned(store, station, "CAM1", "1", NOW)
+    receipts = [(row.seq, row.sha256, row.seq) for row in store.outbox_from(1, 2)]
+    with store.begin():
+        store.set_receipted(receipts, NOW)
+    duty.check_out(store, station, Officer("2002", "李强", disabled=False), "CAM2", "2", "ready", (), NOW)
+    salts = [parse_opening(row.opening).fields[0].salt.hex().encode() for row in store.outbox_from(1, 9) if row.opening]
+    assert duty.forget_officers(store, NOW + timedelta(days=89)) == 0
+    assert named(store.outbox_from(1, 9)) == ["1001", "1001", "1001", "2002"]
+    assert duty.forget_officers(store, NOW + timedelta(days=91)) == 2
+    openings = [row.opening for row in store.outbox_from(1, 9)]
+    assert [opening is None for opening in openings] == [True, True, False, False]
+    assert [one.officer for one in duty.open_checkouts(store)] == ["2002"]
+    assert store.execute("SELECT count(*) FROM checkout").fetchone() == (1,)
+    held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [salt in held for salt in salts] == [False, False, True, True]
+    assert duty.forget_officers(store, NOW + timedelta(days=91)) == 0

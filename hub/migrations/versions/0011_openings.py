@@ -22,7 +22,6 @@ def upgrade() -> None:
         sa.CheckConstraint("(value IS NULL) = (salt IS NULL)", name="ck_opening_whole"),
         sa.CheckConstraint("(value IS NULL) = (removed_index IS NOT NULL)", name="ck_opening_removed_or_there"),
     )
-    op.create_index("ix_opening_field_value", "opening", ["field", "value"])
     op.create_table(
         "opening_removal",
         sa.Column("id", sa.Text(), nullable=False),
