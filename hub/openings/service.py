@@ -97,7 +97,9 @@ def approve_removal(db: Database, keys: HubKeys, actor: Actor, removal_id: str) 
 def list_removals(db: Database) -> list[dict[str, Any]]:
     """All removals and requests, oldest first."""
     with db.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(select(opening_removal).order_by(opening_removal.c.id))]
+        return [
+            dict(row._mapping) for row in connection.execute(select(opening_removal).order_by(opening_removal.c.id))
+        ]
 
 
 def removal_rows(event: OpeningRemovalRequested | OpeningRemoved, index: int, received_at: str) -> dict[str, Any]:
