@@ -5,6 +5,7 @@ Every step is one commit of its row and its signed event.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,14 +13,17 @@ from typing import Any, Literal
 
 from agent.errors import AgentError, Exit, Reaction
 from agent.officers import Officer
-from agent.station import Station, sign_events
+from agent.station import EventMaker, Station, sign_events
 from agent.store import Store
+from custody.commitments import Stated, state
 from custody.event import Event
-from custody.stationevents import CameraCheckedOut, CameraLeft, CameraOverdue, CameraReturned
+from custody.stationevents import CameraCheckedOutV2, CameraLeftV2, CameraOverdueV2, CameraReturnedV2
 
 # Art. 8, word for word.
 NOTICE = "为保护您的合法权益，监督我们的执法行为，本次执法实行全过程录音录像记录。"
 DUTY = timedelta(hours=12)  # a camera is back by then, unless the policy says otherwise
+
+NAMED_FOR = timedelta(days=90)  # as long as keepings: a hub put back from a backup gets openings of so far back
 
 VerdictWord = Literal["ready", "attention", "not_ready"]
 
@@ -78,10 +82,10 @@ def check_out(
     """An officer takes a docked camera; the notice of Art. 8 was on the screen. Raises AlreadyOut."""
     due_at = now + duty
 
-    def event(common: dict[str, Any]) -> Event:
-        return CameraCheckedOut(
-            **common, camera_id=camera, bay=bay, officer=officer.number, verdict=verdict, reasons=tuple(reasons),
-            notice=NOTICE, due_at=due_at,
+    def event(common: dict[str, Any]) -> Stated:
+        return _state(
+            CameraCheckedOutV2, common, camera_id=camera, bay=bay, officer=officer.number, verdict=verdict,
+            reasons=tuple(reasons), notice=NOTICE, due_at=due_at,
         )  # fmt: skip
 
     with store.begin():
@@ -110,11 +114,7 @@ def camera_left(
         officer = checkout.officer if checkout else None
         store.execute("UPDATE checkout SET left_at = ? WHERE camera = ? AND returned_at IS NULL", (_text(now), camera))
         _note_left(store, camera, now)
-        sign_events(
-            store, station,
-            [lambda common: CameraLeft(**common, camera_id=camera, bay=bay, offload=offload, verdict=verdict,
-                                       officer=officer)],
-        )  # fmt: skip
+        sign_events(store, station, [_left_maker(camera, officer, verdict, bay, offload)])
     return officer
 
 
@@ -143,10 +143,14 @@ def _note_left(store: Store, camera: str, now: datetime) -> None:
     store.execute("UPDATE docking SET left_at = ? WHERE camera = ? AND left_at IS NULL", (_text(now), camera))
 
 
-def _left_maker(camera: str, officer: str, verdict: VerdictWord, bay: str) -> Any:
-    return lambda common: CameraLeft(
-        **common, camera_id=camera, bay=bay, offload="safe", verdict=verdict, officer=officer
-    )
+def _left_maker(camera: str, officer: str | None, verdict: str, bay: str, offload: str = "safe") -> EventMaker:
+    facts = {"camera_id": camera, "bay": bay, "offload": offload, "verdict": verdict, "officer": officer}
+    return lambda common: _state(CameraLeftV2, common, **facts)
+
+
+def _state(kind: type[Event], common: dict[str, Any], **facts: Any) -> Stated:
+    """An event that names its officer by a commitment alone."""
+    return state(kind, secrets.token_bytes, common | facts)
 
 
 def camera_returned(store: Store, station: Station, camera: str, bay: str, now: datetime) -> str | None:
@@ -176,16 +180,13 @@ def take_back(store: Store, station: Station, camera: str, bay: str, now: dateti
 
 
 def _close(store: Store, station: Station, checkout: Checkout, bay: str, now: datetime) -> None:
-    def event(common: dict[str, Any]) -> Event:
-        return CameraReturned(
-            **common, camera_id=checkout.camera, bay=bay, officer=checkout.officer,
-            was_out=checkout.left_at is not None,
-        )  # fmt: skip
+    facts = {"camera_id": checkout.camera, "bay": bay, "officer": checkout.officer}
+    was_out = checkout.left_at is not None
 
     store.execute(
         "UPDATE checkout SET returned_at = ? WHERE camera = ? AND returned_at IS NULL", (_text(now), checkout.camera)
     )
-    sign_events(store, station, [event])
+    sign_events(store, station, [lambda common: _state(CameraReturnedV2, common, **facts, was_out=was_out)])
 
 
 def open_checkout(store: Store, camera: str) -> Checkout | None:
@@ -227,8 +228,28 @@ def state_overdue(store: Store, station: Station, now: datetime) -> list[Checkou
     return late
 
 
-def _overdue_maker(one: Checkout) -> Any:
-    return lambda common: CameraOverdue(**common, camera_id=one.camera, officer=one.officer, due_at=one.due_at)
+def _overdue_maker(one: Checkout) -> EventMaker:
+    facts = {"camera_id": one.camera, "officer": one.officer, "due_at": one.due_at}
+    return lambda common: _state(CameraOverdueV2, common, **facts)
+
+
+def forget_officers(store: Store, now: datetime) -> int:
+    """Delete what names an officer and is over and told for `NAMED_FOR`; how many openings went. Commits.
+
+    Openings of receipted envelopes, which the hub holds by then, and duties that have ended. The envelopes stay.
+    """
+    over = _text(now - NAMED_FOR)
+    old = "SELECT seq FROM outbox JOIN opening USING (seq) WHERE receipted_at < ?"
+    ended = "SELECT n FROM checkout WHERE returned_at < ?"
+    if store.execute(f"{old} UNION ALL {ended} LIMIT 1", (over, over)).fetchone() is None:
+        return 0
+    store.execute("PRAGMA secure_delete=ON")  # what is deleted here is overwritten; keepings need not be
+    with store.begin():
+        gone = store.execute(f"DELETE FROM opening WHERE seq IN ({old})", (over,)).rowcount  # noqa: S608 - constants only
+        store.execute(f"DELETE FROM checkout WHERE n IN ({ended})", (over,))  # noqa: S608 - constants only
+    store.execute("PRAGMA secure_delete=OFF")
+    store.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # their old pages go with the WAL
+    return gone
 
 
 _SELECT = "SELECT camera, officer, at, due_at, left_at FROM checkout"

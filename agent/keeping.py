@@ -14,6 +14,7 @@ from agent.station import Station
 from agent.store import Store
 from agent.witness import load_memory
 from custody.checkpoint import VerifyKey
+from custody.commitments import attach
 from custody.keeping import Held, Keep, Refilled, RefillRequest, pages, seal_refilled
 
 KEPT_FOR = timedelta(days=90)
@@ -79,13 +80,14 @@ def _held(store: Store, from_seq: int) -> tuple[Held, ...]:
     first = store.first_unreceipted()
     end = store.head().seq + 1 if first is None else first + WINDOW
     rows = [
-        Held(seq, index, envelope)
-        for seq, index, envelope in store.execute(
-            "SELECT seq, log_index, envelope FROM outbox WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+        Held(seq, index, attach(envelope, opening))
+        for seq, index, envelope, opening in store.execute(
+            "SELECT seq, log_index, envelope, opening FROM outbox LEFT JOIN opening USING (seq) "
+            "WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
             (from_seq, end, _PAGE_ROWS),
         )
     ]
-    return tuple(rows[: pages([len(row.envelope) for row in rows], PAGE_BYTES)])
+    return tuple(rows[: pages([len(row.message) for row in rows], PAGE_BYTES)])
 
 
 def _keeps(store: Store, log: str, from_size: int) -> list[tuple[int, bytes]]:

@@ -169,6 +169,8 @@ class Service:
             for late in await self._dock.store.call(duty.state_overdue, self._station, datetime.now(UTC)):
                 log.warning("camera_overdue camera=%s due_at=%s", late.camera, late.due_at.isoformat())
             await self._releasing.end_expired()
+            if forgotten := await self._dock.store.call(duty.forget_officers, datetime.now(UTC)):
+                log.info("openings_forgotten count=%d", forgotten)
             await asyncio.sleep(OVERDUE_SECONDS)  # before the first look at the bays, so that they know what they hold
             if (at_hand := self._board.cameras()) is not None:
                 for camera in await self._dock.store.call(duty.left_unseen, self._station, at_hand, datetime.now(UTC)):

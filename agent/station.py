@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import KeyUnreadable
 from agent.store import OutboxRow, Store
 from custody.checkpoint import SigningKey
+from custody.commitments import Opening, Stated, render_opening
 from custody.errors import FormatError
 from custody.event import Clock, Event, Sha256Hex
 from custody.events import seal_event
@@ -37,13 +38,14 @@ class Station:
     key: SigningKey
 
 
-EventMaker = Callable[[dict[str, Any]], Event]
+EventMaker = Callable[[dict[str, Any]], Event | Stated]
 
 
 def sign_events(store: Store, station: Station, makers: Sequence[EventMaker]) -> list[int]:
     """Append events to the chain inside the caller's transaction; returns their seqs.
 
-    Each maker gets the common fields (id, source, seq, previous, at, clock) and returns its event.
+    Each maker gets the common fields (id, source, seq, previous, at, clock) and returns its event, with what opens its
+    commitments where it has some.
     """
     head = store.head()
     seq, previous, at, clock = head.seq, head.hash_hex, datetime.now(UTC), clock_quality()
@@ -54,9 +56,12 @@ def sign_events(store: Store, station: Station, makers: Sequence[EventMaker]) ->
     for make in makers:
         seq += 1
         common = {"id": uuid7(), "source": station.id, "seq": seq, "previous": previous, "at": at, "clock": clock}
-        raw = seal_event(make(common), station.key)
+        made = make(common)
+        stated = made if isinstance(made, Stated) else Stated(made)
+        raw = seal_event(stated.event, station.key)
         digest = sha256(raw)
-        rows.append(OutboxRow(seq, digest.digest(), raw))
+        opening = render_opening(Opening(digest.hexdigest(), stated.opened)) if stated.opened else None
+        rows.append(OutboxRow(seq, digest.digest(), raw, opening))
         previous = Sha256Hex(digest.hexdigest())
     store.add_envelopes(rows, at)
     return [row.seq for row in rows]

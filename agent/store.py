@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.errors import StoreUntrusted, VaultFull, VaultReadOnly
+from custody.commitments import attach
 from custody.event import Sha256Hex
 from custody.events import ChainHead
 
@@ -32,6 +33,7 @@ MIGRATIONS = (
     "008_release.sql",
     "009_keeping.sql",
     "010_key_rotation.sql",
+    "011_openings.sql",
 )
 
 
@@ -109,11 +111,17 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """One signed envelope that waits for, or has, its receipt."""
+    """One signed envelope that waits for, or has, its receipt; `opening` is what shows the values it commits to."""
 
     seq: int
     sha256: bytes
     envelope: bytes
+    opening: bytes | None = None
+
+    @property
+    def message(self) -> bytes:
+        """Both as they travel."""
+        return attach(self.envelope, self.opening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,16 +407,22 @@ class Store:
 
     def add_envelopes(self, rows: Iterable[OutboxRow], at: datetime) -> None:
         """Queue signed envelopes, in the transaction of the facts they state."""
-        created = _text(at)
+        created, rows = _text(at), list(rows)
         self._db.executemany(
             "INSERT INTO outbox (seq, sha256, envelope, created_at) VALUES (?,?,?,?)",
             [(r.seq, r.sha256, r.envelope, created) for r in rows],
+        )
+        self._db.executemany(
+            "INSERT INTO opening (seq, opening) VALUES (?,?)",
+            [(r.seq, r.opening) for r in rows if r.opening is not None],
         )
 
     def outbox_from(self, seq: int, limit: int) -> list[OutboxRow]:
         """Envelopes from `seq` on, receipted or not, in order."""
         rows = self._db.execute(
-            "SELECT seq, sha256, envelope FROM outbox WHERE seq >= ? ORDER BY seq LIMIT ?", (seq, limit)
+            "SELECT seq, sha256, envelope, opening FROM outbox LEFT JOIN opening USING (seq) WHERE seq >= ? "
+            "ORDER BY seq LIMIT ?",
+            (seq, limit),
         )
         return [OutboxRow(*row) for row in rows]
 

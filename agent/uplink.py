@@ -130,7 +130,7 @@ class Uplink:
                 break
             topic = station_topic(self._station.id, "events")
             for row in rows:
-                if self._client.publish(topic, row.envelope, qos=1).rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                if self._client.publish(topic, row.message, qos=1).rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                     return  # the link went down; on_disconnect follows
             self._state = outbox.sent(self._state, rows[-1].seq, time.monotonic())
         await self._refresh_state()

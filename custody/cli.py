@@ -72,8 +72,10 @@ says whether that key signed it; without, nothing shown is proved.
 
 example
   custody show completed.dsse.json --key station.vkey
+  custody show entry-17.dsse.json --opening entry-17.opening.json
 
-exit codes: 0 shown, and with --key proved; 1 not signed by the key; 2 wrong usage; 3 unreadable or of no known form
+exit codes: 0 shown, and with --key proved; 1 not signed by the key, or an opening that does not fit; 2 wrong usage;
+3 unreadable or of no known form
 """
 
 
@@ -126,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     digest.set_defaults(run=_digest)
     shown = commands.add_parser("show", help="print an evidence file", description=_SHOW_HELP, formatter_class=raw)
     shown.add_argument("path", metavar="FILE", help="an evidence file: from .custody/ of a docking, or from a bundle")
+    shown.add_argument("--opening", metavar="FILE", help="what shows the values behind an envelope's commitments")
     shown.set_defaults(run=_show)
     verify.add_argument("--tsa", metavar="FILE", action="append", type=_certificates, default=[], help=_TSA_HELP)
     add_witness(commands)
@@ -217,7 +220,8 @@ def _digest(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     keys = _given(arguments)
     with open_regular(os.fsencode(arguments.path)) as descriptor, open(descriptor, "rb", closefd=False) as stream:
-        code, lines = show(stream, keys, arguments.lang)
+        opening = None if arguments.opening is None else Path(arguments.opening).read_bytes()
+        code, lines = show(stream, keys, arguments.lang, opening)
         for line in lines:
             print(line)
     return code

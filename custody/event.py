@@ -17,6 +17,7 @@ class Event:
     """Fields that every event carries."""
 
     TYPE: ClassVar[str] = ""
+    COMMITTED: ClassVar[tuple[str, ...]] = ()  # texts about a person that it holds as salted commitments only
     id: str  # UUIDv7
     source: str  # station id, or the hub's name
     seq: int  # gapless from 1 per source

@@ -10,6 +10,8 @@ from custody.event import Event, Sha256Hex
 
 KeyRole = Literal["log", "receipts", "events", "commands"]
 MAX_LISTED_RECORDINGS = 1000  # in one bundle.exported event
+RemovalReason = Literal["retention_over", "asked_by_person", "ordered", "stated_wrongly"]
+MAX_REMOVED_ENTRIES = 1000  # in one removal of openings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -393,6 +395,31 @@ class KeyRotated(Event):
     approved_by: str  # account; never the one that requested it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpeningRemovalRequested(Event):
+    """Somebody asks to remove what shows a person behind commitments in the log; another person decides."""
+
+    TYPE = "opening.removal_requested.v1"
+    removal_id: str  # UUIDv7, see commitments.md
+    field: str  # the committed field, such as officer
+    entries: tuple[int, ...]  # log indexes, rising, at most 1000
+    reason: RemovalReason  # a code: words of people would be personal detail again
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpeningRemoved(Event):
+    """The values of a committed field of these entries are removed, once and for all; entries and proofs stay."""
+
+    TYPE = "opening.removed.v1"
+    removal_id: str  # see opening.removal_requested.v1
+    field: str  # as requested
+    entries: tuple[int, ...]  # as requested
+    reason: RemovalReason  # as requested
+    requested_by: str  # account
+    approved_by: str  # account; never the one that requested it
+
+
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
     StationEnrolledV2,
@@ -426,4 +453,6 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     CommandIssued,
     KeyRotationRequested,
     KeyRotated,
+    OpeningRemovalRequested,
+    OpeningRemoved,
 )

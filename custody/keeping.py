@@ -50,11 +50,14 @@ class RefillRequest:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One envelope of the answering station. `log_index` is None where no receipt has told it yet."""
+    """One envelope of the answering station, with its opening where it has one, as they travel (`attach`).
+
+    `log_index` is None where no receipt has told it yet.
+    """
 
     seq: int
     log_index: int | None
-    envelope: bytes
+    message: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +113,12 @@ def seal_refilled(page: Refilled, key: SigningKey) -> bytes:
         "station": page.station,
         "number": page.number,
         "checkpoint": page.checkpoint,
-        "held": [[held.seq, held.log_index, _digest(held.envelope)] for held in page.held],
+        "held": [[held.seq, held.log_index, _digest(held.message)] for held in page.held],
         "keeps": [_digest(raw) for raw in page.keeps],
         "next_seq": page.next_seq,
         "next_size": page.next_size,
     }
-    return _message(body, key, [*(held.envelope for held in page.held), *page.keeps])
+    return _message(body, key, [*(held.message for held in page.held), *page.keeps])
 
 
 def open_refilled(raw: bytes, station: str, key: VerifyKey | None) -> Refilled:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from custody.checkpoint import MAX_NOTE_BYTES, VerifyKey, open_note, parse_checkpoint, parse_key_line
+from custody.commitments import check_opening, committed, parse_opening
 from custody.digest import HASH_BYTES, tree_root
 from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError, FormatError, SignatureInvalid
@@ -21,6 +22,9 @@ _WORDS = {
     "refused": ("NOT VERIFIED: {}", "未通过验证：{}"),
     "unproved": ("NOT VERIFIED: no --key was given", "未验证：未给出 --key"),
     "unsigned": ("carries no signature of its own", "此文件本身不带签名"),
+    "opened": ("  {} = {}: proved by the opening", "  {} = {}：由开启值证明"),
+    "unopened": ("  {}: a commitment; no opening was given", "  {}：仅为承诺；未给出开启值"),
+    "opening_refused": ("  the opening proves nothing: {}", "  开启值不能证明任何内容：{}"),
     "unknown": (
         "neither envelope, note, key line, manifest nor leaves",
         "既非信封、签名文本、密钥行、清单，也非分块哈希",
@@ -28,15 +32,20 @@ _WORDS = {
 }
 
 
-def show(stream: BinaryIO, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit, Iterator[str]]:
-    """The exit code and the lines to print; the lines are made while `stream` is open."""
+def show(
+    stream: BinaryIO, keys: Sequence[VerifyKey], lang: Lang, opening: bytes | None = None
+) -> tuple[Exit, Iterator[str]]:
+    """The exit code and the lines to print; the lines are made while `stream` is open.
+
+    `opening`: what shows the values behind the commitments of an envelope, see commitments.md.
+    """
     head = stream.read(MAX_NOTE_BYTES + 1)
     stream.seek(0)
     if head.startswith(b'{"manifest":'):
         whole = _reads_to_its_end(stream)
         return _unsigned(keys) if whole else Exit.UNREADABLE, _manifest(stream, lang)
     try:
-        return _envelope(parse_envelope(head), keys, lang)
+        return _envelope(parse_envelope(head), keys, lang, opening)
     except FormatError:
         pass  # then it may be a note
     try:
@@ -62,7 +71,9 @@ def _say(lang: Lang, word: str, *facts: object) -> str:
     return _WORDS[word][lang == "zh"].format(*(inert(str(f)) for f in facts))
 
 
-def _envelope(envelope: Envelope, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit, Iterator[str]]:
+def _envelope(
+    envelope: Envelope, keys: Sequence[VerifyKey], lang: Lang, opening: bytes | None
+) -> tuple[Exit, Iterator[str]]:
     code, proof = Exit.VERIFIED, _say(lang, "unproved")
     if keys:
         key = next((k for k in keys if k.label == envelope.key_label), keys[0])
@@ -75,14 +86,31 @@ def _envelope(envelope: Envelope, keys: Sequence[VerifyKey], lang: Lang) -> tupl
         body = json.dumps(load_object(envelope.payload), ensure_ascii=False, indent=2)
     except (FormatError, RecursionError):
         body = f"payload: {len(envelope.payload)} bytes that are not JSON, or too deeply nested to show"
+    fits, values = _opened(envelope, opening, lang)
     lines = [
         f"envelope {envelope.payload_type}",
         f"  SHA-256  {envelope.hash.hex()}",
         f"  key id   {inert(envelope.key_label)}",
         f"  {proof}",
+        *values,
         *(inert(line) for line in body.split("\n")),
     ]
-    return code, iter(lines)
+    return code if fits else Exit.ALTERED, iter(lines)
+
+
+def _opened(envelope: Envelope, raw: bytes | None, lang: Lang) -> tuple[bool, list[str]]:
+    """Whether the given opening fits, and each committed field with what is known of it."""
+    try:
+        fields = list(committed(envelope)[1])
+        opening = None if raw is None else parse_opening(raw)
+        if opening is not None:
+            check_opening(opening, envelope)
+    except CustodyError as error:
+        return raw is None, [] if raw is None else [_say(lang, "opening_refused", error)]
+    values = {one.field: one.value for one in opening.fields} if opening else {}
+    return True, [
+        _say(lang, "opened" if f in values else "unopened", f, *([values[f]] if f in values else [])) for f in fields
+    ]
 
 
 def _note(text: str, keys: Sequence[VerifyKey], lang: Lang) -> tuple[Exit, Iterator[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from custody.event import Event, Sha256Hex
 
@@ -229,6 +229,57 @@ class CameraOverdue(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CameraCheckedOutV2(Event):
+    """An officer takes a camera for duty and was shown what to say first (Art. 7, 8)."""
+
+    TYPE = "camera.checked_out.v2"
+    COMMITTED: ClassVar = ("officer",)
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    officer_commitment: Sha256Hex  # to the number of the officer, never a name, see commitments.md
+    verdict: Literal["ready", "attention", "not_ready"]  # as last checked
+    reasons: tuple[str, ...]  # of that verdict
+    notice: str  # the sentence of Art. 8 as it was shown
+    due_at: datetime  # when the camera is expected back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraLeftV2(Event):
+    """A camera was taken out of its bay."""
+
+    TYPE = "camera.left.v2"
+    COMMITTED: ClassVar = ("officer",)
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    offload: Literal["safe", "copying", "incomplete"]  # safe: everything listed was saved
+    verdict: Literal["ready", "attention", "not_ready", "unchecked"]  # as last checked in this stay
+    officer_commitment: Sha256Hex | None  # to the number of who had checked it out; null: nobody had
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraReturnedV2(Event):
+    """A camera that was checked out is back in a bay, or its check-out was taken back before it left (Art. 6)."""
+
+    TYPE = "camera.returned.v2"
+    COMMITTED: ClassVar = ("officer",)
+    camera_id: str  # see camera.docked.v1
+    bay: str  # see camera.docked.v1
+    officer_commitment: Sha256Hex  # to the number of who had checked it out, see commitments.md
+    was_out: bool  # false: it never left, the check-out was taken back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraOverdueV2(Event):
+    """A camera that was checked out did not come back in time (Art. 6)."""
+
+    TYPE = "camera.overdue.v2"
+    COMMITTED: ClassVar = ("officer",)
+    camera_id: str  # see camera.docked.v1
+    officer_commitment: Sha256Hex  # to the number of who had checked it out, see commitments.md
+    due_at: datetime  # when it was expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRefused(Event):
     """Something was plugged into the dock that is no camera, or behaves like none. Nothing was read from it."""
 
@@ -345,6 +396,10 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     CameraLeft,
     CameraReturned,
     CameraOverdue,
+    CameraCheckedOutV2,
+    CameraLeftV2,
+    CameraReturnedV2,
+    CameraOverdueV2,
     DeviceRefused,
     WitnessOffered,
     StationKeyRotated,

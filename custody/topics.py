@@ -35,7 +35,9 @@ class Topic:
 TOPICS = (
     Topic(f"{ROOT}/{{station}}/state", "station", ("hub", "supervisor"), 1, True, "station state, JSON; will: offline"),
     Topic(f"{ROOT}/{{station}}/bay/{{bay}}", "station", ("hub", "supervisor"), 1, True, "bay state, JSON"),
-    Topic(f"{ROOT}/{{station}}/events", "station", ("hub",), 1, False, "one envelope"),
+    Topic(
+        f"{ROOT}/{{station}}/events", "station", ("hub",), 1, False, "one envelope, and its opening where it has one"
+    ),
     Topic(f"{ROOT}/{{station}}/receipts", "hub", ("station",), 1, False, "one signed receipt or resend request"),
     Topic(f"{ROOT}/{{station}}/commands", "hub", ("station",), 1, False, "one signed command"),
     Topic(f"{ROOT}/{{station}}/keep", "hub", ("station",), 1, False, "one signed keeping, or one refill request"),

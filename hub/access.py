@@ -47,6 +47,8 @@ class Action(StrEnum):
     FREEZE_STATION = "freeze_station"
     REQUEST_EXPORT = "request_export"
     APPROVE_EXPORT = "approve_export"
+    REQUEST_OPENING_REMOVAL = "request_opening_removal"
+    APPROVE_OPENING_REMOVAL = "approve_opening_removal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.FREEZE_STATION: frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.APPROVING_LEADER}),
     Action.REQUEST_EXPORT: frozenset({Role.CUSTODIAN, Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_EXPORT: frozenset({Role.APPROVING_LEADER}),
+    Action.REQUEST_OPENING_REMOVAL: frozenset({Role.RECORDS_CUSTODIAN}),
+    Action.APPROVE_OPENING_REMOVAL: frozenset({Role.APPROVING_LEADER}),
 }
 
 

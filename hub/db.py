@@ -119,6 +119,12 @@ def insert_rows(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequ
         tx.exec_driver_sql(_insert_sql(table, columns, tx.dialect.paramstyle), list(rows))
 
 
+def add_rows(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Insert rows; one whose primary key is taken changes nothing."""
+    if rows:
+        tx.exec_driver_sql(f"{_insert_sql(table, columns, tx.dialect.paramstyle)} ON CONFLICT DO NOTHING", list(rows))
+
+
 def upsert_rows(
     tx: Connection,
     table: Table,

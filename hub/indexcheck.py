@@ -40,6 +40,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    OpeningRemovalRequested,
+    OpeningRemoved,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -63,6 +65,7 @@ from hub.keychanges.check import KeyChangeRows
 from hub.logfaults import IndexWrong, untrusted
 from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
+from hub.openings.check import OpeningCheck
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
 from hub.stations.derived import AboutStation, StationRequests, asked_for, carried_out
@@ -72,6 +75,7 @@ from hub.tables import (
     docking,
     hub_subject,
     log_reader,
+    opening,
     refused,
     second_factor,
     segment,
@@ -110,6 +114,7 @@ class IndexCheck:
         self._enrolments = StationRequests()
         self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
+        self._openings = OpeningCheck(connection)
         stated = select(*plain(refused)).where(refused.c.log_index.is_not(None))
         self._refused = {row.log_index: row for row in connection.execute(stated)}
         self._scratch = Scratch(connection) if whole else None
@@ -135,6 +140,7 @@ class IndexCheck:
         for table, rows in zip(_BY_LOG_INDEX, derived, strict=True):
             self._compare(table, rows, start, end)
         self._compare_subjects(start, end)
+        self._openings.page(start, end)
         if self._scratch is not None:
             for difference in self._scratch.add(projection):
                 self._differs(*difference)
@@ -163,6 +169,7 @@ class IndexCheck:
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
         self._exports.compare(self._connection)
+        self._openings.compare()
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
         self.find_more(size)
@@ -171,7 +178,7 @@ class IndexCheck:
 
     def find_more(self, size: int) -> None:
         """Look for rows of entries that a log of `size` has not."""
-        for table in (*_BY_LOG_INDEX, hub_subject):
+        for table in (*_BY_LOG_INDEX, hub_subject, opening):
             extra = first_outside(self._connection, table.c.log_index, size)
             if extra is not None:
                 self._wrong("index_extra", f"{table.name}/{extra}")
@@ -261,6 +268,8 @@ class IndexCheck:
                 self._exports.take(known, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
                 self._changes.take(known, entry.index, entry.received_at)
+            case OpeningRemovalRequested() | OpeningRemoved():
+                self._openings.take(known, entry.index, entry.received_at)
             case (
                 BundleExported()
                 | BundleFinished()

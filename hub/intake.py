@@ -23,11 +23,12 @@ from custody.receipt import ReceiptEntry
 from hub import log
 from hub.answers import Answer, Answers, Taken
 from hub.chains import ChainEnd, Verdict, chain_ends, judge, keep_key, logged_entries, move_heads, station_keys
-from hub.db import Database
+from hub.db import Database, Row
 from hub.errors import HubError
 from hub.keys import HubKeys
 from hub.opener import Opener, Opening
 from hub.opening import Link, Message, Opened, Reason, Refused, StationKeys, open_all
+from hub.openings.rows import keep_openings
 from hub.projections import Projection
 from hub.refusals import count_refused, minute_of, state_refused
 from hub.states import State, keep_states
@@ -212,6 +213,7 @@ class Intake:
             tx, [(x.station, x.seq) for x in links if x.station in ends and x.seq <= ends[x.station].seq]
         )
         projection, received_at = Projection(), to_text(now)
+        openings: list[Row] = []
         moved: dict[str, Link] = {}
         for link in links:
             key, end = (link.station, link.seq), ends[link.station]
@@ -238,9 +240,13 @@ class Intake:
             else:
                 self._refuse(tx, entries, link, end, batch, verdict, received_at)
                 continue
+            openings += [(index, *one) for one in link.opened]  # of a duplicate too: it may have come without at first
+            if link.opening_wrong:
+                batch.refused.append(Refused(link.message, "opening_wrong"))
             batch.taken.receipts.setdefault(link.station, {})[link.seq] = ReceiptEntry(link.seq, link.sha256, index)
         move_heads(tx, moved, received_at)
         projection.write(tx)
+        keep_openings(tx, openings)
 
     def _refuse(
         self,

@@ -38,7 +38,7 @@ from hub.keeper import Keeper
 from hub.mark import Mark
 from hub.mqttclient import Client, Delivery, tls_context
 from hub.opener import Opening
-from hub.opening import Message, Opened
+from hub.opening import Message, Opened, received
 from hub.readonly import why_read_only
 from hub.replicas import Replicas
 from hub.restore.others import Others
@@ -392,6 +392,6 @@ def filters(stations: Iterable[str] = ("+",)) -> list[str]:
 def _message(delivery: Delivery) -> Message:
     try:
         topic = delivery.topic.decode()
-        return Message(topic, delivery.payload, parse_station_topic(topic)[0])
+        return received(topic, delivery.payload, parse_station_topic(topic)[0])
     except (UnicodeDecodeError, FormatError):
         return Message(delivery.topic.decode(errors="replace"), delivery.payload, None)

@@ -96,7 +96,7 @@ class Opener:
         lines = {} if keys is self._told else {name: [key.line for key in had] for name, had in keys.items()}
         self._told = keys
         self._asked.append(opening)
-        self._unsent += _frame((lines, [(m.topic, m.raw, m.station) for m in messages]))
+        self._unsent += _frame((lines, [(m.topic, m.raw, m.station, m.opening) for m in messages]))
         self.move(0.0)
         return opening
 
@@ -166,8 +166,8 @@ def _frame(value: Any) -> bytes:
 
 def _to_plain(opened: Opened) -> tuple[Any, ...]:
     match opened:
-        case Link(_, station, seq, previous, sha256, event_type, event_at, draft, unread, key_line, next_key_line):
-            return "link", station, seq, previous, sha256, event_type, event_at, draft, unread, key_line, next_key_line
+        case Link(_, station, seq, previous, sha256, kind, at, draft, unread, line, next_line, shown, wrong):
+            return "link", station, seq, previous, sha256, kind, at, draft, unread, line, next_line, shown, wrong
         case State(station, bay, json, online):
             return "state", station, bay, json, online
         case Refused(_, reason):

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from custody.checkpoint import VerifyKey
+from custody.commitments import check_opening, detach, parse_opening
 from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, Envelope, parse_envelope
-from custody.errors import FormatError, SignatureInvalid, UnknownType
+from custody.errors import CustodyError, FormatError, SignatureInvalid, UnknownType
 from custody.event import Event
 from custody.events import decode_chain, decode_event
 from custody.fields import load_object
@@ -31,7 +32,7 @@ logger = logging.getLogger("hub.opening")
 Reason = Literal[
     "bad_topic", "unknown_station", "bad_format", "bad_signature", "wrong_source", "station_frozen", "fork",
     "old_key", "key_revoked",
-    "unprocessable",
+    "unprocessable", "opening_wrong",
 ]  # fmt: skip
 StationKeys = Mapping[str, Sequence[VerifyKey]]  # of each station, by id, every key that it ever had; the last counts
 HTTP_TOPIC = "POST /api/v1/envelopes"
@@ -40,11 +41,15 @@ MAX_TYPE_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Bytes as they came. `station` is whom the topic names; None over HTTP, where the envelope's key label says it."""
+    """Bytes as they came. `station` is whom the topic names; None over HTTP, where the envelope's key label says it.
+
+    `opening` came behind the envelope (`received`). It names people, so it is in no sample of what was refused.
+    """
 
     topic: str
     raw: bytes
     station: str | None
+    opening: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Link:
     unread: str  # why `draft` is None, else ""
     key_line: str  # whose signature it carries
     next_key_line: str  # that must sign the event after it; differs only for a rotation that holds
+    opened: tuple[tuple[str, bytes, bytes], ...] = ()  # field, salt and value, once they fit the envelope
+    opening_wrong: bool = False  # an opening came that does not fit; the envelope is taken without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,14 @@ class Refused:
 
 
 Opened = Link | State | Refused
+
+
+def received(topic: str, raw: bytes, station: str | None) -> Message:
+    """A message of an events topic or of HTTP, taken apart; of another topic, as it is."""
+    if topic != HTTP_TOPIC and not topic.endswith("/events"):
+        return Message(topic, raw, station)
+    envelope, opening = detach(raw)
+    return Message(topic, envelope, station, opening)
 
 
 def open_all(messages: Sequence[Message], keys: StationKeys, utc_offset_minutes: int) -> list[Opened]:
@@ -156,7 +171,20 @@ def _link(
     if seq < 1:
         return Refused(message, "bad_format")
     digest, next_line = hashlib.sha256(message.raw).hexdigest(), (follows or key).line
-    return Link(message, station, seq, previous, digest, kind, at, draft, unread, key.line, next_line)
+    opened, wrong = _open(message.opening, envelope)
+    return Link(message, station, seq, previous, digest, kind, at, draft, unread, key.line, next_line, opened, wrong)
+
+
+def _open(raw: bytes | None, envelope: Envelope) -> tuple[tuple[tuple[str, bytes, bytes], ...], bool]:
+    """What an opening shows, and whether there is one that does not fit its envelope, whose signature was checked."""
+    if raw is None:
+        return (), False
+    try:
+        opening = parse_opening(raw)
+        check_opening(opening, envelope)
+    except CustodyError:  # whoever stands between station and hub could add one: the envelope must not suffer
+        return (), True
+    return tuple((one.field, one.salt, one.value.encode()) for one in opening.fields), False
 
 
 def draft_of(event: Event, utc_offset_minutes: int) -> tuple[Draft | None, str]:

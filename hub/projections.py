@@ -35,6 +35,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    OpeningRemovalRequested,
+    OpeningRemoved,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -50,10 +52,14 @@ from custody.hubevents import (
 from custody.stationevents import (
     CameraChecked,
     CameraCheckedOut,
+    CameraCheckedOutV2,
     CameraDocked,
     CameraLeft,
+    CameraLeftV2,
     CameraOverdue,
+    CameraOverdueV2,
     CameraReturned,
+    CameraReturnedV2,
     CameraUnlocked,
     CommandAnswered,
     DeviceRefused,
@@ -81,6 +87,10 @@ CameraEvent = (
     | CameraLeft
     | CameraReturned
     | CameraOverdue
+    | CameraCheckedOutV2
+    | CameraLeftV2
+    | CameraReturnedV2
+    | CameraOverdueV2
     | DeviceRefused
     | ReleaseIntended
     | ReleaseFinished
@@ -122,6 +132,8 @@ HubEvent = (
     | CommandIssued
     | KeyRotationRequested
     | KeyRotated
+    | OpeningRemovalRequested
+    | OpeningRemoved
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -178,6 +190,10 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | CameraLeft()
             | CameraReturned()
             | CameraOverdue()
+            | CameraCheckedOutV2()
+            | CameraLeftV2()
+            | CameraReturnedV2()
+            | CameraOverdueV2()
             | DeviceRefused()
             | ReleaseIntended()
             | ReleaseFinished()
@@ -218,6 +234,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | CommandIssued()
             | KeyRotationRequested()
             | KeyRotated()
+            | OpeningRemovalRequested()
+            | OpeningRemoved()
         ):
             return None  # true or not, it is not for a station to say; the hub writes its own rows when it acts
         case _:
@@ -298,7 +316,10 @@ class Projection:
 
 
 def _camera_event(e: CameraEvent) -> Row:
-    """Values in the order of `_CAMERA_EVENT_COLUMNS`, from the second on; a field that an event lacks is None."""
+    """Values in the order of `_CAMERA_EVENT_COLUMNS`, from the second on; a field that an event lacks is None.
+
+    So is one that it only commits to: its value is in `hub.openings` and nowhere else.
+    """
     said: dict[str, Any] = {name: getattr(e, name, None) for name in ("bay", "camera_id", "verdict", "officer")}
     camera_id = e.serial if isinstance(e, CameraUnlocked) else said["camera_id"] or ""
     reasons = list(getattr(e, "reasons", ()))
@@ -316,7 +337,7 @@ def _camera_event(e: CameraEvent) -> Row:
         None if said["officer"] is None else _text(said["officer"]),
         e.charge.percent if isinstance(e, CameraChecked) else None,
         e.free_minutes if isinstance(e, CameraChecked) else None,
-        e.offload if isinstance(e, CameraLeft) else None,
+        e.offload if isinstance(e, CameraLeft | CameraLeftV2) else None,
         None if due_at is None else to_text(due_at),
         isinstance(e, CameraDocked) and e.disputed,
     )

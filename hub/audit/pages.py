@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from custody.envelope import parse_envelope
+from custody.commitments import committed
+from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError
 from custody.tiles import right_edge
 from hub.access import Action
@@ -35,7 +36,9 @@ from hub.audit.queries import (
 )
 from hub.audit.saying import say_event
 from hub.audit.selection import EntryFilter
-from hub.problems import EntryDamaged
+from hub.openings.reading import reveal
+from hub.openings.rows import Held, opening_bytes, read_openings
+from hub.problems import EntryDamaged, NotFound
 from hub.site import attachment, render, site_of, words_of
 from hub.times import now_utc
 from hub.timestamps import StampState, read_stamps
@@ -82,6 +85,14 @@ class LogView:
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """A field that the entry holds as a commitment, and what is held beside it. `held` None: no opening came."""
+
+    field: str
+    held: Held | None
+
+
+@dataclass(frozen=True, slots=True)
 class EntryView:
     """One entry: what it says, its fields, its proof, and its statement line by line as indented JSON."""
 
@@ -90,6 +101,7 @@ class EntryView:
     fields: tuple[tuple[str, str], ...]
     recording: int | None  # log index of the seal, when this is one or is about exactly one
     statement: tuple[str, ...]
+    committed: tuple[Committed, ...]
 
     @property
     def older(self) -> int | None:
@@ -143,22 +155,36 @@ def go_to_entry(index: Annotated[int, Query(ge=0, lt=1 << 62)]) -> Response:
 def show_entry(request: Request, index: Index) -> Response:
     site, words = site_of(request), words_of(request)
     proof = load_proof(site.db, index, site.key_lines["events"])
+    held = _held(request, index)
     try:
-        payload = parse_envelope(proof.envelope).payload
+        envelope = parse_envelope(proof.envelope)
+        payload = envelope.payload
         statement = json.loads(payload)
         text, said = json.dumps(statement, ensure_ascii=False, indent=2), tuple(_fields(statement))
     except (CustodyError, ValueError):
         raise EntryDamaged from None
     except RecursionError:  # authentic all the same: a station may nest as deep as it likes
         statement, text, said = {}, payload.decode(errors="replace"), ()
+    event = read_event(proof.envelope)
     view = EntryView(
         proof,
-        say_event(words, read_event(proof.envelope)),
+        say_event(words, event and reveal(event, held)),
         said,
         _recording(proof, statement),
         tuple(text[:_MAX_SHOWN_CHARACTERS].split("\n")),
+        _committed(envelope, held) if statement else (),
     )
     return render(request, "entry.html", view)
+
+
+def _held(request: Request, index: int) -> tuple[Held, ...]:
+    with site_of(request).db.read() as connection:
+        return read_openings(connection, [index]).get(index, ())
+
+
+def _committed(envelope: Envelope, held: tuple[Held, ...]) -> tuple[Committed, ...]:
+    by_field = {one.field: one for one in held}
+    return tuple(Committed(field, by_field.get(field)) for field in committed(envelope)[1])
 
 
 def _fields(statement: object) -> list[tuple[str, str]]:
@@ -191,6 +217,17 @@ def download_envelope(request: Request, index: Index) -> Response:
     site = site_of(request)
     proof = load_proof(site.db, index, site.key_lines["events"])
     return attachment(proof.envelope, f"entry-{index}.dsse.json", "application/json")
+
+
+@router.get("/log/entries/{index}/opening")
+def download_opening(request: Request, index: Index) -> Response:
+    """What shows the values behind the entry's commitments, as it is handed out beside the envelope."""
+    site = site_of(request)
+    proof = load_proof(site.db, index, site.key_lines["events"])
+    raw = opening_bytes(proof.entry.envelope_sha256, _held(request, index))
+    if raw is None:
+        raise NotFound
+    return attachment(raw, f"entry-{index}.opening.json", "application/json")
 
 
 @router.get("/log/entries/{index}/proof")

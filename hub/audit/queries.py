@@ -20,6 +20,8 @@ from hub import log
 from hub.audit.selection import EntryFilter, newest_indexes
 from hub.db import Database
 from hub.keyhistory import events_line_at
+from hub.openings.reading import reveal
+from hub.openings.rows import read_openings
 from hub.problems import NotFound
 from hub.tables import checkpoint, checkpoint_timestamp, log_check, log_entry, station, station_key
 
@@ -117,9 +119,15 @@ def read_entries(connection: Connection, asked: EntryFilter, before: int | None,
 
 
 def read_events(connection: Connection, indexes: Iterable[int]) -> dict[int, Event | None]:
-    """What each of these entries states, by index; None where this version cannot read it."""
-    query = select(log_entry.c.idx, log_entry.c.envelope).where(log_entry.c.idx.in_(tuple(indexes)))
-    return {row.idx: read_event(bytes(row.envelope)) for row in connection.execute(query)}
+    """What each of these entries states, by index; None where this version cannot read it.
+
+    Events that commit come as pages tell them: with the values that are held (`reveal`).
+    """
+    wanted = tuple(indexes)
+    query = select(log_entry.c.idx, log_entry.c.envelope).where(log_entry.c.idx.in_(wanted))
+    events = {row.idx: read_event(bytes(row.envelope)) for row in connection.execute(query)}
+    held = read_openings(connection, wanted)
+    return {index: event and reveal(event, held.get(index, ())) for index, event in events.items()}
 
 
 def read_event(raw: bytes) -> Event | None:

@@ -31,6 +31,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    OpeningRemovalRequested,
+    OpeningRemoved,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -65,6 +67,7 @@ from custody.stationevents import (
     WitnessOffered,
 )
 from hub.language import mark
+from hub.openings.reading import PLAIN, Unshown, reveal
 from hub.vocabulary import CHANGES, OFFLOADS
 from hub.wording import Wording, size, whole
 
@@ -77,6 +80,11 @@ _Said = tuple[str, Callable[[Wording, Any], dict[str, object]]]
 
 def _of(*names: str) -> Callable[[Wording, Any], dict[str, object]]:
     return lambda _, e: {name: getattr(e, name) for name in names}
+
+
+def _person(words: Wording, value: str) -> str:
+    """An officer's number, or why it is not shown."""
+    return words.say(value) if isinstance(value, Unshown) else value
 
 
 def _check(words: Wording, e: CameraChecked) -> dict[str, object]:
@@ -111,7 +119,7 @@ SENTENCES: dict[type[Event], _Said] = {
     CameraCheckedOut: (
         mark("Officer %(officer)s takes camera %(camera)s from bay %(bay)s for duty, due back %(due)s."),
         lambda words, e: {
-            "officer": e.officer,
+            "officer": _person(words, e.officer),
             "camera": e.camera_id,
             "bay": e.bay,
             "due": words.moment(e.due_at),
@@ -127,11 +135,11 @@ SENTENCES: dict[type[Event], _Said] = {
     ),
     CameraReturned: (
         mark("Camera %(camera_id)s, checked out by officer %(officer)s, is back in bay %(bay)s."),
-        _of("camera_id", "officer", "bay"),
+        lambda words, e: {"camera_id": e.camera_id, "officer": _person(words, e.officer), "bay": e.bay},
     ),
     CameraOverdue: (
         mark("Camera %(camera)s, checked out by officer %(officer)s, did not come back; it was due %(due)s."),
-        lambda words, e: {"camera": e.camera_id, "officer": e.officer, "due": words.moment(e.due_at)},
+        lambda words, e: {"camera": e.camera_id, "officer": _person(words, e.officer), "due": words.moment(e.due_at)},
     ),
     DeviceRefused: (
         mark("Bay %(bay)s refused a device (%(product)s): %(reason)s. Nothing was read from it."),
@@ -295,6 +303,26 @@ SENTENCES: dict[type[Event], _Said] = {
         mark("The hub's key for %(role)s was replaced; asked for by %(requested_by)s, approved by %(approved_by)s."),
         _of("role", "requested_by", "approved_by"),
     ),
+    OpeningRemovalRequested: (
+        mark("%(by)s asks to remove what shows the person behind %(count)s entries (%(reason)s)."),
+        lambda words, e: {
+            "by": e.requested_by,
+            "count": whole(len(e.entries)),
+            "reason": words.reason(e.reason),
+        },
+    ),
+    OpeningRemoved: (
+        mark(
+            "What shows the person behind %(count)s entries was removed (%(reason)s); asked for by %(by)s, approved by "
+            "%(approver)s. The entries and their proofs stay."
+        ),
+        lambda words, e: {
+            "by": e.requested_by,
+            "approver": e.approved_by,
+            "count": whole(len(e.entries)),
+            "reason": words.reason(e.reason),
+        },
+    ),
     WitnessAdded: (mark("%(operator)s accepted %(witness)s as a witness of this log."), _of("operator", "witness")),
     WitnessRemoved: (mark("%(operator)s lets witness %(witness)s count no more."), _of("operator", "witness")),
     WitnessPolicySet: (
@@ -313,6 +341,15 @@ SENTENCES: dict[type[Event], _Said] = {
     ),
     LogCleared: (mark("People at the station decided about a log that it had refused: %(reason)s."), _of("reason")),
 }
+
+
+def _committed(kind: type[Event]) -> _Said:
+    """The sentence of the plain forerunner; its names are not in the log."""
+    message, values = SENTENCES[kind]
+    return message, lambda words, e: values(words, reveal(e))
+
+
+SENTENCES |= {kind: _committed(plain) for kind, plain in PLAIN.items()}
 UNREADABLE = mark("An entry of a kind that this version cannot read. Its bytes are kept and proved like any other.")
 
 

@@ -24,6 +24,9 @@ CHINESE: Mapping[str, str] = {
     "log reader add": "准许一个程序读取日志条目，并打印其令牌：只显示这一次。",
     "log reader list": "列出可读取日志条目的程序。",
     "log reader revoke": "立即并永久作废一个程序的令牌。",
+    "opening remove": "申请移除日志旁的个人信息（如工号）；须由另一人批准后才移除。",
+    "opening approve": "批准移除：信息永久消失，日志条目与证明保持不变。旧备份须另行删除。",
+    "opening list": "列出已申请和已完成的移除。",
     "export": "导出录像及其全部证明，供他人离线验证；导出本身先写入审计日志。",
     "reindex": "从日志重建全部索引；其间暂停接收。",
 }
@@ -50,6 +53,12 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "log reader add": (f"dock-hub log reader add province-monitor {HUB}",),
     "log reader list": (f"dock-hub log reader list {HUB}",),
     "log reader revoke": (f"dock-hub log reader revoke province-monitor {HUB}",),
+    "opening remove": (
+        f"dock-hub opening remove --officer 310042 --reason asked_by_person --account zhaomin {HUB}",
+        f"dock-hub opening remove --before 2025-01-01 --reason retention_over --account zhaomin {HUB}",
+    ),
+    "opening approve": (f"dock-hub opening approve 0195f000-0000-7000-8000-000000000001 --account chenli {HUB}",),
+    "opening list": (f"dock-hub opening list {HUB}",),
     "reindex": (f"dock-hub reindex {HUB}",),
 }
 

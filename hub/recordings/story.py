@@ -16,9 +16,12 @@ from custody.event import Event
 from custody.hubevents import BundleExported, BundleFinished
 from custody.stationevents import (
     CameraCheckedOut,
+    CameraCheckedOutV2,
     CameraDocked,
     CameraLeft,
+    CameraLeftV2,
     CameraReturned,
+    CameraReturnedV2,
     DockingClosed,
     DockingStarted,
     SegmentSealed,
@@ -34,6 +37,10 @@ from hub.wording import Wording
 LATE = timedelta(hours=1)  # between seal and receipt: worth saying
 _SEEN = 30  # camera events looked at on either side of an offload
 Mood = Literal["plain", "this", "warn"]
+# types as the index holds them; `read_events` gives both versions as the first
+_OUT = (CameraCheckedOut.TYPE, CameraCheckedOutV2.TYPE)
+_BACK = (CameraReturned.TYPE, CameraReturnedV2.TYPE)
+_LEFT = (CameraLeft.TYPE, CameraLeftV2.TYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +112,26 @@ def load_facts(connection: Connection, recording: Recording) -> Facts:
 def _camera_events(connection: Connection, recording: Recording, first: int, last: int) -> set[int]:
     """The stay in the bay that the recording came with, and the check-out before it."""
     c, row = camera_event.c, recording.row
-    kinds = (CameraDocked.TYPE, CameraCheckedOut.TYPE, CameraReturned.TYPE, CameraLeft.TYPE)
+    kinds = (CameraDocked.TYPE, *_OUT, *_BACK, *_LEFT)
     query = select(c.log_index, c.kind, c.station, c.bay).where(c.camera == row.camera, c.kind.in_(kinds))
     before = connection.execute(query.where(c.log_index < first).order_by(c.log_index.desc()).limit(_SEEN)).all()
     after = connection.execute(query.where(c.log_index > first).order_by(c.log_index).limit(_SEEN)).all()
     found: set[int] = set()
     for event in before:  # backwards: the docking, then the check-out that it ended
         here = (event.station, event.bay) == (row.station, row.bay)
-        if event.kind == CameraLeft.TYPE and here and not found:
+        if event.kind in _LEFT and here and not found:
             break  # it left before this offload: its docking is not in the log
         if event.kind == CameraDocked.TYPE and found & {e.log_index for e in before if e.kind == CameraDocked.TYPE}:
             break
         found.add(event.log_index)
-        if event.kind == CameraCheckedOut.TYPE:
+        if event.kind in _OUT:
             break
     for event in after:
         if (event.station, event.bay) != (row.station, row.bay) or event.kind == CameraDocked.TYPE:
             break
-        if event.kind != CameraCheckedOut.TYPE or event.log_index < last:
+        if event.kind not in _OUT or event.log_index < last:
             found.add(event.log_index)
-        if event.kind == CameraLeft.TYPE:
+        if event.kind in _LEFT:
             break
     return found
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from custody.checkpoint import VerifyKey
+from custody.commitments import detach
 from custody.envelope import parse_envelope
 from custody.errors import CustodyError, FormatError, SignatureInvalid
 from custody.events import decode_chain, decode_event
@@ -67,7 +68,7 @@ class Absorber:
             if key is not None:
                 for held in page.held:
                     if held.seq > self.heads.get(name, 0):  # rotations from before the backup come along
-                        self._envelope(held.envelope, held.log_index, name, only=name)
+                        self._envelope(*detach(held.message), held.log_index, name, only=name)
             if page.number:
                 self._answered(page, at, known=key is not None)
         return page
@@ -81,7 +82,7 @@ class Absorber:
             return open_refilled(raw, name, keys[-1])
         except SignatureInvalid:
             for held in open_refilled(raw, name, None).held:
-                self._follow(name, held.envelope)
+                self._follow(name, detach(held.message)[0])
             return open_refilled(raw, name, self._signers[name][-1])
 
     def _follow(self, name: str, raw: bytes) -> None:
@@ -114,7 +115,7 @@ class Absorber:
             with self._scratch.begin():
                 for index, raw in enumerate(entries, tile.start):
                     if index >= self.base:
-                        found += self._envelope(raw, index, str(folder), only=None)
+                        found += self._envelope(raw, None, index, str(folder), only=None)
         return found
 
     # --- inside one transaction of the scratch area ---
@@ -136,10 +137,13 @@ class Absorber:
         self._checkpoint(f"{who} (keeping)", span.note)
         self._scratch.add_told(Told(span.start, span.size, span.runs), span.commits)
         for raw in span.own:
-            self._envelope(raw, None, who, only=log.HUB_SOURCE)
+            self._envelope(raw, None, None, who, only=log.HUB_SOURCE)
 
-    def _envelope(self, raw: bytes, index: int | None, who: str, *, only: str | None) -> bool:
-        """Verify and keep one envelope; `only` is the source that may come this way. False when it was left out."""
+    def _envelope(self, raw: bytes, opening: bytes | None, index: int | None, who: str, *, only: str | None) -> bool:
+        """Verify and keep one envelope; `only` is the source that may come this way. False when it was left out.
+
+        An opening beside it is checked when it goes into the log's database, as intake checks it.
+        """
         try:
             envelope = parse_envelope(raw)
             source, seq, _ = decode_chain(envelope.payload_type, envelope.payload)
@@ -153,7 +157,7 @@ class Absorber:
             self._fault(f"{who}: {'' if index is None else f'entry {index}: '}{error}")
             return False
         digest = hashlib.sha256(raw).hexdigest()
-        other = self._scratch.add_given(Given(source, seq, digest, raw, who))
+        other = self._scratch.add_given(Given(source, seq, digest, raw, who, opening))
         if other is not None:
             self._fault(f"{source} signed seq {seq} twice: {other} and {digest} ({who})")
             return False

@@ -34,6 +34,7 @@ from hub.errors import HubError
 from hub.keys import HubKeys
 from hub.logcheck import check_start
 from hub.opening import Link, Message, claimed_type, open_message
+from hub.openings.rows import keep_openings
 from hub.projections import Projection
 from hub.readonly import FORKED, open_log
 from hub.restore.hubrows import write_hub_rows
@@ -261,6 +262,7 @@ def _append(tx: Connection, keys: HubKeys, batch: Sequence[Given], at: datetime,
         links.append((appender.add(link.station, link.seq, given.envelope, link.sha256, link.event_type), link))
     move_heads(tx, {link.station: link for _, link in links}, received_at)
     _project(tx, links, received_at)
+    keep_openings(tx, [(index, *one) for index, link in links for one in link.opened])
     appender.flush(tx)
 
 
@@ -293,7 +295,7 @@ def _open(tx: Connection, given: Given, signers: dict[str, list[VerifyKey]], utc
     if given.source not in signers:
         line = tx.execute(select(station.c.key_line).where(station.c.id == given.source)).scalar_one()
         signers[given.source] = [station_key(line)]
-    message = Message(station_topic(given.source, "events"), given.envelope, given.source)
+    message = Message(station_topic(given.source, "events"), given.envelope, given.source, given.opening)
     opened = open_message(message, signers, utc_offset_minutes)
     if not isinstance(opened, Link):
         raise RefillWrong(f"{given.source} seq {given.seq}: {opened.reason}")

@@ -32,6 +32,8 @@ from custody.hubevents import (
     LogReaderAdded,
     LogReaderRevoked,
     LogRestored,
+    OpeningRemovalRequested,
+    OpeningRemoved,
     SecondFactorSet,
     SignedIn,
     StationEnrolled,
@@ -45,6 +47,7 @@ from custody.hubevents import (
     WitnessRemoved,
 )
 from hub.db import upsert_rows
+from hub.openings.service import write_removal
 from hub.projections import HubEvent
 from hub.restore.commandrows import write_command_rows, write_export_rows, write_key_rows
 from hub.restore.peoplerows import write_people_rows
@@ -82,6 +85,8 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             write_export_rows(tx, known, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
+        case OpeningRemovalRequested() | OpeningRemoved():
+            write_removal(tx, known, index, received_at)
         case (
             BundleExported() | BundleFinished() | LogExported() | LogExportFinished() | LogRestored() | WitnessRefused()
         ):

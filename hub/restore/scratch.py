@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS outside (who TEXT NOT NULL, size INTEGER NOT NULL, ro
 CREATE TABLE IF NOT EXISTS asked (station TEXT PRIMARY KEY, next_seq INTEGER NOT NULL, next_size INTEGER NOT NULL,
     asked_at TEXT, answered_at TEXT, done INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE IF NOT EXISTS entry (source TEXT NOT NULL, seq INTEGER NOT NULL, sha256 TEXT NOT NULL,
-    envelope BLOB NOT NULL, given_by TEXT NOT NULL, PRIMARY KEY (source, seq)) STRICT;
+    envelope BLOB NOT NULL, given_by TEXT NOT NULL, opening BLOB, PRIMARY KEY (source, seq)) STRICT;
 CREATE TABLE IF NOT EXISTS claim (idx INTEGER NOT NULL, source TEXT NOT NULL, seq INTEGER NOT NULL,
     given_by TEXT NOT NULL, PRIMARY KEY (idx, source, seq)) STRICT;
 CREATE TABLE IF NOT EXISTS told (size INTEGER NOT NULL, start INTEGER NOT NULL, runs TEXT NOT NULL,
@@ -59,13 +59,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An envelope that was verified when it came."""
+    """An envelope that was verified when it came, and its opening as it came."""
 
     source: str
     seq: int
     sha256: str
     envelope: bytes
     given_by: str
+    opening: bytes | None = None
 
 
 class Scratch:
@@ -131,8 +132,9 @@ class Scratch:
     def add_given(self, given: Given) -> str | None:
         """Put a verified envelope down. Returns the digest that stands at its place already, if that is another one."""
         self._db.execute(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (given.source, given.seq, given.sha256, given.envelope, given.given_by),
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (source, seq) DO UPDATE SET "
+            "opening = excluded.opening WHERE opening IS NULL AND sha256 = excluded.sha256",
+            (given.source, given.seq, given.sha256, given.envelope, given.given_by, given.opening),
         )
         (held,) = self._db.execute(
             "SELECT sha256 FROM entry WHERE source = ? AND seq = ?", (given.source, given.seq)
@@ -225,8 +227,8 @@ class Scratch:
     def given(self, source: str, first_seq: int, count: int) -> Iterator[Given]:
         """Envelopes of one source in order."""
         for row in self._db.execute(
-            "SELECT source, seq, sha256, envelope, given_by FROM entry WHERE source = ? AND seq >= ? AND seq < ? "
-            "ORDER BY seq",
+            "SELECT source, seq, sha256, envelope, given_by, opening FROM entry "
+            "WHERE source = ? AND seq >= ? AND seq < ? ORDER BY seq",
             (source, first_seq, first_seq + count),
         ):
             yield Given(*row)

@@ -29,6 +29,7 @@ from hub.tables.log import (
     log_tile,
     timestamp_attempt,
 )
+from hub.tables.openings import opening, opening_removal
 from hub.tables.people import account, account_request, second_factor, session, sign_in_failure
 from hub.tables.schema import metadata
 from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
@@ -55,6 +56,8 @@ __all__ = [
     "log_state",
     "log_tile",
     "metadata",
+    "opening",
+    "opening_removal",
     "refused",
     "replica",
     "second_factor",

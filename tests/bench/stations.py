@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from custody.checkpoint import SigningKey
+from custody.commitments import Opening, attach, render_opening, state
 from custody.envelope import seal
 from custody.event import NO_PREVIOUS, Event, Sha256Hex
 from custody.events import seal_event
 from custody.keyrotation import sign_station_rotation
 from custody.stationevents import (
+    CameraOverdueV2,
     Counts,
     DockingClosed,
     DockingStarted,
@@ -49,6 +51,26 @@ class SigningStation:
             **facts,
         )
         return self._push(seal_event(event, self.key))
+
+    def stated(self, kind: type[Event], /, **facts: Any) -> bytes:
+        """The next envelope of a kind that commits, with its opening, as both travel."""
+
+        def salt(count: int) -> bytes:  # every run says the same; a real station takes random bytes
+            return hashlib.sha256(f"{self.name}/{self.seq + 1}".encode()).digest()[:count]
+
+        common = {
+            "id": f"019c5a10-0000-7000-8000-{self.seq + 1:012x}", "source": self.name, "seq": self.seq + 1,
+            "previous": Sha256Hex(self.previous), "at": START + timedelta(seconds=self.seq), "clock": "synchronised",
+        }  # fmt: skip
+        made = state(kind, salt, common | facts)
+        raw = self._push(seal_event(made.event, self.key))
+        return attach(
+            raw, render_opening(Opening(hashlib.sha256(raw).hexdigest(), made.opened)) if made.opened else None
+        )
+
+    def overdue(self, officer: str = "310042") -> bytes:
+        """camera.overdue with its opening."""
+        return self.stated(CameraOverdueV2, camera_id="DSJ-000123", officer=officer, due_at=START)
 
     def seal_raw(self, payload_type: str, payload: bytes) -> bytes:
         """The next envelope with any payload, which must name the right seq and previous hash itself."""

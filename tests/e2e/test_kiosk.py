@@ -17,11 +17,13 @@ import pytest
 from agent.board import Board
 from agent.duty import NOTICE, open_checkouts
 from agent.opening import Opened, open_dock
+from agent.store import OutboxRow
 from custody.envelope import parse_envelope
 from custody.events import decode_event
-from custody.stationevents import CameraCheckedOut, CameraReturned
+from custody.stationevents import CameraCheckedOutV2, CameraReturnedV2
 from tests.e2e.kiosk_scene import kiosk, scene
 from tests.e2e.test_browser import ARGUMENTS, AXE, CHROMIUM, playwright
+from tests.openings import named
 from tests.ports import free_port
 
 pytestmark = [
@@ -57,12 +59,15 @@ class Screen:
 
         asyncio.run_coroutine_threadsafe(change(), self.loop).result(10)
 
-    def events(self) -> list[Any]:
-        """Everything that the station has stated."""
-        rows = asyncio.run_coroutine_threadsafe(
+    def rows(self) -> list[OutboxRow]:
+        """The station's outbox."""
+        return asyncio.run_coroutine_threadsafe(
             self.opened.dock.store.call(lambda store: store.outbox_from(1, 1000)), self.loop
         ).result(10)
-        envelopes = [parse_envelope(row.envelope) for row in rows]
+
+    def events(self) -> list[Any]:
+        """Everything that the station has stated."""
+        envelopes = [parse_envelope(row.envelope) for row in self.rows()]
         return [decode_event(envelope.payload_type, envelope.payload) for envelope in envelopes]
 
     def close(self) -> None:
@@ -189,15 +194,16 @@ def test_check_out_shows_the_notice_of_article_8_and_can_be_taken_back(screen: S
     page.get_by_text(NOTICE).wait_for()
     page.get_by_role("button", name="知道了").click()
     bay(page, "3").get_by_text("已由工号 1001 领用").wait_for()
-    out = [event for event in screen.events() if isinstance(event, CameraCheckedOut)][-1]
-    assert (out.camera_id, out.officer, out.verdict, out.notice) == ("DSJ-000321", "1001", "ready", NOTICE)
+    out = [event for event in screen.events() if isinstance(event, CameraCheckedOutV2)][-1]
+    assert (out.camera_id, out.verdict, out.notice) == ("DSJ-000321", "ready", NOTICE)
+    assert named(screen.rows())[-1] == "1001"
 
     bay(page, "3").get_by_role("button", name="撤销领用").click()
     page.locator("#number").fill("1001")
     page.locator("#pin").fill("2468")
     page.locator("#desk-go").click()
     bay(page, "3").get_by_role("button", name="领用", exact=True).wait_for()
-    back = [event for event in screen.events() if isinstance(event, CameraReturned)][-1]
+    back = [event for event in screen.events() if isinstance(event, CameraReturnedV2)][-1]
     assert (back.camera_id, back.was_out) == ("DSJ-000321", False)
 
 
@@ -210,7 +216,7 @@ def test_taking_a_camera_that_is_not_ready_is_asked_for_in_red_and_stated(
     page.locator("#pin").fill("2468")
     go.click()
     page.get_by_text(NOTICE).wait_for()
-    out = [event for event in screen.events() if isinstance(event, CameraCheckedOut)][-1]
+    out = [event for event in screen.events() if isinstance(event, CameraCheckedOutV2)][-1]
     assert (out.verdict, out.reasons) == ("not_ready", ("charge_low", "space_low"))
 
 

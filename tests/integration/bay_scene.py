@@ -27,6 +27,7 @@ from agent.usbports import Attached, Disk
 from custody.envelope import parse_envelope
 from custody.event import Event
 from custody.events import decode_event
+from tests.openings import named
 
 PORT = "0000:00:04.0-usb2-1.{}"
 _numbers = itertools.count(10)
@@ -74,6 +75,13 @@ class Scene:
     async def until_judged(self, bay: str = "1") -> BayState:
         """The bay's state once everything is copied and the camera is judged."""
         return await self.until(lambda s: s.verdict is not None, bay)
+
+    async def named(self, *kinds: type[Event]) -> list[str | None]:
+        """The officers that these events commit to, by their openings."""
+        rows = await self.opened.dock.store.call(lambda store: store.outbox_from(1, 100_000))
+        envelopes = [parse_envelope(row.envelope) for row in rows]
+        found = [decode_event(envelope.payload_type, envelope.payload) for envelope in envelopes]
+        return named([row for row, event in zip(rows, found, strict=True) if isinstance(event, kinds)])
 
     async def events(self, *kinds: type[Event]) -> list[Any]:
         """What the station has stated, of these kinds."""

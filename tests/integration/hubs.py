@@ -18,7 +18,7 @@ from hub.db import Database, open_database
 from hub.intake import Intake
 from hub.keys import ROLES, HubKeys
 from hub.migrations import migrate
-from hub.opening import Message
+from hub.opening import received
 from hub.stations.service import enrol_station
 from hub.tables import log_entry
 from hub.times import now_utc
@@ -42,7 +42,7 @@ class TestHub:
     def take(self, station: str, *raws: bytes) -> list[Receipt | ResendRequest]:
         """Deliver on the station's topic; the verified answers to this station."""
         topic = station_topic(station, "events")
-        return self.opened(station, self.intake.take([Message(topic, raw, station) for raw in raws]))
+        return self.opened(station, self.intake.take([received(topic, raw, station) for raw in raws]))
 
     def opened(self, station: str, answers: list[Answer]) -> list[Receipt | ResendRequest]:
         keys = self.keys.receipts.verify_key, self.keys.log.verify_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,20 +18,24 @@ from agent.station import Station
 from agent.store import OutboxRow, Store
 from agent.witness import Witness, keep_checkpoint
 from custody.checkpoint import SigningKey
+from custody.commitments import detach
 from custody.cosignature import CosigningKey
 from custody.keeping import RefillRequest, open_keep
 from custody.tiles import ENTRIES, TILE_WIDTH, Tile, encode_bundle
 from hub import log
+from hub.access import Actor, Role
 from hub.accounts.service import create_account
 from hub.audit.readers import add_reader, revoke_reader
 from hub.backup import back_up
 from hub.db import Database, open_database
+from hub.errors import NotFound
 from hub.intake import Intake
 from hub.keeping import make_keep, read_span
 from hub.keys import HubKeys, create_keys, load_keys
 from hub.logcheck import check_log
 from hub.migrations import migrate
-from hub.opening import Message
+from hub.opening import Message, received
+from hub.openings.service import Choice, approve_removal, request_removal
 from hub.readonly import why_read_only
 from hub.restore.absorb import Absorber
 from hub.restore.beginning import begin
@@ -41,10 +45,12 @@ from hub.restore.status import Status, read_status
 from hub.settings import Settings, load_settings, make_settings, write_settings
 from hub.stations.service import enrol_station
 from hub.tables import log_entry, metadata
-from hub.times import now_utc
+from hub.times import now_utc, to_text
 from tests.bench.stations import SigningStation
 
 OFFSET = 480
+RECORDS = Actor("records", Role.RECORDS_CUSTODIAN, must_change_password=False)
+LEADER = Actor("leader", Role.APPROVING_LEADER, must_change_password=False)
 COSIGNER = CosigningKey(SigningKey.from_seed("dock/witness", bytes(32)))
 NOT_COMPARED = {"session", "sign_in_failure", "station_state", "bay_state", "log_state", "refused", "account"}
 
@@ -91,8 +97,8 @@ class Site:
 
     def film(self, dock: Dock, count: int) -> None:
         """Events of a station: into its outbox, and to the hub if it is on line."""
-        raws = [dock.signer.docking_started() if dock.signer.seq == 0 else dock.signer.segment() for _ in range(count)]
-        self._queue(dock, raws)
+        made = (dock.signer.docking_started, dock.signer.segment, dock.signer.segment, dock.signer.overdue)
+        self._queue(dock, [made[dock.signer.seq % 4]() for _ in range(count)])
 
     def rotate(self, dock: Dock) -> None:
         """The station's key is replaced, as `agent.keyrotation` does it."""
@@ -104,7 +110,8 @@ class Site:
 
     def _queue(self, dock: Dock, raws: list[bytes]) -> None:
         first = dock.signer.seq - len(raws) + 1
-        rows = [OutboxRow(first + i, hashlib.sha256(raw).digest(), raw) for i, raw in enumerate(raws)]
+        parts = [detach(raw) for raw in raws]
+        rows = [OutboxRow(first + i, hashlib.sha256(raw).digest(), raw, o) for i, (raw, o) in enumerate(parts)]
         with dock.store.begin():
             dock.store.add_envelopes(rows, datetime.now(UTC))
 
@@ -114,7 +121,7 @@ class Site:
         for dock in docks:
             first = dock.store.first_unreceipted()
             rows = [] if first is None else dock.store.outbox_from(first, 500)
-            messages += [Message(f"custodock/1/{dock.name}/events", row.envelope, dock.name) for row in rows]
+            messages += [received(f"custodock/1/{dock.name}/events", row.message, dock.name) for row in rows]
         taken = self.intake.commit(self.intake.open(messages))
         if keepings:
             self.hand_over()
@@ -143,6 +150,8 @@ class Site:
         for _ in range(steps):
             self._names += 1
             match chance.randrange(9):
+                case 4:
+                    self.remove_openings()
                 case 0:
                     create_account(self.db, self.keys, f"li{self._names}", "auditor")
                 case 1:
@@ -162,6 +171,13 @@ class Site:
                     self.deliver(*(self.docks[name] for name in docks), keepings=keepings)
         if keepings:
             self.hand_over()
+
+    def remove_openings(self) -> None:
+        """What is held of officers so far goes, by two people; nothing where nothing is held."""
+        with suppress(NotFound):
+            choice = Choice("officer", before=to_text(now_utc()))
+            removal_id, _ = request_removal(self.db, self.keys, RECORDS, choice, "retention_over")
+            approve_removal(self.db, self.keys, LEADER, removal_id)
 
     def size(self) -> int:
         with self.db.read() as connection:

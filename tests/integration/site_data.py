@@ -21,7 +21,7 @@ from hub.db import Database, open_database, sqlite_url
 from hub.intake import Intake
 from hub.keys import HubKeys, create_keys, load_keys
 from hub.migrations import migrate
-from hub.opening import Message
+from hub.opening import Message, received
 from hub.stations.service import enrol_station
 from hub.times import now_utc
 from hub.web import create_app
@@ -147,7 +147,7 @@ class Hub:
     def take(self, station: str, *envelopes: bytes) -> None:
         topic = station_topic(station, "events")
         for i in range(0, len(envelopes), 500):
-            self.intake.take([Message(topic, raw, station) for raw in envelopes[i : i + 500]])
+            self.intake.take([received(topic, raw, station) for raw in envelopes[i : i + 500]])
 
     def say(self, station: str, bay: str | None = None, **state: Any) -> None:
         """A retained state message of a station, or of one of its bays."""

@@ -12,7 +12,7 @@ from agent.baystate import BayState
 from agent.officers import Officer
 from agent.recognise import readmit, set_aside
 from agent.store import Store
-from custody.stationevents import CameraChecked, CameraDocked, CameraReturned, SegmentSealed
+from custody.stationevents import CameraChecked, CameraDocked, CameraReturnedV2, SegmentSealed
 from tests.integration.bay_scene import Scene, device, scene
 from tests.integration.cards import fat_card
 from tests.integration.test_usbbay import card
@@ -67,10 +67,11 @@ async def test_a_disputed_camera_does_not_end_the_duty_of_the_one_whose_name_it_
         state = await dock.until_judged()
         assert (state.camera, state.disputed, state.officer) == (camera, True, "1001")
         assert {"loan_open", "camera_disputed"} <= codes(state)
-        assert await dock.events(CameraReturned) == []
+        assert await dock.events(CameraReturnedV2) == []
         assert await dock.desk.take_back("1", "1001", "2468")  # the officer says that the duty is over
-        (returned,) = await dock.events(CameraReturned)
-        assert (returned.officer, returned.was_out) == ("1001", True)
+        (returned,) = await dock.events(CameraReturnedV2)
+        assert returned.was_out
+        assert await dock.named(CameraReturnedV2) == ["1001"]
 
 
 async def test_a_camera_that_people_set_aside_is_copied_and_not_for_duty(tmp_path: Path) -> None:

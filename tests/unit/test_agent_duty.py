@@ -14,9 +14,11 @@ from agent.errors import SettingsInvalid
 from agent.officers import Officer, set_officer
 from agent.station import Station, load_or_create_station
 from agent.store import Store
+from custody.commitments import parse_opening
 from custody.envelope import parse_envelope
 from custody.events import decode_event
-from custody.stationevents import CameraCheckedOut, CameraLeft, CameraOverdue, CameraReturned
+from custody.stationevents import CameraCheckedOutV2, CameraLeftV2, CameraOverdueV2, CameraReturnedV2
+from tests.openings import named
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 WANG = Officer("1001", "王芳", disabled=False)
@@ -52,18 +54,19 @@ def test_a_duty_from_the_bay_and_back(store: Store, station: Station) -> None:
     assert duty.camera_returned(store, station, "CAM1", "2", NOW + timedelta(hours=8)) == "1001"
     assert duty.open_checkouts(store) == []
     out, left, back = stated(store)
-    assert isinstance(out, CameraCheckedOut)
+    assert isinstance(out, CameraCheckedOutV2)
     assert out.notice == "为保护您的合法权益，监督我们的执法行为，本次执法实行全过程录音录像记录。"
-    assert isinstance(left, CameraLeft)
-    assert left.officer == "1001"
-    assert isinstance(back, CameraReturned)
+    assert isinstance(left, CameraLeftV2)
+    assert named(store.outbox_from(1, 100)) == ["1001"] * 3
+    assert isinstance(back, CameraReturnedV2)
     assert back.was_out
 
 
 def test_a_camera_that_nobody_checked_out_leaves_with_nobody(store: Store, station: Station) -> None:
     assert duty.camera_left(store, station, "CAM1", "1", "copying", "unchecked", NOW) is None
     (left,) = stated(store)
-    assert (left.offload, left.verdict, left.officer) == ("copying", "unchecked", None)
+    assert (left.offload, left.verdict, left.officer_commitment) == ("copying", "unchecked", None)
+    assert named(store.outbox_from(1, 100)) == [None]
 
 
 def test_a_check_out_is_taken_back_only_before_the_camera_left(store: Store, station: Station) -> None:
@@ -96,7 +99,7 @@ def test_overdue_is_stated_once_and_only_for_what_is_out(store: Store, station: 
     assert duty.state_overdue(store, station, NOW + duty.DUTY) == []
     assert [one.camera for one in duty.state_overdue(store, station, late)] == ["CAM1"]
     assert duty.state_overdue(store, station, late + timedelta(days=1)) == []
-    assert isinstance(stated(store)[-1], CameraOverdue)
+    assert isinstance(stated(store)[-1], CameraOverdueV2)
 
 
 def test_a_departure_that_nobody_saw_is_stated_once_and_can_be_overdue(store: Store, station: Station) -> None:
@@ -105,7 +108,8 @@ def test_a_departure_that_nobody_saw_is_stated_once_and_can_be_overdue(store: St
     assert duty.left_unseen(store, station, frozenset({"CAM2"}), NOW) == ["CAM1"]
     assert duty.left_unseen(store, station, frozenset(), NOW) == []
     _, left = stated(store)
-    assert (left.bay, left.offload, left.verdict, left.officer) == ("1", "safe", "ready", "1001")
+    assert (left.bay, left.offload, left.verdict) == ("1", "safe", "ready")
+    assert named(store.outbox_from(1, 100))[-1] == "1001"
     late = NOW + duty.DUTY + timedelta(seconds=1)
     assert [one.camera for one in duty.state_overdue(store, station, late)] == ["CAM1"]
 
@@ -123,3 +127,27 @@ def test_a_departure_that_nobody_saw_is_stated_once_and_can_be_overdue(store: St
 def test_officers_that_cannot_be(store: Store, number: str, name: str, pin: str) -> None:
     with pytest.raises(SettingsInvalid), store.begin():
         set_officer(store, number, name, pin)
+
+
+def test_who_had_a_camera_is_forgotten_ninety_days_after_the_hub_has_it(
+    store: Store, station: Station, tmp_path: Path
+) -> None:
+    """Openings and ended duties go, to the last byte; what the hub has not receipted and who has a camera now stay."""
+    take(store, station)
+    duty.camera_left(store, station, "CAM1", "1", "safe", "ready", NOW)
+    duty.camera_returned(store, station, "CAM1", "1", NOW)
+    receipts = [(row.seq, row.sha256, row.seq) for row in store.outbox_from(1, 2)]
+    with store.begin():
+        store.set_receipted(receipts, NOW)
+    duty.check_out(store, station, Officer("2002", "李强", disabled=False), "CAM2", "2", "ready", (), NOW)
+    salts = [parse_opening(row.opening).fields[0].salt.hex().encode() for row in store.outbox_from(1, 9) if row.opening]
+    assert duty.forget_officers(store, NOW + timedelta(days=89)) == 0
+    assert named(store.outbox_from(1, 9)) == ["1001", "1001", "1001", "2002"]
+    assert duty.forget_officers(store, NOW + timedelta(days=91)) == 2
+    openings = [row.opening for row in store.outbox_from(1, 9)]
+    assert [opening is None for opening in openings] == [True, True, False, False]
+    assert [one.officer for one in duty.open_checkouts(store)] == ["2002"]
+    assert store.execute("SELECT count(*) FROM checkout").fetchone() == (1,)
+    held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [salt in held for salt in salts] == [False, False, True, True]
+    assert duty.forget_officers(store, NOW + timedelta(days=91)) == 0

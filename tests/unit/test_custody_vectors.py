@@ -25,10 +25,11 @@ from custody.checkpoint import (
     sign_checkpoint,
 )
 from custody.commands import ANSWERED, CommandHead, CommandRefused, open_command
+from custody.commitments import check_opening, commit, parse_opening
 from custody.cosignature import parse_witness_line, take_cosignature
 from custody.digest import EMPTY_ROOT, leaf_hash, node_hash, tree_root
 from custody.disk import Hasher
-from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, open_envelope, pae
+from custody.envelope import EVENT_TYPE, STATEMENT_TYPE, open_envelope, pae, parse_envelope
 from custody.errors import CustodyError, FormatError
 from custody.events import decode_event
 from custody.examine import examine
@@ -56,6 +57,29 @@ def check_code(case: dict[str, str], error: CustodyError | None) -> None:
 
 def test_the_committed_vectors_are_those_that_the_script_makes() -> None:
     assert make.main(["--check"]) == 0
+
+
+@each("commitments")
+def test_commitment(case: dict[str, str]) -> None:
+    salt = bytes.fromhex(case["salt"])
+    assert commit(case["type"], case["field"], case["value"], salt) == case["commitment"]
+    # the page's words, by other code than ours: RFC 2104 spelled out
+    message = b"\0".join([b"custodock/commitment/v1", *(case[name].encode() for name in ("type", "field", "value"))])
+    inner, outer = (bytes(byte ^ pad for byte in salt.ljust(64, b"\0")) for pad in (0x36, 0x5C))
+    by_hand = hashlib.sha256(outer + hashlib.sha256(inner + message).digest()).hexdigest()
+    assert by_hand == case["commitment"]
+
+
+@each("openings")
+def test_opening(case: dict[str, str]) -> None:
+    envelope, error = parse_envelope((VECTORS / case["envelope"]).read_bytes()), None
+    try:
+        opening = parse_opening((VECTORS / case["file"]).read_bytes())
+        check_opening(opening, envelope)
+        assert [(one.field, one.value) for one in opening.fields] == [("officer", "310042")]
+    except CustodyError as caught:
+        error = caught
+    check_code(case, error)
 
 
 @each("tile_paths")

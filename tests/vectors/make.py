@@ -7,6 +7,7 @@ Every bad vector has one fault, is named for it, and states the error code or th
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 import sys
@@ -17,12 +18,13 @@ from pathlib import Path
 
 from custody import manifest
 from custody.checkpoint import Checkpoint, SigningKey, sign_checkpoint, sign_note
+from custody.commitments import Opening, commit, render_opening, state
 from custody.digest import CHUNK_BYTES, CompactRange, leaf_hash, tree_root
 from custody.envelope import EVENT_TYPE, pae, seal
 from custody.events import encode_event, seal_event
 from custody.merkle import consistency_proof, inclusion_proof, range_root
 from custody.receipt import Receipt, ReceiptEntry, ResendRequest, seal_receipt
-from custody.stationevents import CameraUnlocked, Counts, Gap, StationStarted
+from custody.stationevents import CameraOverdueV2, CameraUnlocked, Counts, Gap, StationStarted
 from custody.tiles import encode_bundle, tiles_of
 from tests.vectors.bundlecases import bundles
 from tests.vectors.commandcases import commands
@@ -46,6 +48,8 @@ def make(top: Path) -> None:
         "notes": _notes(files),
         "envelopes": _envelopes(files),
         "receipts": _receipts(files),
+        "commitments": _commitments(),
+        "openings": _openings(files),
         "commands": commands(files),
         "proofs": _proofs(),
         "tile_paths": _tile_paths(),
@@ -65,6 +69,76 @@ def make(top: Path) -> None:
 
 def _flip(raw: bytes, at: int) -> bytes:
     return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+
+
+# --- Commitments and openings ----------------------------------------------------------------------------------------
+
+SALT = bytes(range(32))
+
+
+def _commitments() -> list[Case]:
+    """Known answers of `commit`; tests compute them again with OpenSSL, which is none of ours."""
+    told = {
+        "officer": ("camera.overdue.v2", "officer", "310042", SALT),
+        "salt-other": ("camera.overdue.v2", "officer", "310042", SALT[::-1]),
+        "type-other": ("camera.returned.v2", "officer", "310042", SALT),
+        "field-other": ("camera.overdue.v2", "holder", "310042", SALT),
+        "value-chinese": ("camera.overdue.v2", "officer", "沪A-310042", SALT),
+        "value-empty": ("camera.overdue.v2", "officer", "", SALT),
+        "value-with-nul": ("camera.overdue.v2", "officer", "3100\x0042", SALT),
+    }
+    return [
+        {
+            "name": name,
+            "type": t,
+            "field": f,
+            "value": v,
+            "salt": s.hex(),
+            "commitment": commit(t, f, v, s),
+            "code": None,
+        }
+        for name, (t, f, v, s) in told.items()
+    ]
+
+
+def _overdue() -> tuple[bytes, bytes]:
+    """An envelope of a fixed event that commits, and its opening."""
+    started = _started()
+    facts = {name: getattr(started, name) for name in ("id", "source", "seq", "previous", "at", "clock")}
+    facts |= {"camera_id": "cam-7", "officer": "310042", "due_at": AT}
+    made = state(CameraOverdueV2, lambda count: SALT[:count], facts)
+    raw = seal_event(made.event, STATION_KEY)
+    return raw, render_opening(Opening(hashlib.sha256(raw).hexdigest(), made.opened))
+
+
+def _openings(files: Files) -> list[Case]:
+    """Openings of one envelope, one fault each. `opening_wrong`: of the right form, and it shows nothing."""
+    raw, good = _overdue()
+    text = good.decode()
+    digest, salt = hashlib.sha256(raw).hexdigest(), SALT.hex()
+    row = f'["officer","{salt}","310042"]'
+    made: dict[str, tuple[bytes, str | None]] = {
+        "good": (good, None),
+        "value-other": (text.replace("310042", "310043").encode(), "opening_wrong"),
+        "salt-other": (text.replace(salt, SALT[::-1].hex()).encode(), "opening_wrong"),
+        "field-not-committed": (text.replace("officer", "camera_id").encode(), "opening_wrong"),
+        "envelope-other": (text.replace(digest, "0" * 64).encode(), "opening_wrong"),
+        "salt-short": (text.replace(salt, salt[:62]).encode(), "bad_format"),
+        "salt-upper-case": (text.replace(salt, salt.upper()).encode(), "bad_format"),
+        "value-number": (text.replace('"310042"', "310042").encode(), "bad_format"),
+        "field-twice": (text.replace(row, f"{row},{row}").encode(), "bad_format"),
+        "fields-falling": (text.replace(row, f'{row},["holder","{salt}","1"]').encode(), "bad_format"),
+        "fields-none": (text.replace(row, "").encode(), "bad_format"),
+        "space-inside": (text.replace(",", ", ", 1).encode(), "bad_format"),
+        "escape-needless": (text.replace("310042", "\\u003310042").encode(), "bad_format"),
+        "line-end": (good + b"\n", "bad_format"),
+        "field-more": (text.replace('{"envelope"', '{"a":1,"envelope"').encode(), "bad_format"),
+        "envelope-twice": (text.replace('{"envelope"', f'{{"envelope":"{digest}","envelope"').encode(), "bad_format"),
+        "too-long": (text.replace("310042", "3" * 4096).encode(), "bad_format"),
+        "not-json": (good[:-1], "bad_format"),
+    }
+    files["openings/envelope.dsse.json"] = raw
+    return _store(files, "openings", ".opening.json", made, envelope="openings/envelope.dsse.json")
 
 
 # --- Keys, notes, envelopes, receipts --------------------------------------------------------------------------------
@@ -488,7 +562,7 @@ def _dockings(top: Path) -> list[Case]:
 
 def snapshot(top: Path) -> dict[str, bytes]:
     """Every made file below `top`."""
-    made = ("keys", "notes", "envelopes", "receipts", "commands", "manifests", "dockings", "bundles")
+    made = ("keys", "notes", "envelopes", "openings", "receipts", "commands", "manifests", "dockings", "bundles")
     files = [f for folder in made for f in (top / folder).rglob("*") if f.is_file()]
     return {f.relative_to(top).as_posix(): f.read_bytes() for f in [*files, top / "cases.json", top / "tree.json"]}
 
@@ -500,7 +574,17 @@ def main(argv: list[str], render: Callable[[Path], None] = make) -> int:
         made = snapshot(Path(scratch))
     if argv == ["--check"]:
         return int(made != snapshot(HERE))
-    for folder in ("keys", "notes", "envelopes", "receipts", "commands", "manifests", "dockings", "bundles"):
+    for folder in (
+        "keys",
+        "notes",
+        "envelopes",
+        "openings",
+        "receipts",
+        "commands",
+        "manifests",
+        "dockings",
+        "bundles",
+    ):
         shutil.rmtree(HERE / folder, ignore_errors=True)
     for name, content in made.items():
         (HERE / name).parent.mkdir(parents=True, exist_ok=True)
