@@ -22,6 +22,9 @@ MAX_NOTE_BYTES = 64 * 1024
 KEY_NAME = re.compile(r"[^\s+\"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")  # signed-note, less what JSON would escape
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")  # lone surrogates are no Unicode text either
 _DASH = "\u2014 "
+_FIELD = 2**255 - 19
+_ORDER_8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+_SMALL_ORDER = frozenset((0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8))  # y of the 8 points; two have x = 0
 
 
 @dataclass(frozen=True)
@@ -83,19 +86,31 @@ class SigningKey:
 
 
 def parse_key_line(line: str) -> VerifyKey:
-    """Read a key line. Raises KeyInvalid when malformed or when its hash does not fit its key."""
+    """Read a key line. Raises KeyInvalid when malformed, when its hash does not fit its key, or as `read_public`."""
     name, _, rest = line.strip().partition("+")
     hash_hex, _, encoded = rest.partition("+")
     try:
         raw = base64.b64decode(encoded, validate=True)
         if raw[:1] != ED25519 or not KEY_NAME.fullmatch(name):
             raise KeyInvalid(f"not an Ed25519 key line: {line[:80]!r}")
-        key = VerifyKey(name, Ed25519PublicKey.from_public_bytes(raw[1:]))
+        key = VerifyKey(name, read_public(raw[1:]))
     except (binascii.Error, ValueError) as error:
         raise KeyInvalid(f"not a key line ({error}): {line[:80]!r}") from None
     if key.key_id.hex() != hash_hex:
         raise KeyInvalid(f"key line of {name} is damaged: its hash does not fit the key")
     return key
+
+
+def read_public(raw: bytes) -> Ed25519PublicKey:
+    """The public key of 32 bytes (RFC 8032, section 5.1.3). Raises ValueError for another length.
+
+    Raises KeyInvalid for a point of small order: one signature may fit many messages, and its owner could deny them;
+    and for a y that is not reduced: one key would have two ids. The forms with x = 0 and a sign are of small order.
+    """
+    y = int.from_bytes(raw, "little") & (1 << 255) - 1
+    if y >= _FIELD or y in _SMALL_ORDER:
+        raise KeyInvalid("not a key to sign with: a point of small order, or an encoding that is not reduced")
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def sign_note(text: str, key: SigningKey) -> str:

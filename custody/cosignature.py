@@ -11,9 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from custody.checkpoint import KEY_NAME, SigningKey, VerifyKey, has_control, open_note
+from custody.checkpoint import KEY_NAME, SigningKey, VerifyKey, has_control, open_note, read_public
 from custody.errors import CustodyError, FormatError, KeyInvalid, SignatureInvalid
 
 COSIGNATURE_ED25519 = b"\x04"
@@ -114,7 +112,7 @@ def parse_witness_line(line: str) -> WitnessKey:
         raw = base64.b64decode(encoded, validate=True)
         if raw[:1] != COSIGNATURE_ED25519 or not KEY_NAME.fullmatch(name):
             raise KeyInvalid(f"not a witness's key line: {line[:80]!r}")
-        witness = WitnessKey(VerifyKey(name, Ed25519PublicKey.from_public_bytes(raw[1:])))
+        witness = WitnessKey(VerifyKey(name, read_public(raw[1:])))
     except (binascii.Error, ValueError) as error:
         raise KeyInvalid(f"not a key line ({error}): {line[:80]!r}") from None
     if witness.key_id.hex() != hash_hex:

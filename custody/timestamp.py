@@ -171,11 +171,12 @@ def _certificate(raw: bytes) -> x509.Certificate | None:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that are longer than they should be, and the like
             # RFC 5280, 4.1.2.2: above zero; the library only warns, here and each time that the number is asked for
             warnings.filterwarnings("error", "Parsed a serial number", CryptographyDeprecationWarning)
             made = x509.load_der_x509_certificate(raw)
-        _ = (made.version, made.issuer, made.subject, made.extensions, made.public_key())
-        _ = (made.not_valid_before_utc, made.not_valid_after_utc, made.signature_hash_algorithm)
+            _ = (made.version, made.issuer, made.subject, made.extensions, made.public_key())
+            _ = (made.not_valid_before_utc, made.not_valid_after_utc, made.signature_hash_algorithm)
     except (
         ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
         CryptographyDeprecationWarning,

@@ -52,15 +52,6 @@ class NotAllowed(Problem):
     advice = mark("Your role does not include it. If you need it for your work, ask the administrator.")
 
 
-class ReadOnly(Problem):
-    """This process only shows what is there; it cannot state anything in the log."""
-
-    code = "read_only"
-    http_status = 503
-    title = mark("Nothing can be changed here now")
-    advice = mark("This hub shows its records but takes no changes at the moment. Nothing was lost. Try again later.")
-
-
 class FormExpired(Problem):
     """A form came without the token of this session: an old page, or another site's."""
 
@@ -184,8 +175,8 @@ class Busy(Problem):
     retry_after_seconds = 5
 
 
-class LogClosed(Problem):
-    """The log is behind what others hold of it: nothing may be appended until it is refilled."""
+class ReadOnly(Problem):
+    """The log is behind what others hold of it: nothing may be appended until it is refilled; or nobody gave keys."""
 
     code = "log_read_only"
     http_status = 503

@@ -41,12 +41,12 @@ from hub.problems import (
     Busy,
     CodeDue,
     InternalFault,
-    LogClosed,
     MethodNotAllowed,
     NotFound,
     NotSignedIn,
     PasswordChangeDue,
     Problem,
+    ReadOnly,
 )
 from hub.readonly import why_read_only
 from hub.recordings import api as recording_api
@@ -244,7 +244,7 @@ async def _on_domain_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_read_only(request: Request, _error: Exception) -> Response:
-    return answer_problem(request, LogClosed())
+    return answer_problem(request, ReadOnly())
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -84,7 +84,8 @@ def export_bundle(
         try:
             leaves = _bring_all(part, seals, sources)  # 3
             _await_witnesses(db, max(stated), patience_seconds)
-            digest = _write_tags(db, keys, part, bundle_id, seals, leaves, vaults, stamp)  # 4
+            with _telling_of_the_disk():
+                digest = write_tags(db, keys, part, bundle_id, seals, leaves, vaults, stamp)  # 4
         except DomainError as error:
             _state_end(db, keys, bundle_id, error.code, None)
             raise
@@ -159,21 +160,6 @@ def _await_witnesses(db: Database, index: int, patience_seconds: float) -> None:
             logger.warning("export_not_witnessed index=%d waited_seconds=%.0f", index, patience_seconds)
             return
         time.sleep(_WITNESS_POLL_SECONDS)
-
-
-def _write_tags(
-    db: Database,
-    keys: HubKeys,
-    part: Path,
-    bundle_id: str,
-    seals: dict[int, SegmentSealed],
-    leaves: dict[int, bytes],
-    vaults: Sequence[Path],
-    stamp: Stamp,
-) -> str:
-    """4. Everything beside the footage. Raises TargetFailed when the disk refuses it."""
-    with _telling_of_the_disk():
-        return write_tags(db, keys, part, bundle_id, seals, leaves, vaults, stamp)
 
 
 @contextmanager

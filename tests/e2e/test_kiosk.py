@@ -122,7 +122,7 @@ def test_only_a_bay_that_is_safe_says_that_the_camera_may_be_taken(page: playwri
 def test_a_change_shows_at_once(screen: Screen, page: playwright.Page) -> None:
     progress = screen.board.state("2").progress  # type: ignore[union-attr]
     screen.show("2", progress=replace(progress, files_done=40))
-    bay(page, "2").get_by_text("40/48").wait_for(timeout=2_000)
+    bay(page, "2").get_by_text("40/48").wait_for(timeout=15_000)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (800, 480), (390, 844)])

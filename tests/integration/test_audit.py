@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import typst
@@ -26,12 +26,10 @@ from custody.stationevents import CameraCheckedOut, CameraDocked, CameraLeft, Ca
 from hub import log
 from hub.audit.export import inert
 from hub.audit.queries import count_entries, read_event
-from hub.audit.saying import SENTENCES
 from hub.audit.selection import EntryFilter, all_indexes, newest_indexes
 from hub.audit.typeset import FONTS, TypesettingFailed, typeset
 from hub.identifiers import new_id
 from hub.logcheck import check_log
-from hub.projections import HubEvent, StationEvent
 from hub.reindex import reindex
 from hub.subjects import subjects_of
 from hub.tables import hub_subject, log_check, log_entry
@@ -231,10 +229,6 @@ def test_subjects_are_built_again_and_a_changed_one_is_found(hub: Hub) -> None:
 
 
 # --- one entry, in words ---
-
-
-def test_every_known_event_has_a_sentence() -> None:
-    assert set(SENTENCES) == {*get_args(StationEvent), *get_args(HubEvent)}
 
 
 def test_every_entry_reads_in_both_languages(hub: Hub, browser: TestClient) -> None:

@@ -4,6 +4,7 @@ None of this is a real recorder: it shows that the framing and its errors are ri
 """
 
 import ctypes
+import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -118,7 +119,7 @@ def test_silence_ends_in_time_and_the_next_command_works(connect: Connect) -> No
     started = time.monotonic()
     with pytest.raises(DriverFailed):
         driver.identify()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 30  # its timeout is a second; a busy machine has its own
     assert driver.read_battery() == 63
 
 
@@ -152,7 +153,7 @@ def test_late_answers_are_not_taken_for_new_ones() -> None:
     far = PtyRecorder(Recorder())
     driver = Driver(table(ASCII), AsciiExchange(table(ASCII), far.link), ZONE)
     far.say(b"BAT99")
-    time.sleep(0.1)
+    assert select.select([far.link._fd], [], [], 60)[0], "it has arrived"
     assert driver.read_battery() == 63
     far.close()
 

@@ -85,7 +85,7 @@ def test_a_source_that_hangs_is_given_up(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(InspectionFailed, match="in time"):
         inspect_source(plant(tmp_path / "export", TREE), timeout_seconds=0.01)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # half of what one gets that is not given up
 
 
 def test_one_that_dies_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,8 +157,7 @@ def serving(place: Path) -> Iterator[tuple[Hub, int]]:
     server = uvicorn.Server(uvicorn.Config(hub.app, "127.0.0.1", port, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()
-    until = time.monotonic() + 20
-    while not server.started and time.monotonic() < until:
+    while not server.started and thread.is_alive():
         time.sleep(0.02)
     yield hub, port
     server.should_exit = True
@@ -235,7 +234,7 @@ def test_go_accepts_a_mirror_behind_any_web_server(place: Path, tmp_path: Path) 
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -116,7 +116,7 @@ def test_a_parser_that_stalls_is_killed_and_replaced(clips: Path) -> None:
     os.kill(first, signal.SIGSTOP)
     began = time.monotonic()
     assert facts(probe, clips / "end.mp4") == UNREADABLE
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8  # less than the usual patience
     assert not os.path.exists(f"/proc/{first}")
     probe._timeout_seconds = 10
     assert facts(probe, clips / "end.mp4").playable is True

@@ -153,7 +153,7 @@ def test_a_disk_that_keeps_failing_is_not_trusted(tmp_path: Path, step: str) -> 
 def test_a_small_file_altered_after_its_sync_is_found(tmp_path: Path) -> None:
     """Between syncfs and read-back, which strace holds apart, the disk alters one byte."""
     scene = Scene(tmp_path, [5000, 6000, 7000])
-    prefix = strace("syncfs", "delay_exit=1500000", 1)
+    prefix = strace("syncfs", "delay_exit=6000000", 1)
     child = subprocess.Popen([*prefix, *scene.argv()], cwd=ROOT, stdout=subprocess.PIPE)
     part = scene.vault / ".staging" / f"{scene.items[1].key}.part"
     deadline = time.monotonic() + 60

@@ -1,15 +1,9 @@
-"""The small forms of a bundle: proofs, lists, cosignatures, the verifier in one file."""
+"""The small forms of a bundle: proofs, lists, cosignatures."""
 
 from __future__ import annotations
 
 import base64
-import io
-import os
-import subprocess
-import sys
-import zipfile
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,7 +14,6 @@ from custody.checkpoint import SigningKey
 from custody.cosignature import cosigned_at, parse_witness_line
 from custody.errors import CustodyError, FormatError, KeyInvalid, SignatureInvalid
 from custody.tlogproof import LogProof, parse_proof
-from custody.zipped import verifier_zipapp
 
 # C2SP tlog-checkpoint and tlog-cosignature, made by another implementation: see custody/spec/bundle.md
 NOTE = """\
@@ -131,49 +124,3 @@ def test_lists_read_back_whatever_the_names(digests: dict[bytes, str]) -> None:
 def test_a_list_has_one_form(lines: list[bytes]) -> None:
     with pytest.raises(FormatError):
         list(read_manifest(lines))
-
-
-# --- the verifier in one file ----------------------------------------------------------------------------------------
-
-SOURCES = Path(__file__).parents[2] / "custody"
-
-
-def test_the_verifier_has_the_same_bytes_wherever_it_is_built(tmp_path: Path) -> None:
-    """Other folder, other times, other modes, other time zone, other hash seed: the same file."""
-    copy = tmp_path / "elsewhere" / "custody"
-    copy.mkdir(parents=True)
-    for number, source in enumerate(sorted(SOURCES.glob("*.py"), reverse=True)):
-        (copy / source.name).write_bytes(source.read_bytes())
-        (copy / source.name).chmod(0o600)
-        os.utime(copy / source.name, (number, number))
-    environment = {"PYTHONPATH": str(copy.parent), "PYTHONHASHSEED": "7", "TZ": "Asia/Shanghai", "LC_ALL": "C"}
-    command = [sys.executable, "-m", "custody.zipped", str(tmp_path / "custody.pyz")]
-    subprocess.run(command, env=environment, cwd=tmp_path, check=True)
-    assert (tmp_path / "custody.pyz").read_bytes() == verifier_zipapp()
-
-
-def test_the_verifier_holds_this_package_and_nothing_else() -> None:
-    archive = zipfile.ZipFile(io.BytesIO(verifier_zipapp()))
-    names = {f"custody/{source.name}" for source in SOURCES.glob("*.py")}
-    assert set(archive.namelist()) == {"__main__.py", *names}
-    assert archive.testzip() is None
-
-
-def test_the_verifier_says_in_both_languages_that_cryptography_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "custody.pyz").write_bytes(verifier_zipapp())
-    bare = [sys.executable, "-I", "-S", "custody.pyz", "verify", "."]  # without site-packages
-    ran = subprocess.run(bare, cwd=tmp_path, capture_output=True, check=False, env={"PYTHONUTF8": "1"})
-    assert ran.returncode == 2
-    said = ran.stderr.decode()
-    assert "缺少 Python 库 cryptography" in said
-    assert "Nothing was verified" in said
-    assert ran.stdout == b""
-
-
-def test_the_starter_is_read_by_old_pythons() -> None:
-    """Its own text must parse where the package does not: no syntax after Python 3.0."""
-    source = zipfile.ZipFile(io.BytesIO(verifier_zipapp())).read("__main__.py").decode()
-    compile(source, "__main__.py", "exec")
-    assert 'f"' not in source
-    assert ":=" not in source
-    assert source.index("version_info < (3, 11)") < source.index("from custody.cli")

@@ -38,14 +38,14 @@ def opened(raw: bytes, head: CommandHead = HEAD, now: datetime = NOW, clock: Clo
     return open_command(raw, STATION, COMMAND_KEY.verify_key, head, now, clock)
 
 
-def test_of_10_000_altered_commands_none_is_accepted() -> None:
+def test_of_5_000_altered_commands_none_is_accepted() -> None:
     """Control: the unaltered one is. Alterations: bits, bytes, lengths, and parts of one command within another."""
     good = seal_command(header(), COMMAND_KEY)
     other = seal_command(header(HOLD), COMMAND_KEY)
     assert opened(good).body == POLICY
     assert opened(other).body == HOLD
     chance = random.Random(20260305)
-    for n in range(10_000):
+    for n in range(5_000):
         raw = bytearray(good)
         match n % 6:
             case 0:
@@ -76,17 +76,17 @@ def test_another_key_of_the_same_name_signs_nothing_that_is_opened() -> None:
             opened(seal_command(header(body), thief))
 
 
-def test_a_chain_of_500_is_opened_in_order_and_in_no_other() -> None:
+def test_a_chain_of_150_is_opened_in_order_and_in_no_other() -> None:
     """A station that was away for weeks: every one within its time, none twice, none left out."""
     raws, head = [], CommandHead()
-    for n in range(500):
+    for n in range(150):
         made = header(HOLD if n % 2 else POLICY, number=head.number + 1, previous=head.sha256)
         raws.append(seal_command(made, COMMAND_KEY))
         head = CommandHead(made.number, Sha256Hex(sha256(raws[-1]).hexdigest()))
     at, later = CommandHead(), ISSUED + timedelta(days=29)
     for n, raw in enumerate(raws):
-        for wrong in {0, n - 1, n + 1, 499} - {n}:
-            if 0 <= wrong < 500:
+        for wrong in {0, n - 1, n + 1, 149} - {n}:
+            if 0 <= wrong < 150:
                 with pytest.raises(CommandRefused) as refused:
                     opened(raws[wrong], at, later)
                 assert refused.value.code == ("gap" if wrong > n else "replayed")

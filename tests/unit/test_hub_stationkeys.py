@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.checkpoint import SigningKey, VerifyKey
-from custody.errors import SignatureInvalid
+from custody.checkpoint import SigningKey, VerifyKey, parse_key_line
+from custody.cosignature import WitnessKey, parse_witness_line
+from custody.errors import KeyInvalid, SignatureInvalid
 from hub.stationkeys import StationKey, station_key
 
 # Edwards curve of RFC 8032, section 5.1, to craft what no signer makes
@@ -147,6 +148,35 @@ def test_unusual_encodings_are_never_taken_where_openssl_refuses(y: int, sign: i
     for key, signature in ((odd, odd + bytes(32)), (public, odd + KEY.sign(message)[32:])):
         openssl, libsodium = verdicts(key, signature, message)
         assert openssl or not libsodium
+
+
+def is_refused(public: bytes) -> bool:
+    """Whether no reader of key lines takes this key, as a signer's or as a witness's."""
+    key = VerifyKey("dock-1", Ed25519PublicKey.from_public_bytes(public))
+    found = []
+    for read, line in ((parse_key_line, key.line), (station_key, key.line), (parse_witness_line, WitnessKey(key).line)):
+        try:
+            read(line)
+            found.append(False)
+        except KeyInvalid:
+            found.append(True)
+    assert len(set(found)) == 1
+    return found[0]
+
+
+def test_no_key_line_holds_a_point_of_small_order() -> None:
+    assert len({encode(point) for point in SMALL}) == 8
+    for small in SMALL:
+        assert is_refused(encode(small))
+        assert is_refused((small[1] | 1 << 255).to_bytes(32, "little"))
+        assert not is_refused(encode(add(PUBLIC, small)))  # a large part is enough to bind its owner
+
+
+def test_no_key_line_holds_an_encoding_that_is_not_reduced() -> None:
+    for y in range(19):
+        for sign in (0, 1 << 255):
+            assert is_refused((P + y | sign).to_bytes(32, "little"))
+            assert is_refused((y | sign).to_bytes(32, "little")) == (y < 2)
 
 
 def test_a_key_line_is_read_as_the_auditor_reads_it() -> None:

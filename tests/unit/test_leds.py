@@ -2,12 +2,13 @@
 
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from agent import leds
 from agent.errors import SettingsInvalid
 from agent.leds import LOOKS, OPENED_SECONDS, BayLeds, Colour, Look
 from agent.settings import led_names
@@ -113,25 +114,23 @@ def test_a_light_without_timer_shines_steadily(tree: Path) -> None:
 
 def test_files_of_the_blinking_that_udev_opens_a_moment_later_are_waited_for(tree: Path) -> None:
     folder = led(tree, RED, delay_on=None)
-    (folder / "delay_on").mkdir()  # there, and not ours to write
-
-    def open_it() -> None:
-        (folder / "delay_on").rmdir()
-        (folder / "delay_on").write_text("500")
-
-    later = threading.Timer(0.1, open_it)
+    (folder / "delay_on").symlink_to(folder)  # there, and not ours to write
+    (folder / "opened").write_text("500")
+    later = threading.Timer(0.1, (folder / "opened").replace, (folder / "delay_on",))  # at once: it is never missing
     later.start()
     BayLeds([RED], tree).show("failed")
     later.join()
     assert blinking(folder) == (200, 200)
 
 
-def test_files_that_nobody_opens_cost_seconds_and_the_light_shines(tree: Path) -> None:
-    folder = led(tree, RED, delay_on=None)
+def test_files_that_nobody_opens_cost_seconds_and_the_light_shines(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = led(tree, RED, delay_on=None, delay_off=None)
     (folder / "delay_on").mkdir()
-    started = time.monotonic()
+    (folder / "delay_off").mkdir()
+    waits: list[float] = []
+    monkeypatch.setattr(leds, "time", SimpleNamespace(monotonic=lambda: sum(waits), sleep=waits.append))
     BayLeds([RED], tree).show("failed")
-    assert time.monotonic() - started < 2 * OPENED_SECONDS  # once, not once a file
+    assert sum(waits) == pytest.approx(OPENED_SECONDS, abs=0.1)  # once, not once a file
     assert set(lit(tree, RED)) == {"red"}
 
 

@@ -16,8 +16,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from custody import manifest
-from custody.checkpoint import Checkpoint, SigningKey, sign_checkpoint, sign_note
+from custody.checkpoint import Checkpoint, SigningKey, VerifyKey, sign_checkpoint, sign_note
 from custody.commitments import Opening, commit, render_opening, state
 from custody.digest import CHUNK_BYTES, CompactRange, leaf_hash, tree_root
 from custody.envelope import EVENT_TYPE, pae, seal
@@ -158,8 +160,15 @@ def _keys(files: Files) -> list[Case]:
         "algorithm-unknown": (f"{name}+{hash_hex}+{base64.b64encode(bytes([9]) + raw[1:]).decode()}", "bad_key"),
         "name-empty": (f"+{hash_hex}+{body}", "bad_key"),
         "name-with-space": (f"dock test+{hash_hex}+{body}", "bad_key"),
+        "point-of-small-order": (_line_of(name, bytes(32)), "bad_key"),
+        "point-not-reduced": (_line_of(name, (2**255 - 16).to_bytes(32, "little")), "bad_key"),  # y = 3
     }
     return _store(files, "keys", ".vkey", {n: (f"{text}\n".encode(), code) for n, (text, code) in lines.items()})
+
+
+def _line_of(name: str, public: bytes) -> str:
+    """A key line of any 32 bytes."""
+    return VerifyKey(name, Ed25519PublicKey.from_public_bytes(public)).line
 
 
 def _store(

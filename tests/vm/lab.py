@@ -60,7 +60,6 @@ class Lab(Slots):
         super().__init__(self._image / "id_ed25519", self.directory / "ssh")
         self._snapshot = snapshot
         self._process: subprocess.Popen[bytes] | None = None
-        self._qmp: Qmp | None = None
         self._ports: dict[int, int] = {}
 
     def __enter__(self) -> Lab:
@@ -173,12 +172,6 @@ class Lab(Slots):
         (self.directory / "data.log").write_bytes(b"")
         (self.directory / "qmp").unlink(missing_ok=True)
         return resumed
-
-    @property
-    def qmp(self) -> Qmp:
-        """QEMU's monitor, for what this class does not offer."""
-        assert self._qmp is not None, "it is off"
-        return self._qmp
 
     def _monitor(self) -> Qmp:
         deadline = time.monotonic() + 20

@@ -41,12 +41,14 @@ class Slots(Shell):
     def __init__(self, key: Path, control: Path) -> None:
         """Everything is empty. `key` and `control`: see `Shell`."""
         super().__init__(key, control)
+        self._qmp: Qmp | None = None
         self.forget_slots()
 
     @property
     def qmp(self) -> Qmp:
-        """QEMU's monitor, while the machine is on."""
-        raise NotImplementedError
+        """QEMU's monitor, while the machine is on, for what this class does not offer."""
+        assert self._qmp is not None, "it is off"
+        return self._qmp
 
     def forget_slots(self) -> None:
         """The machine was switched off or on: nothing is plugged in."""
