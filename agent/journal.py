@@ -79,7 +79,7 @@ class Part:
     # --- resume ---
 
     def journalled(self) -> tuple[bytes, list[Gap]]:
-        """Whole leaves and whole gap lines that an interrupted copy left; torn tails are dropped."""
+        """Whole leaves and whole gap lines that an interrupted copy left; half ones at the end are dropped."""
         leaves = _read_all(self._leaves_fd)
         gaps: list[Gap] = []
         try:
@@ -128,6 +128,8 @@ class Part:
         """Make the chunks behind `leaves`, which follow those journalled, durable and then proven.
 
         1. data  2. gaps  3. leaves. A crash after 1 or 2 leaves chunks unproven: they are copied again.
+        A crash within 3 may leave zeros where leaves were due, which prove nothing: ext4 commits the new length of a
+        file with any other file's sync, and what was appended inside a block that the file already has only later.
         """
         _sync(self._fd, whole=self._sealed)  # 1
         if gaps:  # 2

@@ -14,7 +14,7 @@ from agent.copies import Copied, Failed, Gap, Known
 from agent.disk import Vault
 from agent.errors import ReadbackMismatch, SourceGone
 from agent.folder import FolderReader, FolderSource
-from agent.longcopy import OPEN_CHUNKS, LongCopy
+from agent.longcopy import OPEN_CHUNKS, STRETCH_CHUNKS, LongCopy
 from agent.run import Done, Run
 from agent.source import Entry, Reader
 from agent.transfer import CopyItem, Result, copy_items
@@ -176,7 +176,9 @@ def test_gaps_survive_a_resume(tmp_path: Path) -> None:
     judge(tmp_path, item, result, bytes(data))
 
 
-@pytest.mark.parametrize("damage", ["torn leaves", "torn gaps", "flipped part", "no leaves", "short part"])
+@pytest.mark.parametrize(
+    "damage", ["torn leaves", "zero leaves", "torn gaps", "flipped part", "no leaves", "short part"]
+)
 def test_a_damaged_journal_proves_less_and_never_too_much(tmp_path: Path, damage: str) -> None:
     source = EdgeSource({"a": os.urandom(30 * MIB)})
     source.bad = [(MIB, 512)]
@@ -190,6 +192,9 @@ def test_a_damaged_journal_proves_less_and_never_too_much(tmp_path: Path, damage
     if damage == "torn leaves":
         os.truncate(leaves, whole * 32 - 5)
         proven = whole - 1
+    elif damage == "zero leaves":  # a power cut: the file's length was durable before the last commit's leaves were
+        proven = whole - STRETCH_CHUNKS
+        leaves.write_bytes(leaves.read_bytes()[: proven * 32] + bytes(STRETCH_CHUNKS * 32))
     elif damage == "torn gaps":
         gaps.write_bytes(gaps.read_bytes() + b"123")
         proven = whole
