@@ -88,8 +88,10 @@ class Part:
             return leaves[: len(leaves) // HASH_BYTES * HASH_BYTES], gaps
         try:
             for line in _read_all(fd).split(b"\n")[:-1]:
-                offset, length = line.split(b" ")
-                gaps.append(Gap(int(offset), int(length)))
+                offset, length = map(int, line.split(b" "))
+                gaps.append(Gap(offset, length))
+        except ValueError:
+            pass  # sectors reached the disk out of order: from here on nothing was synced, so no leaf covers it
         finally:
             os.close(fd)
         return leaves[: len(leaves) // HASH_BYTES * HASH_BYTES], gaps
@@ -134,7 +136,9 @@ class Part:
         _sync(self._fd, whole=self._sealed)  # 1
         if gaps:  # 2
             self._open_gaps()
-            _append(self._gaps_fd, len(_gap_lines(self.gaps)), _gap_lines(gaps))
+            kept = len(_gap_lines(self.gaps))
+            os.ftruncate(self._gaps_fd, kept)  # a torn end that is longer than what follows must not outlive it
+            _append(self._gaps_fd, kept, _gap_lines(gaps))
             _sync(self._gaps_fd)
             self.gaps += gaps
         _append(self._leaves_fd, len(self.leaves), leaves)  # 3
