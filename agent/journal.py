@@ -79,7 +79,7 @@ class Part:
     # --- resume ---
 
     def journalled(self) -> tuple[bytes, list[Gap]]:
-        """Whole leaves and whole gap lines that an interrupted copy left; torn tails are dropped."""
+        """Whole leaves and whole gap lines that an interrupted copy left; half ones at the end are dropped."""
         leaves = _read_all(self._leaves_fd)
         gaps: list[Gap] = []
         try:
@@ -88,8 +88,10 @@ class Part:
             return leaves[: len(leaves) // HASH_BYTES * HASH_BYTES], gaps
         try:
             for line in _read_all(fd).split(b"\n")[:-1]:
-                offset, length = line.split(b" ")
-                gaps.append(Gap(int(offset), int(length)))
+                offset, length = map(int, line.split(b" "))
+                gaps.append(Gap(offset, length))
+        except ValueError:
+            pass  # sectors reached the disk out of order: from here on nothing was synced, so no leaf covers it
         finally:
             os.close(fd)
         return leaves[: len(leaves) // HASH_BYTES * HASH_BYTES], gaps
@@ -128,11 +130,15 @@ class Part:
         """Make the chunks behind `leaves`, which follow those journalled, durable and then proven.
 
         1. data  2. gaps  3. leaves. A crash after 1 or 2 leaves chunks unproven: they are copied again.
+        A crash within 3 may leave zeros where leaves were due, which prove nothing: ext4 commits the new length of a
+        file with any other file's sync, and what was appended inside a block that the file already has only later.
         """
         _sync(self._fd, whole=self._sealed)  # 1
         if gaps:  # 2
             self._open_gaps()
-            _append(self._gaps_fd, len(_gap_lines(self.gaps)), _gap_lines(gaps))
+            kept = len(_gap_lines(self.gaps))
+            os.ftruncate(self._gaps_fd, kept)  # a torn end that is longer than what follows must not outlive it
+            _append(self._gaps_fd, kept, _gap_lines(gaps))
             _sync(self._gaps_fd)
             self.gaps += gaps
         _append(self._leaves_fd, len(self.leaves), leaves)  # 3

@@ -149,12 +149,15 @@ class LongCopy:
         return index
 
     def _continues(self, reader: Reader, leaves: bytes, gaps: list[Gap], buffer: memoryview) -> bool:
-        """Whether the source's file is the one that the part was copied from, by its first and last journalled chunk.
+        """Whether the source's file is the one that the part was copied from, by its first chunk and the last proven.
 
         A camera that lost its clock gives a new file the name, size and time of an old one: the two must not be mixed.
+        A leaf that does not fit the part says nothing of the source: a power cut may have torn it (`Part.commit`).
         """
         size_bytes = self._item.entry.size_bytes
         last = min(len(leaves) // HASH_BYTES, -(-size_bytes // CHUNK_BYTES)) - 1
+        while last > 0 and not self._run.abandoned and prove(self._part, leaves, last, buffer) is None:
+            last -= 1
         for index in sorted({0, last} if last >= 0 else ()):
             start, end = index * CHUNK_BYTES, min((index + 1) * CHUNK_BYTES, size_bytes)
             if any(gap.offset_bytes < end and start < gap.offset_bytes + gap.length_bytes for gap in gaps):

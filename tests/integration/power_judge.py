@@ -18,7 +18,7 @@ from custody.sums import checksum_path
 
 MIB = 1 << 20
 AGAIN_BYTES_MAX = 16 * MIB  # what a stop may cost of a file under way: longcopy.py
-PROOF_BYTES_MAX = 2 * MIB  # first and last journalled chunk, read from the card to see that the file is the same
+PROOF_BYTES_MAX = 2 * MIB  # first chunk and last one proven, read from the card to see that the file is the same
 _OUR_FOLDERS = {".custody", ".staging", ".station"}
 _OUR_FILES = {".lock", "SHA256SUMS", ".SHA256SUMS.new"}  # the last: a closing that was cut short
 

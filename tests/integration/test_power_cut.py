@@ -22,7 +22,7 @@ import pytest
 from tests.integration.cards import fat_card, needs
 from tests.integration.power_disk import Kind, blank_disk, in_namespace
 from tests.integration.power_judge import AGAIN_BYTES_MAX, MIB, PROOF_BYTES_MAX
-from tests.integration.power_log import Cut, Log, choose_cuts
+from tests.integration.power_log import SECTOR_BYTES, SUPERBLOCK_OFFSET, Cut, Log, choose_cuts
 from tests.integration.power_replay import Order
 
 CUTS = int(os.environ.get("CUSTODOCK_POWER_CUTS", "100"))
@@ -154,6 +154,16 @@ def test_without_a_cut_nothing_is_copied_again(bench: Bench, first: Path) -> Non
     log.close()
     assert not faults(verdicts)
     assert [(v["seals"], v["copied"]) for v in verdicts] == [(len(bench.truth), 0)] * 2
+
+
+def test_no_cut_is_one_that_ext4_itself_does_not_survive(bench: Bench, first: Path) -> None:
+    """Right after each write of the superblock, with half of the sectors there: the disk mounts."""
+    log = Log(first / "log")
+    writes = [n for n, r in enumerate(log.records) if r.kind is Kind.WRITE and r.offset <= SUPERBLOCK_OFFSET]
+    log.close()
+    assert len(writes) >= 2  # mounting and unmounting write it
+    orders = [Order(Cut(n + 1, 0.5, SECTOR_BYTES, seed), restart=False) for n in writes for seed in range(6)]
+    assert not faults(bench.judge(first, orders))
 
 
 def test_a_disk_that_lies_about_flushes_is_caught(bench: Bench, first: Path) -> None:

@@ -14,7 +14,7 @@ from agent.copies import Copied, Failed, Gap, Known
 from agent.disk import Vault
 from agent.errors import ReadbackMismatch, SourceGone
 from agent.folder import FolderReader, FolderSource
-from agent.longcopy import OPEN_CHUNKS, LongCopy
+from agent.longcopy import OPEN_CHUNKS, STRETCH_CHUNKS, LongCopy
 from agent.run import Done, Run
 from agent.source import Entry, Reader
 from agent.transfer import CopyItem, Result, copy_items
@@ -176,7 +176,9 @@ def test_gaps_survive_a_resume(tmp_path: Path) -> None:
     judge(tmp_path, item, result, bytes(data))
 
 
-@pytest.mark.parametrize("damage", ["torn leaves", "torn gaps", "flipped part", "no leaves", "short part"])
+@pytest.mark.parametrize(
+    "damage", ["torn leaves", "zero leaves", "torn gaps", "zero gaps", "flipped part", "no leaves", "short part"]
+)
 def test_a_damaged_journal_proves_less_and_never_too_much(tmp_path: Path, damage: str) -> None:
     source = EdgeSource({"a": os.urandom(30 * MIB)})
     source.bad = [(MIB, 512)]
@@ -190,8 +192,14 @@ def test_a_damaged_journal_proves_less_and_never_too_much(tmp_path: Path, damage
     if damage == "torn leaves":
         os.truncate(leaves, whole * 32 - 5)
         proven = whole - 1
+    elif damage == "zero leaves":  # a power cut: the file's length was durable before the last commit's leaves were
+        proven = whole - STRETCH_CHUNKS
+        leaves.write_bytes(leaves.read_bytes()[: proven * 32] + bytes(STRETCH_CHUNKS * 32))
     elif damage == "torn gaps":
         gaps.write_bytes(gaps.read_bytes() + b"123")
+        proven = whole
+    elif damage == "zero gaps":  # a power cut kept the second sector of what was appended, and the first one not
+        gaps.write_bytes(gaps.read_bytes() + bytes(9) + b"52 512\n7 512\n")
         proven = whole
     elif damage == "flipped part":
         with part.open("r+b") as file:
@@ -213,6 +221,23 @@ def test_a_damaged_journal_proves_less_and_never_too_much(tmp_path: Path, damage
     data[MIB : MIB + 512] = bytes(512)
     judge(tmp_path, item, result, bytes(data))
     assert result.gaps == (Gap(MIB, 512),)
+
+
+def test_no_torn_gap_outlives_the_gap_that_is_written_over_it(tmp_path: Path) -> None:
+    """What a power cut left of two lines is longer than the line of the next attempt."""
+    source = EdgeSource({"a": os.urandom(32 * MIB)})
+    source.bad = [(MIB, 512), (21 * MIB, 512)]
+    (item,) = source.items()
+    for gone_at, torn in ((20 * MIB, bytes(len(b"22020096 512")) + b"\n7 512\n"), (30 * MIB, b"")):
+        source.gone_at = ("a", gone_at)
+        with pytest.raises(SourceGone):
+            copy_all(source, [item], tmp_path)
+        with (tmp_path / ".staging" / f"{item.key}.gaps").open("ab") as gaps:
+            gaps.write(torn)
+    source.gone_at = None
+    result = copied(copy_all(source, [item], tmp_path)[0])
+    assert result.resumed_at_bytes > 21 * MIB
+    assert result.gaps == (Gap(MIB, 512), Gap(21 * MIB, 512))
 
 
 def test_a_finished_copy_put_back_to_staging_is_not_copied_again(tmp_path: Path) -> None:
