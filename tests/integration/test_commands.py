@@ -69,7 +69,7 @@ def sound(hub: TestHub) -> None:
 def test_a_hold_is_issued_at_once_and_known_to_be_carried_out_by_the_stations_answer(hub: TestHub) -> None:
     station = hub.enrol()
     first, second = order(hub, RECORDS, HOLD), order(hub, OFFICE, POLICY)
-    assert hub.types() == ["station.enrolled.v1", "command.issued.v1", "command.issued.v1"]
+    assert hub.types() == ["station.enrolled.v2", "command.issued.v1", "command.issued.v1"]
     one = opened(hub, sent(hub, "dock-1", 1), CommandHead())
     two = opened(hub, sent(hub, "dock-1", 2), one.head)
     assert (one.body, two.body) == (HOLD, POLICY)
@@ -184,7 +184,7 @@ def test_what_cannot_be_asked_for(hub: TestHub) -> None:
         service.make_body("format.v1", {})
     with pytest.raises(Invalid):
         service.make_body("hold.v1", {"hold_id": UUID, "reason": "x", "camera": 7})
-    assert hub.types() == ["station.enrolled.v1"]
+    assert hub.types() == ["station.enrolled.v2"]
 
 
 def test_the_database_itself_refuses_one_person(hub: TestHub) -> None:

@@ -45,6 +45,7 @@ from hub.recordings.queries import RecordingFilter
 from hub.stations.service import enrol_station
 from hub.tables import refused, station, station_key
 from tests.bench.stations import START, SigningStation
+from tests.integration.approved_exports import approved
 from tests.integration.hubs import TestHub, sqlite_hub
 from tests.integration.site_data import Hub
 from tests.vectors.dockings import STATION_KEY, Docking, build
@@ -169,7 +170,7 @@ def test_a_bundle_across_rotations_verifies_by_every_key(hub: TestHub, tmp_path:
     recordings = find_recordings(hub.db, RecordingFilter(station="dock-test"))
     assert len(recordings) == 3
     order = Order(tuple(recordings), "all of them", "court", "case 17", "root")
-    export_bundle(hub.db, hub.keys, order, [vault], tmp_path / "bundle")
+    export_bundle(hub.db, hub.keys, approved(hub.db, hub.keys, order), [vault], tmp_path / "bundle")
 
     def report_by(*keys: VerifyKey) -> Report:
         with Hasher() as hasher:

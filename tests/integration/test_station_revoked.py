@@ -27,6 +27,7 @@ from hub.stations.queries import show_station
 from hub.stations.revocation import approve_revocation, request_revocation
 from hub.stations.service import enrol_station, freeze_station
 from hub.tables import refused, station, station_revocation
+from tests.integration.approved_exports import approved
 from tests.integration.hubs import TestHub
 from tests.integration.restore_site import Site, differing_tables
 from tests.vectors.dockings import STATION_KEY, Docking, build
@@ -148,7 +149,7 @@ def test_a_bundle_says_what_is_in_doubt(hub: TestHub, tmp_path: Path) -> None:
 
     def findings(name: str) -> list[tuple[Kind, object]]:
         order = Order(tuple(recordings), "all of them", "court", "case 17", "root")
-        export_bundle(hub.db, hub.keys, order, [vault], tmp_path / name)
+        export_bundle(hub.db, hub.keys, approved(hub.db, hub.keys, order), [vault], tmp_path / name)
         with Hasher() as hasher:
             report = examine_bundle(os.fsencode(tmp_path / name), [hub.keys.log.verify_key], [], lambda _: None, hasher)
         return [(f.kind, f.expected) for f in report.findings if not f.is_information]
