@@ -134,7 +134,8 @@ class Bureau:
         """Wait until everything filmed is receipted and every station that runs keeps what the hub has stated."""
         for dock in self.docks:
             if dock.member.alive():
-                wait_for(f"{dock.name} receipted", dock.saved)
+                # a station that waited in vain twice, beside a hub that was closed, sends again only after 80 s
+                wait_for(f"{dock.name} receipted", dock.saved, seconds=200.0)
 
     def kept(self) -> None:
         """Wait until every station that runs holds keepings up to the newest checkpoint."""
