@@ -13,9 +13,12 @@ from sqlalchemy import Connection, Row, func, select
 from custody.releasebody import Release
 from custody.stationevents import (
     CameraCheckedOut,
+    CameraCheckedOutV2,
     CameraDocked,
     CameraLeft,
+    CameraLeftV2,
     CameraReturned,
+    CameraReturnedV2,
     ReleaseFinished,
     ReleaseIntended,
 )
@@ -31,7 +34,9 @@ from hub.times import from_text
 
 MAX_DOCKINGS = 50
 _LONGEST_KEEP_DAYS = 3650  # as agent.toml allows; what is said beyond it is not believed
-_STAY = (CameraDocked.TYPE, CameraCheckedOut.TYPE, CameraReturned.TYPE, CameraLeft.TYPE)
+_OUT = (CameraCheckedOut.TYPE, CameraCheckedOutV2.TYPE)
+_LEFT = (CameraLeft.TYPE, CameraLeftV2.TYPE)
+_STAY = (CameraDocked.TYPE, *_OUT, CameraReturned.TYPE, CameraReturnedV2.TYPE, *_LEFT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +167,9 @@ def _known(connection: Connection, row: Row[Any]) -> Known:
         listed=row.listed or 0, already_saved=row.already_saved or 0, closed_index=row.closed_index,
         closed_at=from_text(row.closed_at),
         cosigned_size=connection.execute(select(func.max(cosignature.c.size)).where(mine)).scalar_one(),
-        left_since=any(e.kind == CameraLeft.TYPE and e.log_index > (row.closed_index or 0) for e in stay),
+        left_since=any(e.kind in _LEFT and e.log_index > (row.closed_index or 0) for e in stay),
         disputed=next((bool(e.disputed) for e in stay if e.kind == CameraDocked.TYPE), False),
-        checked_out=bool(stay) and stay[0].kind == CameraCheckedOut.TYPE,
+        checked_out=bool(stay) and stay[0].kind in _OUT,
         online=bool(said and said.online), release_on=switched if isinstance(switched, bool) else None,
         keep_days=keep if type(keep) is int and 0 <= keep <= _LONGEST_KEEP_DAYS else 0,
         holds=load_holds(connection, row.station),

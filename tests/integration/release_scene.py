@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from custody.checkpoint import open_checkpoint
 from custody.commands import CommandHead, Header, open_command
 from custody.event import Sha256Hex
-from custody.stationevents import CameraDocked, CameraLeft, CommandAnswered, ReleaseFinished, ReleaseIntended
+from custody.stationevents import CameraDocked, CameraLeftV2, CommandAnswered, ReleaseFinished, ReleaseIntended
 from hub import log
 from hub.commands.queries import load_envelopes
 from hub.db import Database
@@ -59,8 +59,8 @@ class Docked:
         self.hub.say(self.station.name, online=True, clock="synchronised", **state)
 
     def leave(self) -> None:
-        facts = {"camera_id": CAMERA, "bay": BAY, "officer": None, "offload": "safe", "verdict": "ready"}
-        self.hub.take(self.station.name, self.station.seal(CameraLeft, **facts))
+        facts = {"camera_id": CAMERA, "bay": BAY, "officer_commitment": None, "offload": "safe", "verdict": "ready"}
+        self.hub.take(self.station.name, self.station.seal(CameraLeftV2, **facts))
 
     def receive(self) -> Header:
         """The next command, opened as the station opens it; the station keeps the order and says so."""

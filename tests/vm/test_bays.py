@@ -43,7 +43,7 @@ def test_a_card_plugged_in_is_copied_whole_and_receipted(
     station.until_receipted()
     station.lab.unplug(plugged)
     screen.until("3", lambda bay: bay["state"] == "empty", since=screen.mark())
-    assert station.events("camera.left.v1")[-1]["offload"] == "safe"
+    assert station.events("camera.left.v2")[-1]["offload"] == "safe"
 
 
 def test_two_luns_are_one_camera(station: BayStation, tmp_path: Path) -> None:
