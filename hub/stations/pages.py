@@ -11,10 +11,9 @@ from starlette.responses import RedirectResponse, Response
 
 from hub.access import Action, Actor, may
 from hub.accounts import codes
-from hub.accounts.code_pages import NEEDS_SECOND_FACTOR, code_fault
+from hub.accounts.code_pages import CODE_PROBLEMS, code_fault, code_status
 from hub.accounts.gate import allowed, checked_form
 from hub.accounts.people import ChangeRefused
-from hub.problems import TooManyAttempts
 from hub.site import keys_of, render, site_of, words_of
 from hub.stations import enrolment
 from hub.stations.enrolment import StationRequest
@@ -90,11 +89,8 @@ def approve(
         done = enrolment.approve_enrolment(db, keys_of(request), actor, request_id, dock_code, code, now_utc())
     except ChangeRefused as refused:
         return _page(request, actor, fault=words.say(refused.message), status=422)
-    except codes.NoSecondFactor:
-        return _page(request, actor, fault=words.say(NEEDS_SECOND_FACTOR), status=422)
-    except (codes.WrongCode, TooManyAttempts) as problem:
-        status = 429 if isinstance(problem, TooManyAttempts) else 422
-        return _page(request, actor, fault=code_fault(request, problem), status=status)
+    except CODE_PROBLEMS as problem:
+        return _page(request, actor, fault=code_fault(request, problem), status=code_status(problem))
     return _page(request, actor, done=done)
 
 
