@@ -38,6 +38,8 @@ from custody.hubevents import (
     OpeningRemovalRequested,
     OpeningRemoved,
     SecondFactorSet,
+    SectionDecided,
+    SectionRequested,
     SignedIn,
     StationEnrolled,
     StationEnrolledV2,
@@ -111,6 +113,8 @@ HubEvent = (
     | AccountCreated
     | AccountChangeRequested
     | AccountChangeDecided
+    | SectionRequested
+    | SectionDecided
     | SecondFactorSet
     | SignedIn
     | ExportRequested

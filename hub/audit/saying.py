@@ -34,6 +34,8 @@ from custody.hubevents import (
     OpeningRemovalRequested,
     OpeningRemoved,
     SecondFactorSet,
+    SectionDecided,
+    SectionRequested,
     SignedIn,
     StationEnrolled,
     StationEnrolledV2,
@@ -189,6 +191,24 @@ SENTENCES: dict[type[Event], _Said] = {
             "account": e.account,
             "change": words.say(CHANGES.get(e.change, e.change)),
             "by": e.decided_by or "—",
+            "how": words.say(APPROVED if e.approved else REFUSED),
+        },
+    ),
+    SectionRequested: (
+        mark("%(by)s asks that %(who)s belong to section %(section)s, because: %(why)s."),
+        lambda words, e: {
+            "by": e.requested_by,
+            "who": e.account or e.station,
+            "section": e.section or "—",
+            "why": e.reason,
+        },
+    ),
+    SectionDecided: (
+        mark("That %(who)s belong to section %(section)s was decided by %(by)s: %(how)s."),
+        lambda words, e: {
+            "who": e.account or e.station,
+            "section": e.section or "—",
+            "by": e.decided_by,
             "how": words.say(APPROVED if e.approved else REFUSED),
         },
     ),

@@ -11,9 +11,18 @@ from typing import assert_never
 import pyotp
 from sqlalchemy import Connection, delete, insert, update
 
-from custody.hubevents import AccountChangeDecided, AccountChangeRequested, AccountCreated, SecondFactorSet, SignedIn
+from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
+    AccountCreated,
+    SecondFactorSet,
+    SectionDecided,
+    SectionRequested,
+    SignedIn,
+)
 from hub.accounts.derived import PeopleEvent
-from hub.tables import account, account_request, second_factor, session
+from hub.accounts.placing import place
+from hub.tables import account, account_request, second_factor, section_request, session
 
 NO_PASSWORD = "!"  # noqa: S105 - no hash: nothing fits it
 
@@ -33,6 +42,15 @@ def write_people_rows(tx: Connection, event: PeopleEvent, received_at: str) -> N
             tx.execute(update(account_request).where(account_request.c.id == event.request_id).values(**decided))
             if event.approved:
                 _take_effect(tx, event, received_at)
+        case SectionRequested():
+            placed = ("account", "station", "section", "officer", "reason", "requested_by")
+            asked = {name: getattr(event, name) for name in placed}
+            tx.execute(insert(section_request).values(id=event.request_id, requested_at=received_at, **asked))
+        case SectionDecided():
+            decided = {"decided_by": event.decided_by, "decided_at": received_at, "approved": event.approved}
+            tx.execute(update(section_request).where(section_request.c.id == event.request_id).values(**decided))
+            if event.approved:
+                place(tx, event.account, event.station, event.section, event.officer)
         case SecondFactorSet(account=name):
             confirmed = update(second_factor).where(second_factor.c.account == name)
             if tx.execute(confirmed.values(confirmed_at=received_at)).rowcount == 0:
