@@ -178,6 +178,27 @@ class SecondFactorSet(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAdded(Event):
+    """A person's programs can read at the hub, with a token, what the person may see."""
+
+    TYPE = "account.token_added.v1"
+    token_id: str  # UUIDv7
+    account: str  # whose
+    purpose: str  # what for, in the person's words
+    token_sha256: Sha256Hex  # of the token, which is kept nowhere
+    expires_at: datetime  # by the hub's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRevoked(Event):
+    """A token is good for nothing any more."""
+
+    TYPE = "account.token_revoked.v1"
+    token_id: str  # see account.token_added.v1
+    account: str  # whose, and who ended it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn(Event):
     """A person signed in."""
 
@@ -463,6 +484,8 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     SectionRequested,
     SectionDecided,
     SecondFactorSet,
+    TokenAdded,
+    TokenRevoked,
     SignedIn,
     ExportRequested,
     ExportDecided,

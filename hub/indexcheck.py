@@ -51,6 +51,8 @@ from custody.hubevents import (
     StationEnrolmentRefused,
     StationEnrolmentRequested,
     StationFrozen,
+    TokenAdded,
+    TokenRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -264,6 +266,8 @@ class IndexCheck:
                 | SectionDecided()
                 | SecondFactorSet()
                 | SignedIn()
+                | TokenAdded()
+                | TokenRevoked()
             ):
                 self._people.event(known, entry.received_at)
             case LogReaderAdded() | LogReaderRevoked():

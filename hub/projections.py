@@ -46,6 +46,8 @@ from custody.hubevents import (
     StationEnrolmentRefused,
     StationEnrolmentRequested,
     StationFrozen,
+    TokenAdded,
+    TokenRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -117,6 +119,8 @@ HubEvent = (
     | SectionDecided
     | SecondFactorSet
     | SignedIn
+    | TokenAdded
+    | TokenRevoked
     | ExportRequested
     | ExportDecided
     | BundleExported

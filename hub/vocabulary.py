@@ -184,6 +184,8 @@ ENTRY_TYPES = {
     "account.created.v1": mark("Account created"),
     "account.change_requested.v1": mark("Change of an account requested"),
     "account.change_decided.v1": mark("Change of an account decided"),
+    "account.token_added.v1": mark("Token for a program made"),
+    "account.token_revoked.v1": mark("Token for a program ended"),
     "section.requested.v1": mark("Section of a person or station requested"),
     "section.decided.v1": mark("Section of a person or station decided"),
     "account.second_factor_set.v1": mark("Second factor set up"),

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.access import Actor
-from hub.accounts import code_pages, people_pages, section_pages
+from hub.accounts import code_pages, people_pages, section_pages, token_pages
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.audit import api as log_api
@@ -111,6 +111,7 @@ def create_app(
         people_pages.router,
         enrolment_pages.router,
         section_pages.router,
+        token_pages.router,
         overview_pages.router,
         recording_pages.router,
         witness_pages.open_router,

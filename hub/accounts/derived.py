@@ -18,9 +18,12 @@ from custody.hubevents import (
     SectionDecided,
     SectionRequested,
     SignedIn,
+    TokenAdded,
+    TokenRevoked,
 )
 from hub.db import Row
-from hub.tables import account, account_request, second_factor, section_request
+from hub.tables import account, account_request, api_token, second_factor, section_request
+from hub.times import to_text
 
 PeopleEvent = (
     AccountCreated
@@ -30,9 +33,12 @@ PeopleEvent = (
     | SectionDecided
     | SecondFactorSet
     | SignedIn
+    | TokenAdded
+    | TokenRevoked
 )
 ACCOUNT = ("name", "role", "created_at", "disabled_at", "section", "officer")
 REQUEST = tuple(account_request.c.keys())
+TOKEN = tuple(api_token.c.keys())
 SECTION_REQUEST = tuple(section_request.c.keys())
 FACTOR = ("account", "confirmed_at")
 
@@ -46,6 +52,7 @@ class PeopleCheck:
         self._accounts: dict[str, dict[str, Any]] = {}
         self._requests: dict[str, dict[str, Any]] = {}
         self._sections: dict[str, dict[str, Any]] = {}
+        self._tokens: dict[str, dict[str, Any]] = {}
         self._factors: dict[str, str] = {}
 
     def event(self, event: PeopleEvent, received_at: str) -> None:
@@ -81,10 +88,21 @@ class PeopleCheck:
                     self._accounts.get(event.account, {}).update(placed)
             case SecondFactorSet(account=name):
                 self._factors[name] = received_at
+            case TokenAdded() | TokenRevoked():
+                self._token(event, received_at)
             case SignedIn():
                 pass  # a session is no fact that lasts
             case _:
                 assert_never(event)
+
+    def _token(self, event: TokenAdded | TokenRevoked, received_at: str) -> None:
+        if isinstance(event, TokenRevoked):
+            self._tokens.get(event.token_id, {})["revoked_at"] = received_at
+            return
+        self._tokens[event.token_id] = {
+            "id": event.token_id, "account": event.account, "purpose": event.purpose,
+            "token_sha256": event.token_sha256, "created_at": received_at, "expires_at": to_text(event.expires_at),
+        }  # fmt: skip
 
     def _take_effect(self, event: AccountChangeDecided, received_at: str) -> None:
         row = self._accounts.get(event.account, {})
@@ -101,6 +119,7 @@ class PeopleCheck:
         yield account_request, REQUEST, {key: _row(row, REQUEST) for key, row in self._requests.items()}
         asked = {key: _row(row, SECTION_REQUEST) for key, row in self._sections.items()}
         yield section_request, SECTION_REQUEST, asked
+        yield api_token, TOKEN, {key: _row(row, TOKEN) for key, row in self._tokens.items()}
         yield second_factor, FACTOR, {name: (name, at) for name, at in self._factors.items()}
 
 

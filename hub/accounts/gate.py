@@ -10,18 +10,25 @@ from fastapi import Depends, Form, Header, Request
 
 from hub.access import Action, Actor, may_ever
 from hub.accounts.service import form_token, resume_session
+from hub.accounts.tokens import actor_of_token
 from hub.problems import CodeDue, FormExpired, NotAllowed, NotSignedIn, PasswordChangeDue
 from hub.site import FORM_COOKIE, SESSION_COOKIE, site_of
 from hub.times import now_utc
 
 POLL_HEADER = "hx-request"
+_FOR_TOKENS = ("/api/v1/", "/metrics")
 
 
 def signed_in(request: Request) -> Actor:
     """The person of this request's session. Raises NotSignedIn.
 
-    A page's own polling does not count as use: an unattended screen still signs itself out.
+    A page's own polling does not count as use: an unattended screen still signs itself out. A program reads the API and
+    the figures with a person's token; whatever changes something takes a session.
     """
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and request.method == "GET" and request.url.path.startswith(_FOR_TOKENS):
+        request.state.actor = actor_of_token(site_of(request).db, given.strip(), now_utc())
+        return request.state.actor  # type: ignore[no-any-return]
     token = request.cookies.get(SESSION_COOKIE)
     if not token:
         raise NotSignedIn

@@ -42,6 +42,8 @@ from custody.hubevents import (
     StationEnrolmentRefused,
     StationEnrolmentRequested,
     StationFrozen,
+    TokenAdded,
+    TokenRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -213,6 +215,11 @@ SENTENCES: dict[type[Event], _Said] = {
         },
     ),
     SecondFactorSet: (mark("Account %(account)s signs in with a second factor from now on."), _of("account")),
+    TokenAdded: (
+        mark("%(account)s made a token with which a program reads, for: %(purpose)s; good until %(until)s."),
+        lambda words, e: {"account": e.account, "purpose": e.purpose, "until": words.moment(e.expires_at)},
+    ),
+    TokenRevoked: (mark("%(account)s ended one of their tokens."), _of("account")),
     SignedIn: (mark("%(account)s signed in."), _of("account")),
     ExportRequested: (
         mark("%(by)s asks to export %(count)s recordings (%(bytes)s) for %(recipient)s, because: %(why)s."),

@@ -43,6 +43,8 @@ from custody.hubevents import (
     StationEnrolmentRefused,
     StationEnrolmentRequested,
     StationFrozen,
+    TokenAdded,
+    TokenRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -81,6 +83,8 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             | SectionDecided()
             | SecondFactorSet()
             | SignedIn()
+            | TokenAdded()
+            | TokenRevoked()
         ):
             write_people_rows(tx, known, received_at)
         case LogReaderAdded() | LogReaderRevoked():

@@ -107,6 +107,19 @@ session = Table(
     Index("ix_session_account", "account"),
 )
 
+api_token = Table(
+    "api_token",
+    metadata,
+    # with which people's programs read the API, see hub/accounts/tokens.py
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("account", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("token_sha256", Text, nullable=False, unique=True),  # the token itself is shown once and kept nowhere
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("revoked_at", Text),
+)
+
 sign_in_failure = Table(
     "sign_in_failure",
     metadata,
