@@ -142,11 +142,60 @@ class AccountChangeDecided(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SectionRequested(Event):
+    """Somebody asks that a person or a station belong to a section; another person decides."""
+
+    TYPE = "section.requested.v1"
+    request_id: str  # UUIDv7
+    account: str | None  # whom it is about, or
+    station: str | None  # the station that it is about
+    section: str  # name of the section; "": none
+    officer: str  # the person's number at the stations, never a name; "": carries no camera
+    reason: str  # why, in the requester's words
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SectionDecided(Event):
+    """A request of `section.requested.v1` was decided; when approved, this is also when it took effect."""
+
+    TYPE = "section.decided.v1"
+    request_id: str  # see section.requested.v1
+    account: str | None  # as requested
+    station: str | None  # as requested
+    section: str  # as requested
+    officer: str  # as requested
+    approved: bool  # false: refused, or withdrawn by whoever had asked
+    decided_by: str  # account; when approved never the one that asked, nor the one it is about
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecondFactorSet(Event):
     """From now on this account signs in with a code of its person's authenticator as well (RFC 6238)."""
 
     TYPE = "account.second_factor_set.v1"
     account: str  # whose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAdded(Event):
+    """A person's programs can read at the hub, with a token, what the person may see."""
+
+    TYPE = "account.token_added.v1"
+    token_id: str  # UUIDv7
+    account: str  # whose
+    purpose: str  # what for, in the person's words
+    token_sha256: Sha256Hex  # of the token, which is kept nowhere
+    expires_at: datetime  # by the hub's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRevoked(Event):
+    """A token is good for nothing any more."""
+
+    TYPE = "account.token_revoked.v1"
+    token_id: str  # see account.token_added.v1
+    account: str  # whose, and who ended it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -432,7 +481,11 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     AccountCreated,
     AccountChangeRequested,
     AccountChangeDecided,
+    SectionRequested,
+    SectionDecided,
     SecondFactorSet,
+    TokenAdded,
+    TokenRevoked,
     SignedIn,
     ExportRequested,
     ExportDecided,

@@ -1,4 +1,12 @@
-"""Who may do what: roles, and the one function that answers. Pure; tested as a matrix."""
+"""Who may do what: one table of roles and actions, how far each role reaches, and the one function that answers. Pure.
+
+Every route and page asks here and nothing else looks at a role; `tests/integration/test_access_matrix.py` asks every
+route for every role about every kind of thing.
+
+A thing belongs to sections (科室): a recording to that of the officer who carried the camera and to that of the station
+that keeps it, a command to its station's. What a person may not see is not there for them: 404, in no list, no count.
+Where nobody named sections, everybody and everything is of the section "" and the bureau is one.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +28,21 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """What a page or call does for a person. Recordings are listed with their facts; footage is not among these."""
+    """What a page or call does for a person. Recordings are listed with their facts; footage is `VIEW_FOOTAGE`."""
 
     SEE_STATIONS = "see_stations"
+    SEE_DOCKINGS = "see_dockings"
+    SEE_FIGURES = "see_figures"  # of the whole bureau, for monitors
     SEE_RECORDINGS = "see_recordings"
-    SEE_LOG = "see_log"
+    SEE_LOG = "see_log"  # all of it: lists, exports, tiles of entries
+    SEE_ENTRY = "see_entry"  # one entry that a station stated, with its proof
+    VIEW_FOOTAGE = "view_footage"  # hold a grant: nobody sees footage without one (Art. 17)
     SEE_PEOPLE = "see_people"
     CHANGE_PEOPLE = "change_people"
     SEE_ENROLMENT = "see_enrolment"
     ENROL_STATION = "enrol_station"
+    APPROVE_ENROLMENT = "approve_enrolment"
+    APPROVE_PEOPLE = "approve_people"
     SEE_COMMANDS = "see_commands"
     ORDER_ROSTER = "order_roster"
     ORDER_POLICY = "order_policy"
@@ -45,32 +59,63 @@ class Action(StrEnum):
     REQUEST_KEYS = "request_keys"
     APPROVE_KEYS = "approve_keys"
     FREEZE_STATION = "freeze_station"
+    SEE_EXPORTS = "see_exports"
     REQUEST_EXPORT = "request_export"
     APPROVE_EXPORT = "approve_export"
     REQUEST_OPENING_REMOVAL = "request_opening_removal"
     APPROVE_OPENING_REMOVAL = "approve_opening_removal"
 
 
+class Relation(StrEnum):
+    """How a thing stands to a person."""
+
+    OWN = "own"  # carried the camera, or asked for it
+    SECTION = "section"
+    OTHER = "other"  # another section's, or the bureau's as a whole
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The signed-in person."""
+    """The signed-in person. `officer`: their number at the stations, "" where they have none."""
 
     name: str
     role: Role
     must_change_password: bool
     code_due: bool = False  # the authenticator's code has not been entered in this session
+    section: str = ""
+    officer: str = ""
 
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an action is about, by whose it is."""
+
+    sections: frozenset[str] = frozenset()  # none: nobody's but the bureau's
+    officer: str | None = None  # number of who carried the camera; None: not known
+    requested_by: str | None = None  # account that asked for it
+    about: str | None = None  # account that it gives something to, or takes from
+
+
+BUREAU = Subject()  # the log, the people, the hub's keys
 
 _EVERYBODY = frozenset(Role)
+_HANDLE_CAMERAS_ONLY = frozenset({Role.EQUIPMENT_OFFICE})  # whose recordings exist is not their business
+_WHOLE_BUREAU = frozenset({Role.EQUIPMENT_OFFICE, Role.APPROVING_LEADER, Role.AUDITOR, Role.ADMINISTRATOR})
+
 _MAY: dict[Action, frozenset[Role]] = {
     Action.SEE_STATIONS: _EVERYBODY,
-    # officers and the equipment office handle cameras; whose recordings exist is not their business
-    Action.SEE_RECORDINGS: _EVERYBODY - {Role.OFFICER, Role.EQUIPMENT_OFFICE},
-    Action.SEE_LOG: _EVERYBODY - {Role.OFFICER, Role.EQUIPMENT_OFFICE},
+    Action.SEE_DOCKINGS: _EVERYBODY,
+    Action.SEE_FIGURES: _WHOLE_BUREAU,
+    Action.SEE_RECORDINGS: _EVERYBODY - _HANDLE_CAMERAS_ONLY,
+    Action.SEE_LOG: _WHOLE_BUREAU - _HANDLE_CAMERAS_ONLY,
+    Action.SEE_ENTRY: _EVERYBODY - _HANDLE_CAMERAS_ONLY,
+    Action.VIEW_FOOTAGE: _EVERYBODY - {Role.ADMINISTRATOR, Role.EQUIPMENT_OFFICE},
     Action.SEE_PEOPLE: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
     Action.CHANGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
     Action.SEE_ENROLMENT: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
     Action.ENROL_STATION: frozenset({Role.ADMINISTRATOR}),
+    Action.APPROVE_ENROLMENT: frozenset({Role.ADMINISTRATOR}),
+    Action.APPROVE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
     Action.SEE_COMMANDS: _EVERYBODY - {Role.OFFICER},
     Action.ORDER_ROSTER: frozenset({Role.CUSTODIAN, Role.EQUIPMENT_OFFICE}),
     Action.ORDER_POLICY: frozenset({Role.EQUIPMENT_OFFICE, Role.SECTION_HEAD}),
@@ -90,11 +135,18 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.REQUEST_KEYS: frozenset({Role.ADMINISTRATOR}),
     Action.APPROVE_KEYS: frozenset({Role.APPROVING_LEADER, Role.AUDITOR}),
     Action.FREEZE_STATION: frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.APPROVING_LEADER}),
+    Action.SEE_EXPORTS: _EVERYBODY - _HANDLE_CAMERAS_ONLY - {Role.OFFICER},
     Action.REQUEST_EXPORT: frozenset({Role.CUSTODIAN, Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_EXPORT: frozenset({Role.APPROVING_LEADER}),
     Action.REQUEST_OPENING_REMOVAL: frozenset({Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_OPENING_REMOVAL: frozenset({Role.APPROVING_LEADER}),
 }
+# who asked, and who gets or loses something by it, never decides it; the tables refuse it too where a row can say it
+_SECOND_PERSON = frozenset(action for action in Action if action.value.startswith("approve_"))
+
+_OWN = frozenset({Relation.OWN})
+_SECTION = _OWN | {Relation.SECTION}
+_ALL = frozenset(Relation)
 
 
 def roles_for(action: Action) -> tuple[Role, ...]:
@@ -102,6 +154,31 @@ def roles_for(action: Action) -> tuple[Role, ...]:
     return tuple(role for role in Role if role in _MAY[action])
 
 
-def may(actor: Actor, action: Action) -> bool:
-    """Whether `actor` may do `action`. Nobody may do anything before they are wholly signed in."""
-    return not (actor.must_change_password or actor.code_due) and actor.role in _MAY[action]
+def reach(role: Role, action: Action) -> frozenset[Relation]:
+    """What things a role may do `action` to, by how they stand to the person; empty: to none."""
+    if role not in _MAY[action]:
+        return frozenset()
+    if role in _WHOLE_BUREAU or action is Action.REQUEST_OPENING_REMOVAL:  # the log has no sections
+        return _ALL
+    # an officer must find the section's dock and its cameras; of what others recorded they learn nothing
+    return _OWN if role is Role.OFFICER and action is not Action.SEE_STATIONS else _SECTION
+
+
+def relation(actor: Actor, subject: Subject) -> Relation:
+    """How `subject` stands to `actor`."""
+    carried = bool(actor.officer) and actor.officer == subject.officer
+    if carried or actor.name == subject.requested_by:
+        return Relation.OWN
+    return Relation.SECTION if actor.section in subject.sections else Relation.OTHER
+
+
+def may(actor: Actor, action: Action, subject: Subject) -> bool:
+    """Whether `actor` may do `action` to `subject`. Nobody may do anything before they are wholly signed in."""
+    if action in _SECOND_PERSON and actor.name in (subject.requested_by, subject.about):
+        return False
+    return may_ever(actor, action) and relation(actor, subject) in reach(actor.role, action)
+
+
+def may_ever(actor: Actor, action: Action) -> bool:
+    """Whether there is anything that `actor` may do `action` to: whether a page is theirs, not what stands on it."""
+    return not (actor.must_change_password or actor.code_due) and bool(reach(actor.role, action))

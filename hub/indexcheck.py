@@ -43,12 +43,16 @@ from custody.hubevents import (
     OpeningRemovalRequested,
     OpeningRemoved,
     SecondFactorSet,
+    SectionDecided,
+    SectionRequested,
     SignedIn,
     StationEnrolled,
     StationEnrolledV2,
     StationEnrolmentRefused,
     StationEnrolmentRequested,
     StationFrozen,
+    TokenAdded,
+    TokenRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -254,7 +258,17 @@ class IndexCheck:
                 | KeyRevoked()
             ):
                 self._about_station(known, entry.index, entry.received_at)
-            case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
+            case (
+                AccountCreated()
+                | AccountChangeRequested()
+                | AccountChangeDecided()
+                | SectionRequested()
+                | SectionDecided()
+                | SecondFactorSet()
+                | SignedIn()
+                | TokenAdded()
+                | TokenRevoked()
+            ):
                 self._people.event(known, entry.received_at)
             case LogReaderAdded() | LogReaderRevoked():
                 self._reader_event(known, entry.received_at)
@@ -340,7 +354,8 @@ class IndexCheck:
 
     def _compare_stations(self) -> None:
         names = tuple(station.c.keys())
-        derived = {key: tuple(row[name] for name in names) for key, row in self._stations.items()}
+        rows = {key: row | {"section": self._people.stations.get(key, "")} for key, row in self._stations.items()}
+        derived = {key: tuple(row[name] for name in names) for key, row in rows.items()}
         self._compare_rows(station, names, derived, "station_altered")
         stored = {tuple(row) for row in self._connection.execute(select(*plain(station_key)))}
         for name, *_ in sorted(stored ^ self._keys, key=str):

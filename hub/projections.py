@@ -38,12 +38,16 @@ from custody.hubevents import (
     OpeningRemovalRequested,
     OpeningRemoved,
     SecondFactorSet,
+    SectionDecided,
+    SectionRequested,
     SignedIn,
     StationEnrolled,
     StationEnrolledV2,
     StationEnrolmentRefused,
     StationEnrolmentRequested,
     StationFrozen,
+    TokenAdded,
+    TokenRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -111,8 +115,12 @@ HubEvent = (
     | AccountCreated
     | AccountChangeRequested
     | AccountChangeDecided
+    | SectionRequested
+    | SectionDecided
     | SecondFactorSet
     | SignedIn
+    | TokenAdded
+    | TokenRevoked
     | ExportRequested
     | ExportDecided
     | BundleExported

@@ -38,6 +38,14 @@ class Filters:
     labels: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What a list is limited to besides: segments of these stations, or of these dockings (station, id)."""
+
+    stations: tuple[str, ...]
+    dockings: tuple[tuple[str, str], ...]
+
+
 def document(path: str, filters: Filters, recorded_day: str | None) -> list[str]:
     """The tokens of one segment; `recorded_day` is YYYY-MM-DD."""
     tokens = _filter_tokens(filters)
@@ -67,6 +75,7 @@ def find(
     *,
     before: int | None,
     limit: int,
+    within: Within | None = None,
 ) -> list[int]:
     """Log indexes of the newest `limit` segments below `before` that fit, the newest first.
 
@@ -76,6 +85,13 @@ def find(
     words = [_fold(word) for word in wanted[:MAX_TEXT_CHARACTERS].split()]
     day_tokens = _day_tokens(*days) if days != (None, None) else []
     parts = [_phrase(word, connection) for word in words] + _filter_tokens(filters)
+    if within is not None:
+        held = [_filter_tokens(Filters(station=name)) for name in within.stations]
+        held += [_filter_tokens(Filters(station=name, docking=one)) for name, one in within.dockings]
+        if not held:
+            return []
+        both = (_AND[connection.dialect.name].join(tokens) for tokens in held)
+        parts.append("(" + _OR[connection.dialect.name].join(f"({tokens})" for tokens in both) + ")")
     if not parts or (days != (None, None) and not day_tokens):
         return []
     if day_tokens:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from hub import wording
-from hub.access import Action, Actor, may
+from hub.access import BUREAU, Action, Actor, may, may_ever
 from hub.accounts.service import form_token, new_cookie
 from hub.db import Database
 from hub.keys import HubKeys
@@ -37,7 +37,7 @@ _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/commands", mark("Commands"), Action.SEE_COMMANDS),
-    ("/exports", mark("Exports"), Action.SEE_RECORDINGS),
+    ("/exports", mark("Exports"), Action.SEE_EXPORTS),
     ("/log", mark("Audit log"), Action.SEE_LOG),
     ("/stations", mark("Stations"), Action.SEE_ENROLMENT),
     ("/people", mark("People"), Action.SEE_PEOPLE),
@@ -87,6 +87,7 @@ class Frame:
     software: str
     at: str
     read_only: bool  # the log is behind what others hold of it
+    sees_log: bool  # all of it: where links into it lead somewhere
 
 
 def site_of(request: Request) -> Site:
@@ -147,14 +148,15 @@ def _frame(request: Request, language: Language, token: str) -> Frame:
     sections = tuple(
         Section(href, words.say(title), path == href or (href != "/" and path.startswith(href + "/")))
         for href, title, action in _SECTIONS
-        if actor and may(actor, action)
+        if actor and may_ever(actor, action)
     )
     other = Language.EN if language is Language.ZH else Language.ZH
     kept = [(k, v) for k, v in request.query_params.multi_items() if k != "lang"]
     # a page shown in answer to a form has no address of its own to come back to: every form's GET is the same path
     href = "?" + urlencode([*kept, ("lang", other.value)])
     at = words.moment(now_utc())
-    return Frame(language, actor, sections, token, href, site.software, at, _is_read_only(site))
+    sees_log = actor is not None and may(actor, Action.SEE_LOG, BUREAU)
+    return Frame(language, actor, sections, token, href, site.software, at, _is_read_only(site), sees_log)
 
 
 def _is_read_only(site: Site) -> bool:

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.access import Actor
-from hub.accounts import code_pages, people_pages
+from hub.accounts import code_pages, people_pages, section_pages, token_pages
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.audit import api as log_api
@@ -35,7 +35,7 @@ from hub.exports import pages as export_pages
 from hub.intake import Intake
 from hub.overview import api as station_api
 from hub.overview import pages as overview_pages
-from hub.overview.queries import load_overview
+from hub.overview.queries import load_stations, load_totals
 from hub.problems import (
     BadQuery,
     Busy,
@@ -55,6 +55,7 @@ from hub.recordings import pages as recording_pages
 from hub.releases import pages as release_pages
 from hub.restore import pages as restore_pages
 from hub.restore.status import Status
+from hub.sections import EVERYTHING
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
 from hub.stations import api as delivery_api
 from hub.stations import pages as enrolment_pages
@@ -109,6 +110,8 @@ def create_app(
         code_pages.router,
         people_pages.router,
         enrolment_pages.router,
+        section_pages.router,
+        token_pages.router,
         overview_pages.router,
         recording_pages.router,
         witness_pages.open_router,
@@ -176,20 +179,21 @@ def readyz(request: Request) -> Response:
 def metrics(request: Request) -> Response:
     """Figures in the Prometheus text format."""
     db = site_of(request).db
-    found = load_overview(db, now_utc())
     with db.read() as connection:
         entries = count_entries(connection)
+        stations = load_stations(connection, EVERYTHING, now_utc())
+        totals = load_totals(connection, EVERYTHING, stations)
     lines = [
         _metric("log_entries", "Entries in the audit log", entries),
-        _metric("stations", "Enrolled stations", found.totals.stations),
-        _metric("stations_online", "Stations that report being online", found.totals.stations_online),
-        _metric("dockings", "Dockings in the index", found.totals.dockings),
-        _metric("dockings_incomplete", "Dockings that ended incomplete", found.totals.dockings_incomplete),
-        _metric("recordings", "Recordings of finished dockings", found.totals.recordings),
+        _metric("stations", "Enrolled stations", totals.stations),
+        _metric("stations_online", "Stations that report being online", totals.stations_online),
+        _metric("dockings", "Dockings in the index", totals.dockings),
+        _metric("dockings_incomplete", "Dockings that ended incomplete", totals.dockings_incomplete),
+        _metric("recordings", "Recordings of finished dockings", totals.recordings),
     ]
     lines += [
         f'custodock_outbox_unreceipted{{station="{s.id}"}} {s.outbox_unreceipted}\n'
-        for s in found.stations
+        for s in stations
         if s.outbox_unreceipted is not None
     ]
     return PlainTextResponse("".join(lines), media_type="text/plain; version=0.0.4")

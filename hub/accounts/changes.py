@@ -93,8 +93,8 @@ def _fault_of_change(asked: Asked, target: Target, administrators: int) -> str |
             return IS_DISABLED if target.disabled else None
 
 
-def may_decide(decider: str, requested_by: str, account: str) -> str | None:
-    """Why `decider` may not approve this request (a marked message), or None."""
+def why_not_decide(decider: str, requested_by: str, account: str | None) -> str | None:
+    """What to tell a second person who is none (a marked message), or None; `hub/access.py` decides."""
     if decider == requested_by:
         return OWN_REQUEST
     return ABOUT_YOURSELF if decider == account else None

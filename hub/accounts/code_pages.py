@@ -68,7 +68,8 @@ def enter_code(
     return RedirectResponse(local_path(goes_to), 303)
 
 
-def _wholly_signed_in(actor: Annotated[Actor, Depends(signed_in)]) -> Actor:
+def wholly_signed_in(actor: Annotated[Actor, Depends(signed_in)]) -> Actor:
+    """A dependency: the signed-in person, whatever their role. Raises PasswordChangeDue, CodeDue."""
     if actor.must_change_password:
         raise PasswordChangeDue
     if actor.code_due:
@@ -77,13 +78,13 @@ def _wholly_signed_in(actor: Annotated[Actor, Depends(signed_in)]) -> Actor:
 
 
 @router.get("/second-factor")
-def show_enrolment(request: Request, actor: Annotated[Actor, Depends(_wholly_signed_in)]) -> Response:
+def show_enrolment(request: Request, actor: Annotated[Actor, Depends(wholly_signed_in)]) -> Response:
     return render(request, "second_factor.html", _enrolment(request, actor, None))
 
 
 @router.post("/second-factor", dependencies=[Depends(checked_form)])
 def confirm_enrolment(
-    request: Request, actor: Annotated[Actor, Depends(_wholly_signed_in)], code: Annotated[str, Form()] = ""
+    request: Request, actor: Annotated[Actor, Depends(wholly_signed_in)], code: Annotated[str, Form()] = ""
 ) -> Response:
     token, db = request.cookies[SESSION_COOKIE], site_of(request).db
     try:

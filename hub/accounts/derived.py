@@ -10,13 +10,36 @@ from typing import Any, assert_never
 
 from sqlalchemy import Table
 
-from custody.hubevents import AccountChangeDecided, AccountChangeRequested, AccountCreated, SecondFactorSet, SignedIn
+from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
+    AccountCreated,
+    SecondFactorSet,
+    SectionDecided,
+    SectionRequested,
+    SignedIn,
+    TokenAdded,
+    TokenRevoked,
+)
 from hub.db import Row
-from hub.tables import account, account_request, second_factor
+from hub.tables import account, account_request, api_token, second_factor, section_request
+from hub.times import to_text
 
-PeopleEvent = AccountCreated | AccountChangeRequested | AccountChangeDecided | SecondFactorSet | SignedIn
-ACCOUNT = ("name", "role", "created_at", "disabled_at")
+PeopleEvent = (
+    AccountCreated
+    | AccountChangeRequested
+    | AccountChangeDecided
+    | SectionRequested
+    | SectionDecided
+    | SecondFactorSet
+    | SignedIn
+    | TokenAdded
+    | TokenRevoked
+)
+ACCOUNT = ("name", "role", "created_at", "disabled_at", "section", "officer")
 REQUEST = tuple(account_request.c.keys())
+TOKEN = tuple(api_token.c.keys())
+SECTION_REQUEST = tuple(section_request.c.keys())
 FACTOR = ("account", "confirmed_at")
 
 
@@ -24,9 +47,12 @@ class PeopleCheck:
     """Feed it the hub's events about people, in the order of the log."""
 
     def __init__(self) -> None:
-        """Nobody is there yet."""
+        """Nobody is there yet. `stations`: the section of each that people gave one."""
+        self.stations: dict[str, str] = {}
         self._accounts: dict[str, dict[str, Any]] = {}
         self._requests: dict[str, dict[str, Any]] = {}
+        self._sections: dict[str, dict[str, Any]] = {}
+        self._tokens: dict[str, dict[str, Any]] = {}
         self._factors: dict[str, str] = {}
 
     def event(self, event: PeopleEvent, received_at: str) -> None:
@@ -34,6 +60,7 @@ class PeopleCheck:
         match event:
             case AccountCreated(account=name, role=role):
                 row = {"name": name, "role": role, "created_at": received_at, "disabled_at": None}
+                row |= {"section": "", "officer": ""}
                 self._accounts[name] = row
             case AccountChangeRequested():
                 self._requests[event.request_id] = {
@@ -46,12 +73,36 @@ class PeopleCheck:
                 self._requests.get(event.request_id, {}).update(decided)
                 if event.approved:
                     self._take_effect(event, received_at)
+            case SectionRequested():
+                names = ("account", "station", "section", "officer", "reason", "requested_by")
+                self._sections[event.request_id] = {name: getattr(event, name) for name in names} | {
+                    "id": event.request_id, "requested_at": received_at,
+                }  # fmt: skip
+            case SectionDecided():
+                decided = {"decided_by": event.decided_by, "decided_at": received_at, "approved": event.approved}
+                self._sections.get(event.request_id, {}).update(decided)
+                if event.approved and event.station is not None:
+                    self.stations[event.station] = event.section
+                if event.approved and event.account is not None:
+                    placed = {"section": event.section, "officer": event.officer}
+                    self._accounts.get(event.account, {}).update(placed)
             case SecondFactorSet(account=name):
                 self._factors[name] = received_at
+            case TokenAdded() | TokenRevoked():
+                self._token(event, received_at)
             case SignedIn():
                 pass  # a session is no fact that lasts
             case _:
                 assert_never(event)
+
+    def _token(self, event: TokenAdded | TokenRevoked, received_at: str) -> None:
+        if isinstance(event, TokenRevoked):
+            self._tokens.get(event.token_id, {})["revoked_at"] = received_at
+            return
+        self._tokens[event.token_id] = {
+            "id": event.token_id, "account": event.account, "purpose": event.purpose,
+            "token_sha256": event.token_sha256, "created_at": received_at, "expires_at": to_text(event.expires_at),
+        }  # fmt: skip
 
     def _take_effect(self, event: AccountChangeDecided, received_at: str) -> None:
         row = self._accounts.get(event.account, {})
@@ -66,6 +117,9 @@ class PeopleCheck:
         """Each table, the columns that the log decides, and its rows by key."""
         yield account, ACCOUNT, {key: _row(row, ACCOUNT) for key, row in self._accounts.items()}
         yield account_request, REQUEST, {key: _row(row, REQUEST) for key, row in self._requests.items()}
+        asked = {key: _row(row, SECTION_REQUEST) for key, row in self._sections.items()}
+        yield section_request, SECTION_REQUEST, asked
+        yield api_token, TOKEN, {key: _row(row, TOKEN) for key, row in self._tokens.items()}
         yield second_factor, FACTOR, {name: (name, at) for name, at in self._factors.items()}
 
 

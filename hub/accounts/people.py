@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 
 from custody.hubevents import AccountChangeDecided, AccountChangeRequested, AccountCreated
 from hub import log
-from hub.access import Actor, Role
+from hub.access import Action, Actor, Role, Subject, may
 from hub.accounts import changes, codes
 from hub.accounts.changes import Asked, Change, Target
 from hub.accounts.service import FirstPassword, add_account, end_sessions, first_password
@@ -18,6 +18,7 @@ from hub.db import Database
 from hub.errors import NotFound
 from hub.identifiers import new_id
 from hub.keys import HubKeys
+from hub.problems import NotAllowed
 from hub.tables import account, account_request, second_factor, session
 from hub.times import to_text
 
@@ -133,11 +134,10 @@ def ask(db: Database, keys: HubKeys, actor: Actor, asked: Asked, now: datetime) 
 def approve(db: Database, keys: HubKeys, actor: Actor, request_id: str, code: str, now: datetime) -> Done:
     """Approve with a code of the decider's authenticator; it takes effect at once.
 
-    Raises NotFound, ChangeRefused, and what `codes.check_code` raises.
+    Raises NotFound, ChangeRefused, NotAllowed, and what `codes.check_code` raises.
     """
     request = _load(db, request_id)
-    if fault := changes.may_decide(actor.name, request.requested_by, request.account):
-        raise ChangeRefused(fault)
+    check_decider(actor, request.requested_by, request.account)
     step = codes.check_code(db, actor.name, code, now)
     password = first_password() if request.change in ("create", "password_reset") else None
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
@@ -156,6 +156,14 @@ def refuse(db: Database, keys: HubKeys, actor: Actor, request_id: str, now: date
     request = _load(db, request_id)
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
         return Done(_decide(tx, entries, request, actor.name, now, approved=False), None)
+
+
+def check_decider(actor: Actor, requested_by: str, account: str | None) -> None:
+    """Raise ChangeRefused for one's own request or one about oneself, NotAllowed for whoever decides none."""
+    if not may(actor, Action.APPROVE_PEOPLE, Subject(requested_by=requested_by, about=account)):
+        if fault := changes.why_not_decide(actor.name, requested_by, account):
+            raise ChangeRefused(fault)
+        raise NotAllowed
 
 
 def _load(db: Database, request_id: str) -> ChangeRequest:

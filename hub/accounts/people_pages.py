@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from hub.access import Action, Actor, Role, may
+from hub.access import BUREAU, Action, Actor, Role, may
 from hub.accounts import codes, people
 from hub.accounts.changes import CHANGES, Asked
 from hub.accounts.code_pages import CODE_PROBLEMS, code_fault, code_status
@@ -22,6 +22,7 @@ router = APIRouter(include_in_schema=False)
 
 Reader = Annotated[Actor, Depends(allowed(Action.SEE_PEOPLE))]
 Changer = Annotated[Actor, Depends(allowed(Action.CHANGE_PEOPLE))]
+Approver = Annotated[Actor, Depends(allowed(Action.APPROVE_PEOPLE))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def ask(
 
 
 @router.post("/people/requests/{request_id}/approve", dependencies=[Depends(checked_form)])
-def approve(request: Request, actor: Changer, request_id: str, code: Annotated[str, Form()] = "") -> Response:
+def approve(request: Request, actor: Approver, request_id: str, code: Annotated[str, Form()] = "") -> Response:
     words = words_of(request)
     try:
         done = people.approve(site_of(request).db, keys_of(request), actor, request_id, code, now_utc())
@@ -117,6 +118,6 @@ def _page(
     with db.read() as connection:
         mine = codes.has_second_factor(connection, actor.name)
     decided = people.list_requests(db, waiting=False)
-    can_change = may(actor, Action.CHANGE_PEOPLE)
+    can_change = may(actor, Action.CHANGE_PEOPLE, BUREAU)
     view = PeopleView(people.list_people(db), waiting, decided, can_change, mine, tuple(Role), asked, fault, done)
     return render(request, "people.html", view, status)

@@ -142,7 +142,7 @@ def resume_session(db: Database, token: str, now: datetime, *, touch: bool) -> A
     key = token_key(token)
     with db.read() as connection:
         row = connection.execute(
-            select(session, account.c.role, account.c.must_change_password)
+            select(session, account.c.role, account.c.must_change_password, account.c.section, account.c.officer)
             .join(account, account.c.name == session.c.account)
             .where(session.c.token_sha256 == key, account.c.disabled_at.is_(None))
         ).one_or_none()
@@ -154,7 +154,7 @@ def resume_session(db: Database, token: str, now: datetime, *, touch: bool) -> A
     if touch and now - last_seen >= _TOUCH_EVERY:
         with db.begin() as tx:
             tx.execute(update(session).where(session.c.token_sha256 == key).values(last_seen_at=to_text(now)))
-    return Actor(row.account, Role(row.role), row.must_change_password, row.code_due)
+    return Actor(row.account, Role(row.role), row.must_change_password, row.code_due, row.section, row.officer)
 
 
 def sign_out(db: Database, token: str) -> None:

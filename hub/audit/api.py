@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
-from hub.access import Action
+from hub.access import Action, Actor
 from hub.accounts.gate import allowed
 from hub.audit.asked import AskedEntries
 from hub.audit.queries import (
@@ -21,16 +21,17 @@ from hub.audit.queries import (
 )
 from hub.site import attachment, site_of
 
-router = APIRouter(prefix="/api/v1/log", tags=["log"], dependencies=[Depends(allowed(Action.SEE_LOG))])
+router = APIRouter(prefix="/api/v1/log", tags=["log"])
+WHOLE = [Depends(allowed(Action.SEE_LOG))]
 
 
-@router.get("/checkpoint")
+@router.get("/checkpoint", dependencies=WHOLE)
 def get_checkpoint(request: Request) -> CheckpointNow:
     """The newest checkpoint."""
     return load_checkpoint(site_of(request).db)
 
 
-@router.get("/entries")
+@router.get("/entries", dependencies=WHOLE)
 def list_entries(
     request: Request,
     asked: AskedEntries,
@@ -42,8 +43,12 @@ def list_entries(
 
 
 @router.get("/entries/{index}/envelope", responses={200: {"content": {"application/json": {}}}})
-def get_envelope(request: Request, index: Annotated[int, Path(ge=0, lt=1 << 62)]) -> Response:
+def get_envelope(
+    request: Request,
+    actor: Annotated[Actor, Depends(allowed(Action.SEE_ENTRY))],
+    index: Annotated[int, Path(ge=0, lt=1 << 62)],
+) -> Response:
     """The exact bytes of one entry: what was signed, chained and hashed."""
     site = site_of(request)
-    proof = load_proof(site.db, index, site.key_lines["events"])
+    proof = load_proof(site.db, actor, index, site.key_lines["events"])
     return attachment(proof.envelope, f"entry-{index}.dsse.json", "application/json")

@@ -15,7 +15,7 @@ from custody.commitments import committed
 from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError
 from custody.tiles import right_edge
-from hub.access import Action
+from hub.access import Action, Actor
 from hub.accounts.gate import allowed
 from hub.audit.asked import AskedEntries
 from hub.audit.queries import (
@@ -45,7 +45,9 @@ from hub.timestamps import StampState, read_stamps
 from hub.vocabulary import ENTRY_TYPES
 from hub.witnesses.queries import Witnesses, load_witnesses
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(allowed(Action.SEE_LOG))])
+router = APIRouter(include_in_schema=False)
+WHOLE = [Depends(allowed(Action.SEE_LOG))]
+Reader = Annotated[Actor, Depends(allowed(Action.SEE_ENTRY))]
 
 Index = Annotated[int, Path(ge=0, lt=1 << 62)]
 CHECK_DUE = timedelta(hours=36)  # a check is meant for every night
@@ -114,7 +116,7 @@ class EntryView:
         return self.proof.entry.index + 1 if self.proof.entry.index + 1 < self.proof.checkpoint.size else None
 
 
-@router.get("/log")
+@router.get("/log", dependencies=WHOLE)
 def show_log(
     request: Request,
     asked: AskedEntries,
@@ -145,16 +147,16 @@ def show_log(
     return render(request, "log.html", view)
 
 
-@router.get("/log/entry")
+@router.get("/log/entry", dependencies=WHOLE)
 def go_to_entry(index: Annotated[int, Query(ge=0, lt=1 << 62)]) -> Response:
     """Where the form for an index leads."""
     return RedirectResponse(f"/log/entries/{index}", 303)
 
 
 @router.get("/log/entries/{index}")
-def show_entry(request: Request, index: Index) -> Response:
+def show_entry(request: Request, actor: Reader, index: Index) -> Response:
     site, words = site_of(request), words_of(request)
-    proof = load_proof(site.db, index, site.key_lines["events"])
+    proof = load_proof(site.db, actor, index, site.key_lines["events"])
     held = _held(request, index)
     try:
         envelope = parse_envelope(proof.envelope)
@@ -213,17 +215,17 @@ def _recording(proof: EntryProof, statement: object) -> int | None:
 
 
 @router.get("/log/entries/{index}/envelope")
-def download_envelope(request: Request, index: Index) -> Response:
+def download_envelope(request: Request, actor: Reader, index: Index) -> Response:
     site = site_of(request)
-    proof = load_proof(site.db, index, site.key_lines["events"])
+    proof = load_proof(site.db, actor, index, site.key_lines["events"])
     return attachment(proof.envelope, f"entry-{index}.dsse.json", "application/json")
 
 
 @router.get("/log/entries/{index}/opening")
-def download_opening(request: Request, index: Index) -> Response:
+def download_opening(request: Request, actor: Reader, index: Index) -> Response:
     """What shows the values behind the entry's commitments, as it is handed out beside the envelope."""
     site = site_of(request)
-    proof = load_proof(site.db, index, site.key_lines["events"])
+    proof = load_proof(site.db, actor, index, site.key_lines["events"])
     raw = opening_bytes(proof.entry.envelope_sha256, _held(request, index))
     if raw is None:
         raise NotFound
@@ -231,19 +233,19 @@ def download_opening(request: Request, index: Index) -> Response:
 
 
 @router.get("/log/entries/{index}/proof")
-def download_proof(request: Request, index: Index) -> Response:
+def download_proof(request: Request, actor: Reader, index: Index) -> Response:
     site = site_of(request)
-    proof = load_proof(site.db, index, site.key_lines["events"])
+    proof = load_proof(site.db, actor, index, site.key_lines["events"])
     return attachment(proof.proof_text.encode(), f"entry-{index}.tlog-proof", "text/plain; charset=utf-8")
 
 
-@router.get("/log/checkpoints/{size}")
+@router.get("/log/checkpoints/{size}", dependencies=WHOLE)
 def download_checkpoint(request: Request, size: Index) -> Response:
     """A checkpoint as it was signed, newest or not: just what its time-stamp is over."""
     return attachment(load_note(site_of(request).db, size).encode(), f"checkpoint-{size}", "text/plain; charset=utf-8")
 
 
-@router.get("/log/timestamps/{size}")
+@router.get("/log/timestamps/{size}", dependencies=WHOLE)
 def download_timestamp(request: Request, size: Index) -> Response:
     """The RFC 3161 token over the checkpoint of this size."""
     return attachment(load_token(site_of(request).db, size), f"checkpoint-{size}.tst", "application/timestamp-reply")

@@ -17,12 +17,14 @@ from custody.events import decode_event
 from custody.merkle import verify_inclusion
 from custody.tlogproof import LogProof
 from hub import log
+from hub.access import Action, Actor, may
 from hub.audit.selection import EntryFilter, newest_indexes
 from hub.db import Database
 from hub.keyhistory import events_line_at
 from hub.openings.reading import reveal
 from hub.openings.rows import read_openings
 from hub.problems import NotFound
+from hub.sections import entry_subject
 from hub.tables import checkpoint, checkpoint_timestamp, log_check, log_entry, station, station_key
 
 PAGE_ROWS = 50
@@ -173,9 +175,11 @@ def load_token(db: Database, size: int) -> bytes:
     return bytes(token)
 
 
-def load_proof(db: Database, index: int, hub_key_line: str) -> EntryProof:
-    """One entry with its proof. Raises NotFound."""
+def load_proof(db: Database, actor: Actor, index: int, hub_key_line: str) -> EntryProof:
+    """One entry with its proof. Raises NotFound, also where `actor` may not see it."""
     with db.read() as connection:
+        if not may(actor, Action.SEE_ENTRY, entry_subject(connection, index)):
+            raise NotFound
         return prove_entry(connection, index, hub_key_line)
 
 

@@ -18,6 +18,7 @@ from custody.stationevents import DockingClosed, SegmentSealed
 from custody.tlogproof import LogProof
 from custody.witness import size_of
 from hub import log
+from hub.access import Actor
 from hub.db import Database
 from hub.errors import NotFound
 from hub.logfaults import untrusted
@@ -37,15 +38,15 @@ class Entry:
     event: Event
 
 
-def find_recordings(db: Database, limits: RecordingFilter) -> list[int]:
-    """Log indexes of all recordings within `limits`, rising."""
+def find_recordings(db: Database, limits: RecordingFilter, actor: Actor | None = None) -> list[int]:
+    """Log indexes of all recordings within `limits` that `actor` may see, rising; None: whoever runs the computer."""
     found: list[int] = []
-    page = load_recordings(db, limits, None, MAX_PAGE_ROWS)
+    page = load_recordings(db, actor, limits, None, MAX_PAGE_ROWS)
     while True:
         found += [row.log_index for row in page.rows]
         if page.next_cursor is None:
             return sorted(found)
-        page = load_recordings(db, limits, page.next_cursor, MAX_PAGE_ROWS)
+        page = load_recordings(db, actor, limits, page.next_cursor, MAX_PAGE_ROWS)
 
 
 def load_seals(connection: Connection, indexes: Sequence[int]) -> dict[int, SegmentSealed]:
@@ -53,12 +54,17 @@ def load_seals(connection: Connection, indexes: Sequence[int]) -> dict[int, Segm
     seals = {index: seal for index, raw in _rows(connection, indexes) if (seal := _seal(index, raw)) is not None}
     for index in indexes:
         if index not in seals:
-            raise NotFound(
-                f"日志第 {index} 条不是录像，未导出任何内容；序号见录像页地址。 / "
-                f"log entry {index} is no recording; nothing was exported. A recording's number stands in the address "
-                "of its page."
-            )
+            raise no_recording(index)
     return seals
+
+
+def no_recording(index: int) -> NotFound:
+    """The error of an export that names something else."""
+    return NotFound(
+        f"日志第 {index} 条不是录像，未导出任何内容；序号见录像页地址。 / "
+        f"log entry {index} is no recording; nothing was exported. A recording's number stands in the address "
+        "of its page."
+    )
 
 
 def read_entries(connection: Connection, indexes: Iterable[int]) -> Iterator[Entry]:

@@ -15,6 +15,7 @@ from hub import log
 from hub.access import Actor
 from hub.accounts import codes
 from hub.commands import policy
+from hub.commands.queries import subject_of
 from hub.commands.service import issue_approved, open_request
 from hub.db import Database
 from hub.keys import HubKeys
@@ -52,11 +53,12 @@ def record_approval(db: Database, keys: HubKeys, actor: Actor, command_id: str, 
 
 
 def _approvable(connection: Connection, actor: Actor, command_id: str) -> Any:
-    row = open_request(connection, command_id)
+    row = open_request(connection, actor, command_id)
     if row.body is None:  # lost with the hub's database; it can only be withdrawn and asked for again
         raise NotOpenAnyMore
-    if actor.name == row.requested_by:
+    whose = subject_of(row)
+    if actor.name in (whose.requested_by, whose.about):
         raise SecondPersonNeeded
-    if not policy.may_approve(actor, row.kind, row.requested_by):
+    if not policy.may_approve(actor, row.kind, whose):
         raise NotAllowed
     return row

@@ -9,10 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from custody.pin import hash_pin
+from hub.access import Action, Actor, may
 from hub.commands import formrules
 from hub.commands.formrules import MAX_FILES
 from hub.identifiers import new_id
-from hub.tables import account, docking, segment, station
+from hub.sections import docking_subject, station_subject
+from hub.tables import account, docking, segment
 
 # by form: the kind that it orders, and the names of its fields beside station and sure
 FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -36,14 +38,17 @@ class FormWrong(Exception):
         self.message = message
 
 
-def read_form(connection: Connection, form: str, given: Mapping[str, str], now: datetime) -> tuple[str, dict[str, Any]]:
-    """Station and body of the command that `given` orders. Raises FormWrong."""
+def read_form(
+    connection: Connection, actor: Actor, form: str, given: Mapping[str, str], now: datetime
+) -> tuple[str, dict[str, Any]]:
+    """Station and body of the command that `given` orders. What `actor` may not see is not there. Raises FormWrong."""
     if fault := formrules.fault_of(form, given):
         raise FormWrong(fault)
     name = given["station"]
     if form == "grant":  # the recording tells its station
-        return _grant(connection, given, now)
-    if connection.execute(select(station.c.id).where(station.c.id == name)).first() is None:
+        return _grant(connection, actor, given, now)
+    theirs = station_subject(connection, name)
+    if theirs is None or not may(actor, Action.SEE_COMMANDS, theirs):
         raise FormWrong(formrules.NO_STATION)
     return name, _BODIES[form](connection, given, now)
 
@@ -57,12 +62,12 @@ def _lift(_: Connection, given: Mapping[str, str], _now: datetime) -> dict[str, 
     return {"hold_id": given["hold_id"], "reason": given["reason"]}
 
 
-def _grant(connection: Connection, given: Mapping[str, str], now: datetime) -> tuple[str, dict[str, Any]]:
+def _grant(connection: Connection, actor: Actor, given: Mapping[str, str], now: datetime) -> tuple[str, dict[str, Any]]:
     c = segment.c
     row = connection.execute(
         select(c.station, c.docking, c.sha256).where(c.log_index == int(given["recording"]))
     ).first()
-    if row is None:
+    if row is None or not may(actor, Action.SEE_RECORDINGS, docking_subject(connection, row.station, row.docking)):
         raise FormWrong(formrules.NO_RECORDING)
     holder = select(account.c.name).where(account.c.name == given["holder"], account.c.disabled_at.is_(None))
     if connection.execute(holder).first() is None:

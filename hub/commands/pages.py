@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from custody.commandbody import Grant, Hold, HoldLifted
 from custody.releasebody import Release
-from hub.access import Action, Actor, Role, may, roles_for
+from hub.access import Action, Actor, Role, may_ever, roles_for
 from hub.accounts import codes
 from hub.accounts.code_pages import CODE_PROBLEMS, code_fault, code_status
 from hub.accounts.gate import allowed, checked_form
@@ -24,6 +24,7 @@ from hub.commands.policy import RULES
 from hub.commands.queries import CommandRow, load_commands, load_station_ids, load_waiting
 from hub.errors import Invalid, NotFound
 from hub.language import mark
+from hub.problems import NotAllowed
 from hub.problems import NotFound as PageNotFound
 from hub.site import keys_of, render, site_of, words_of
 from hub.times import now_utc
@@ -69,6 +70,7 @@ class CommandsView:
     forms: frozenset[str]
     form: str
     given: Mapping[str, str]
+    opens_entries: bool
     fault: str | None
     first_page: bool
     next_href: str | None
@@ -97,13 +99,14 @@ def order(
     if form not in FORMS:
         raise PageNotFound
     kind, names = FORMS[form]
-    policy.check_request(actor, kind)
+    if not may_ever(actor, policy.rule_of(kind).request):
+        raise NotAllowed
     given = {name: entered.get(name, "").strip() for name in ("station", "sure", *names)}
     given |= {name: given[name].lower() for name in ("file_sha256", "files") if name in given}
     db = site_of(request).db
     try:
         with db.read() as connection:
-            station, facts = read_form(connection, form, given, now_utc())
+            station, facts = read_form(connection, actor, form, given, now_utc())
         service.request_command(db, keys_of(request), actor, station, service.make_body(kind, facts))
     except FormWrong as wrong:
         fault = words_of(request).say(WRONG, why=words_of(request).say(wrong.message))
@@ -152,11 +155,12 @@ def _page(
         waiting=tuple(_waiting(row, actor, holds) for row in asked),
         has_second_factor=mine,
         rows=tuple(_shown(row) for row in page.rows),
-        stations=load_station_ids(db),
+        stations=load_station_ids(db, actor),
         station=station,
-        forms=frozenset(kind for kind, rule in RULES.items() if may(actor, rule.request)),
+        forms=frozenset(kind for kind, rule in RULES.items() if may_ever(actor, rule.request)),
         form=form,
         given=DEFAULTS | dict(given or {}) | {"pin": ""},
+        opens_entries=may_ever(actor, Action.SEE_ENTRY),
         fault=fault,
         first_page=cursor is None,
         next_href=following,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hub.access import Action, Actor, may
+from hub.access import Action, Actor, Subject, may
 from hub.errors import Invalid
 from hub.problems import NotAllowed
 
@@ -44,20 +44,21 @@ def rule_of(kind: str) -> Rule:
     return RULES[kind]
 
 
-def check_request(actor: Actor, kind: str) -> Rule:
-    """Raise NotAllowed unless `actor` may ask for a command of this kind; its rule."""
+def check_request(actor: Actor, kind: str, station: Subject) -> Rule:
+    """Raise NotAllowed unless `actor` may ask this station for a command of this kind; its rule."""
     rule = rule_of(kind)
-    if not may(actor, rule.request):
+    if not may(actor, rule.request, station):
         raise NotAllowed
     return rule
 
 
-def may_approve(actor: Actor, kind: str, requested_by: str) -> bool:
+def may_approve(actor: Actor, kind: str, command: Subject) -> bool:
     """Whether `actor` may be the second person of this command."""
     rule = RULES.get(kind)
-    return rule is not None and rule.approve is not None and requested_by != actor.name and may(actor, rule.approve)
+    return rule is not None and rule.approve is not None and may(actor, rule.approve, command)
 
 
-def may_withdraw(actor: Actor, kind: str, requested_by: str) -> bool:
+def may_withdraw(actor: Actor, kind: str, command: Subject) -> bool:
     """Whether `actor` may end a request: whoever made it, or whoever could have approved it."""
-    return actor.name == requested_by or may_approve(actor, kind, requested_by)
+    asked = actor.name == command.requested_by and may(actor, Action.SEE_COMMANDS, command)
+    return asked or may_approve(actor, kind, command)

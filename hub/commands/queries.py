@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import and_, desc, func, select
+from sqlalchemy import ColumnElement, Connection, and_, desc, func, or_, select, true
 
-from hub.access import Actor
+from custody.commandbody import Grant
+from hub.access import Action, Actor, Subject, may
 from hub.commands.policy import may_approve, may_withdraw
 from hub.db import Database
 from hub.errors import NotFound
+from hub.sections import scope_of
 from hub.tables import command, command_answer, station, station_state
 from hub.times import from_text
 
@@ -59,14 +62,19 @@ class CommandPage:
 
 
 _ANSWER = and_(command_answer.c.station == command.c.station, command_answer.c.number == command.c.number)
-QUERY = select(
-    command,
-    command_answer.c.log_index,
-    command_answer.c.result,
-    command_answer.c.reason,
-    command_answer.c.at.label("answered_at"),
-    command_answer.c.command_sha256.label("answered_sha256"),
-).join(command_answer, _ANSWER, isouter=True)
+QUERY = (
+    select(
+        command,
+        station.c.section,
+        command_answer.c.log_index,
+        command_answer.c.result,
+        command_answer.c.reason,
+        command_answer.c.at.label("answered_at"),
+        command_answer.c.command_sha256.label("answered_sha256"),
+    )
+    .join_from(command, station, station.c.id == command.c.station)
+    .join(command_answer, _ANSWER, isouter=True)
+)
 
 
 def load_commands(
@@ -79,9 +87,10 @@ def load_commands(
     kind: str = "",
     naming: str = "",
 ) -> CommandPage:
-    """Commands, newest first, of one station or of all; `cursor` is the id of the last one of the page before.
+    """Commands that `actor` may see, newest first, of one station or of all.
 
-    `kind` and `naming` limit them to one kind, and to those whose body holds this text.
+    `cursor` is the id of the last one of the page before; `kind` and `naming` limit them to one kind, and to those
+    whose body holds this text.
     """
     query = QUERY.order_by(desc(command.c.id)).limit(limit + 1)  # ids sort by time
     if station_id:
@@ -93,32 +102,54 @@ def load_commands(
     if cursor:
         query = query.where(command.c.id < cursor)
     with db.read() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(query.where(_seen_by(connection, actor))).all()
     shown = tuple(_row(row, actor) for row in rows[:limit])
     return CommandPage(shown, shown[-1].id if len(rows) > limit else None)
 
 
 def load_waiting(db: Database, actor: Actor, limit: int = PAGE_ROWS) -> tuple[CommandRow, ...]:
-    """Requests that nobody has decided on, oldest first."""
+    """Requests that nobody has decided on and `actor` may see, oldest first."""
     undecided = command.c.number.is_(None) & command.c.approved_by.is_(None) & command.c.withdrawn_by.is_(None)
     with db.read() as connection:
-        rows = connection.execute(QUERY.where(undecided).order_by(command.c.id).limit(limit)).all()
+        rows = connection.execute(
+            QUERY.where(undecided, _seen_by(connection, actor)).order_by(command.c.id).limit(limit)
+        ).all()
     return tuple(_row(row, actor) for row in rows)
 
 
 def load_command(db: Database, actor: Actor, command_id: str) -> CommandRow:
-    """One command. Raises NotFound."""
+    """One command. Raises NotFound, also where `actor` may not see it."""
     with db.read() as connection:
-        row = connection.execute(QUERY.where(command.c.id == command_id)).first()
-    if row is None:
+        return _row(read_command(connection, actor, command_id), actor)
+
+
+def read_command(connection: Connection, actor: Actor, command_id: str) -> Any:
+    """The row of a command with its station's section and its answer. Raises NotFound as `load_command` does."""
+    row = connection.execute(QUERY.where(command.c.id == command_id)).first()
+    if row is None or not may(actor, Action.SEE_COMMANDS, subject_of(row)):
         raise NotFound("there is no such command")
-    return _row(row, actor)
+    return row
 
 
-def load_station_ids(db: Database) -> tuple[str, ...]:
-    """Every enrolled station, for forms."""
+def subject_of(row: Any) -> Subject:
+    """Whose a command of `read_command` is. The holder of a grant gains by it, so they never approve it."""
+    holder = json.loads(row.body).get("holder") if row.kind == Grant.KIND and row.body else None
+    return Subject(frozenset({row.section}), requested_by=row.requested_by, about=holder)
+
+
+def _seen_by(connection: Connection, actor: Actor) -> ColumnElement[bool]:
+    scope = scope_of(connection, actor, Action.SEE_COMMANDS)
+    if scope.stations is None:
+        return true()
+    return or_(command.c.station.in_(scope.stations), command.c.requested_by == actor.name)
+
+
+def load_station_ids(db: Database, actor: Actor) -> tuple[str, ...]:
+    """Every enrolled station whose commands `actor` may see, for forms."""
     with db.read() as connection:
-        return tuple(connection.execute(select(station.c.id).order_by(station.c.id)).scalars())
+        scope = scope_of(connection, actor, Action.SEE_COMMANDS)
+        found = connection.execute(select(station.c.id).order_by(station.c.id)).scalars()
+        return tuple(name for name in found if scope.stations is None or name in scope.stations)
 
 
 def waiting_numbers(db: Database, limit: int) -> dict[str, list[int]]:
@@ -167,8 +198,8 @@ def _row(row: Any, actor: Actor) -> CommandRow:
         row.approval_index, row.withdrawn_by,
         from_text(row.issued_at), from_text(row.expires_at), from_text(row.answered_at), row.log_index, row.body,
         row.body_sha256, row.command_sha256,
-        open_ and may_approve(actor, row.kind, row.requested_by),
-        open_ and may_withdraw(actor, row.kind, row.requested_by),
+        open_ and may_approve(actor, row.kind, subject_of(row)),
+        open_ and may_withdraw(actor, row.kind, subject_of(row)),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, desc, insert, select, true, update
 
 from custody.approval import Approval
 from custody.checkpoint import SigningKey
-from custody.commandbody import Body
+from custody.commandbody import Body, Grant
 from custody.commands import KINDS, CommandHead, Header, body_sha256, body_text, seal_command
 from custody.errors import FormatError
 from custody.event import Sha256Hex
@@ -24,14 +24,16 @@ from custody.fields import dump_json, read_fields
 from custody.hubevents import CommandIssued, CommandRequested, CommandWithdrawn
 from custody.tlogproof import LogProof
 from hub import log
-from hub.access import Actor
+from hub.access import Action, Actor, Role, may, may_ever
 from hub.commands import policy
+from hub.commands.queries import read_command, subject_of
 from hub.db import Database
 from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.problems import NotAllowed, NotOpenAnyMore
-from hub.tables import command, command_answer, log_entry, station
+from hub.sections import docking_subject, station_subject
+from hub.tables import account, command, command_answer, log_entry
 from hub.times import now_utc, to_text
 
 MAX_BODY_BYTES = 36 * 1024  # as a command's JSON holds it: with approval and base64 it stays below an envelope's limit
@@ -43,7 +45,7 @@ def request_command(db: Database, keys: HubKeys, actor: Actor, name: str, body: 
 
     Raises NotAllowed, NotFound for a station that is not enrolled, Invalid for a body that no station would take.
     """
-    rule, now = policy.check_request(actor, body.KIND), now_utc()
+    rule, now = policy.rule_of(body.KIND), now_utc()
     try:
         text = body_text(body)
     except FormatError as error:
@@ -55,8 +57,13 @@ def request_command(db: Database, keys: HubKeys, actor: Actor, name: str, body: 
         "valid_seconds": int(rule.valid.total_seconds()), "requested_by": actor.name, "requested_at": to_text(now),
     }  # fmt: skip
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        if tx.execute(select(station.c.id).where(station.c.id == name)).first() is None:
+        theirs = station_subject(tx, name)
+        if theirs is not None and isinstance(body, Grant):  # footage may lie at another section's station
+            theirs = docking_subject(tx, name, body.docking)
+        if theirs is None or not may(actor, Action.SEE_COMMANDS, theirs):
             raise NotFound(f"no station {name} is enrolled")
+        policy.check_request(actor, body.KIND, theirs)
+        _check_holder(tx, body)
         if rule.approve is None:
             tx.execute(insert(command).values(**row))
             issue(tx, entries, keys.commands, row, None, now)
@@ -73,8 +80,8 @@ def withdraw_command(db: Database, keys: HubKeys, actor: Actor, command_id: str)
     """End a request that nobody has approved. Raises NotFound, NotOpenAnyMore, NotAllowed."""
     now = now_utc()
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        row = open_request(tx, command_id)
-        if not policy.may_withdraw(actor, row.kind, row.requested_by):
+        row = open_request(tx, actor, command_id)
+        if not policy.may_withdraw(actor, row.kind, subject_of(row)):
             raise NotAllowed
         entries.record(CommandWithdrawn, command_id=command_id, withdrawn_by=actor.name)
         tx.execute(
@@ -127,14 +134,23 @@ def forget_answered(db: Database) -> int:
         return tx.execute(update(command).where(named, answered).values(body=None, envelope=None)).rowcount
 
 
-def open_request(tx: Connection, command_id: str) -> Any:
+def _check_holder(tx: Connection, body: Body) -> None:
+    """Raise Invalid for a grant to somebody who sees no footage, or to nobody; which of these is not told."""
+    if not isinstance(body, Grant):
+        return
+    open_ = account.c.name == body.holder, account.c.disabled_at.is_(None)
+    role = tx.execute(select(account.c.role).where(*open_)).scalar_one_or_none()
+    holder = Actor(body.holder, Role(role), must_change_password=False) if role else None
+    if holder is None or not may_ever(holder, Action.VIEW_FOOTAGE):
+        raise Invalid("footage cannot be granted to this account")
+
+
+def open_request(tx: Connection, actor: Actor, command_id: str) -> Any:
     """A request that waits for its second person: for as long as the log's lock is held, where the caller holds it.
 
     Raises NotFound, NotOpenAnyMore.
     """
-    row = tx.execute(select(command).where(command.c.id == command_id)).one_or_none()
-    if row is None:
-        raise NotFound("there is no such command")
+    row = read_command(tx, actor, command_id)
     if row.number is not None or row.approved_by is not None or row.withdrawn_by is not None:
         raise NotOpenAnyMore
     return row

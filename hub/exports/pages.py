@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from hub.access import Action, Actor, Role, may, roles_for
+from hub.access import Action, Actor, Role, may_ever, roles_for
 from hub.accounts import codes
 from hub.accounts.code_pages import CODE_PROBLEMS, code_fault, code_status
 from hub.accounts.gate import allowed, checked_form
@@ -27,7 +27,7 @@ from hub.site import keys_of, render, site_of, words_of
 from hub.times import now_utc
 
 router = APIRouter(include_in_schema=False)
-Reader = Annotated[Actor, Depends(allowed(Action.SEE_RECORDINGS))]
+Reader = Annotated[Actor, Depends(allowed(Action.SEE_EXPORTS))]
 CHECKED = [Depends(checked_form)]
 FIELDS = ("recordings", "day_from", "day_to", "camera", "station", "recipient", "reason")
 SHOWN = 20  # recordings of a request that are linked
@@ -82,7 +82,7 @@ def request_export(
     entered = (recordings, day_from, day_to, camera, station, recipient, reason)
     given = {name: text.strip() for name, text in zip(FIELDS, entered, strict=True)}
     try:
-        wanted, selection = _selected(request, given)
+        wanted, selection = _selected(request, actor, given)
         texts = {"selection": selection, "recipient": given["recipient"], "reason": given["reason"]}
         service.request_export(site_of(request).db, keys_of(request), actor, wanted, texts, now_utc())
     except _Wrong as wrong:
@@ -109,7 +109,7 @@ def refuse(request: Request, actor: Reader, request_id: str) -> Response:
     return RedirectResponse("/exports", 303)
 
 
-def _selected(request: Request, given: Mapping[str, str]) -> tuple[list[int], str]:
+def _selected(request: Request, actor: Actor, given: Mapping[str, str]) -> tuple[list[int], str]:
     """Log indexes of the recordings that the form names, and how it did. Raises _Wrong."""
     days = given["day_from"], given["day_to"]
     if bool(given["recordings"]) == any(days):
@@ -126,7 +126,7 @@ def _selected(request: Request, given: Mapping[str, str]) -> tuple[list[int], st
         limits = parse_filter(given["camera"], given["station"], "", *days, "", "")
     except BadQuery:
         raise _Wrong(BAD_DAYS) from None
-    found = find_recordings(site_of(request).db, limits)
+    found = find_recordings(site_of(request).db, limits, actor)
     if not found:
         raise _Wrong(NONE_FITS)
     named = [f"{word} {given[word]}" for word in ("camera", "station") if given[word]]
@@ -143,10 +143,10 @@ def _page(
     view = ExportsView(
         waiting=tuple(row for row in rows if row.state == "waiting"),
         decided=tuple(row for row in rows if row.state != "waiting"),
-        may_request=may(actor, Action.REQUEST_EXPORT),
+        may_request=may_ever(actor, Action.REQUEST_EXPORT),
         has_second_factor=mine,
         deciders=roles_for(Action.APPROVE_EXPORT),
-        choices=load_choices(db),
+        choices=load_choices(db, actor),
         given=dict.fromkeys(FIELDS, "") | dict(given),
         fault=fault,
     )

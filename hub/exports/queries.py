@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
-from hub.access import Action, Actor, may
+from hub.access import Action, Actor, Relation, Subject, may, reach
 from hub.bundles.selection import export_endings, exports_in_log
 from hub.db import Database
-from hub.tables import export_request
+from hub.tables import account, export_request
 from hub.times import from_text
 
 MAX_ROWS = 100
@@ -42,13 +42,25 @@ class ExportRow:
     may_refuse: bool
 
 
+# a request belongs to the section of whoever asked
+QUERY = select(export_request, account.c.section).outerjoin(account, account.c.name == export_request.c.requested_by)
+
+
 def load_exports(db: Database, actor: Actor, now: datetime) -> tuple[ExportRow, ...]:
-    """Requests, newest first; those that wait come before all others."""
+    """Requests that `actor` may see, newest first; those that wait come before all others."""
     c = export_request.c
-    query = select(export_request).order_by(c.decided_at.is_not(None), c.id.desc()).limit(MAX_ROWS)
+    query = QUERY
+    if Relation.OTHER not in reach(actor.role, Action.SEE_EXPORTS):
+        query = query.where(or_(c.requested_by == actor.name, account.c.section == actor.section))
+    query = query.order_by(c.decided_at.is_not(None), c.id.desc()).limit(MAX_ROWS)
     with db.read() as connection:
         used = _used(connection)
         return tuple(_row(row, actor, now, used.get(row.id)) for row in connection.execute(query).all())
+
+
+def subject_of(row: Any) -> Subject:
+    """Whose a request of `QUERY` is."""
+    return Subject(frozenset() if row.section is None else frozenset({row.section}), requested_by=row.requested_by)
 
 
 def _used(connection: Connection) -> dict[str, int]:
@@ -63,7 +75,7 @@ def _used(connection: Connection) -> dict[str, int]:
 
 def _row(row: Any, actor: Actor, now: datetime, used_at: int | None) -> ExportRow:
     state, own = _state(row, now, used_at), row.requested_by == actor.name
-    decides = state == "waiting" and may(actor, Action.APPROVE_EXPORT)
+    decides = state == "waiting" and may(actor, Action.APPROVE_EXPORT, subject_of(row))
     return ExportRow(
         id=row.id, state=state, recordings=None if row.recordings is None else tuple(json.loads(row.recordings)),
         recordings_in_all=row.recordings_in_all, bytes_in_all=row.bytes_in_all, selection=row.selection,

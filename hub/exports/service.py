@@ -16,15 +16,17 @@ from sqlalchemy import Connection, insert, select, update
 
 from custody.hubevents import ExportDecided, ExportRequested
 from hub import log
-from hub.access import Action, Actor, may
-from hub.bundles.selection import export_endings, exports_in_log, load_seals
+from hub.access import Action, Actor, may, may_ever
+from hub.bundles.selection import export_endings, exports_in_log, load_seals, no_recording
 from hub.bundles.work import Order, check_order
 from hub.db import Database
 from hub.errors import Conflict, NotFound
 from hub.exports.digest import recordings_sha256
+from hub.exports.queries import QUERY, subject_of
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
+from hub.sections import seen_recordings
 from hub.tables import export_request
 from hub.times import from_text, to_text
 
@@ -47,11 +49,15 @@ def request_export(
 
     Raises NotAllowed, Invalid for a text, NotFound for something that is no recording.
     """
-    if not may(actor, Action.REQUEST_EXPORT):
+    if not may_ever(actor, Action.REQUEST_EXPORT):
         raise NotAllowed
     wanted = tuple(sorted(set(recordings)))
     check_order(wanted, order["recipient"], order["reason"])
     with db.read() as connection:
+        seen = seen_recordings(connection, actor, wanted)
+        for index in wanted:
+            if index not in seen:  # of another section, or none at all
+                raise no_recording(index)
         seals = load_seals(connection, wanted)
     request_id = new_id(now)
     facts: dict[str, Any] = {
@@ -83,8 +89,8 @@ def approve_export(db: Database, keys: HubKeys, actor: Actor, request_id: str, c
 def refuse_export(db: Database, keys: HubKeys, actor: Actor, request_id: str, now: datetime) -> None:
     """Refuse a request, or withdraw one's own. Raises NotFound, NotOpenAnyMore, NotAllowed."""
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        row = _open(tx, request_id)
-        if actor.name != row.requested_by and not may(actor, Action.APPROVE_EXPORT):
+        row = _open(tx, actor, request_id)
+        if actor.name != row.requested_by and not may(actor, Action.APPROVE_EXPORT, subject_of(row)):
             raise NotAllowed
         _decide(tx, entries, actor, request_id, now, None)
 
@@ -128,18 +134,18 @@ def check_approved(connection: Connection, order: Order, bundle_id: str, now: da
 
 
 def _approvable(connection: Connection, actor: Actor, request_id: str) -> None:
-    row = _open(connection, request_id)
+    row = _open(connection, actor, request_id)
     if row.recordings is None:  # lost with the hub's database; it can only be refused and asked for again
         raise NotOpenAnyMore
     if actor.name == row.requested_by:
         raise SecondPersonNeeded
-    if not may(actor, Action.APPROVE_EXPORT):
+    if not may(actor, Action.APPROVE_EXPORT, subject_of(row)):
         raise NotAllowed
 
 
-def _open(connection: Connection, request_id: str) -> Any:
-    row = connection.execute(select(export_request).where(export_request.c.id == request_id)).one_or_none()
-    if row is None:
+def _open(connection: Connection, actor: Actor, request_id: str) -> Any:
+    row = connection.execute(QUERY.where(export_request.c.id == request_id)).one_or_none()
+    if row is None or not may(actor, Action.SEE_EXPORTS, subject_of(row)):
         raise NotFound("there is no such export request")
     if row.decided_at is not None:
         raise NotOpenAnyMore

@@ -23,7 +23,7 @@ from custody.keyrotation import sign_rotation
 from custody.merkle import inclusion_proof
 from custody.tlogproof import LogProof
 from hub import log
-from hub.access import Action, Actor, may
+from hub.access import BUREAU, Action, Actor, Subject, may
 from hub.commands.service import issue
 from hub.db import Database
 from hub.errors import Conflict, KeysUnusable, NotFound
@@ -42,7 +42,7 @@ def request_rotation(db: Database, keys: HubKeys, directory: Path, hub_id: str, 
 
     Raises NotAllowed. A crash between key and commit leaves a key that nobody asked for: the next request replaces it.
     """
-    if not may(actor, Action.REQUEST_KEYS):
+    if not may(actor, Action.REQUEST_KEYS, BUREAU):
         raise NotAllowed
     old, new, now = getattr(keys, role).verify_key.line, make_next_key(directory, hub_id, role), now_utc()
     facts = {"role": role, "old_line": old, "new_line": new.verify_key.line, "requested_by": actor.name}
@@ -73,7 +73,7 @@ def record_rotation(db: Database, keys: HubKeys, directory: Path, hub_id: str, a
             row = _open_request(tx, change_id)
             if actor.name == row.requested_by:
                 raise SecondPersonNeeded
-            if not may(actor, Action.APPROVE_KEYS):
+            if not may(actor, Action.APPROVE_KEYS, Subject(requested_by=row.requested_by)):
                 raise NotAllowed
             old: SigningKey = getattr(keys, row.role)
             new = load_next_key(directory, hub_id, row.role)

@@ -17,7 +17,7 @@ from custody.commitments import committed
 from custody.envelope import parse_envelope
 from custody.hubevents import MAX_REMOVED_ENTRIES, OpeningRemovalRequested, OpeningRemoved, RemovalReason
 from hub import log
-from hub.access import Action, Actor, may
+from hub.access import BUREAU, Action, Actor, Subject, may
 from hub.db import Database
 from hub.errors import Invalid, NotFound
 from hub.identifiers import new_id
@@ -47,7 +47,7 @@ def request_removal(
 
     Raises NotAllowed, Invalid for a choice of everything, NotFound when nothing fits.
     """
-    if not may(actor, Action.REQUEST_OPENING_REMOVAL):
+    if not may(actor, Action.REQUEST_OPENING_REMOVAL, BUREAU):
         raise NotAllowed
     if choice.value is None and choice.before is None and choice.entries is None:
         raise Invalid("say whose value, before which day, or of which entries")
@@ -79,7 +79,7 @@ def approve_removal(db: Database, keys: HubKeys, actor: Actor, removal_id: str) 
             raise NotOpenAnyMore
         if actor.name == row.requested_by:
             raise SecondPersonNeeded
-        if not may(actor, Action.APPROVE_OPENING_REMOVAL):
+        if not may(actor, Action.APPROVE_OPENING_REMOVAL, Subject(requested_by=row.requested_by)):
             raise NotAllowed
         removed = tuple(json.loads(row.entries))
         index = entries.record(

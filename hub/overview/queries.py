@@ -11,7 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, case, func, select
 
+from hub.access import Action, Actor
 from hub.db import Database
+from hub.sections import Scope, scope_of
 from hub.tables import bay_state, camera, docking, station, station_state
 from hub.times import from_text
 
@@ -97,7 +99,7 @@ class DockingRow:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over everything in the index; recordings and bytes are those of finished offloads."""
+    """Sums over what the reader may see; recordings and bytes are those of finished offloads."""
 
     stations: int
     stations_online: int
@@ -118,15 +120,17 @@ class Overview:
     dockings: tuple[DockingRow, ...]
 
 
-def load_overview(db: Database, now: datetime) -> Overview:
+def load_overview(db: Database, actor: Actor, now: datetime) -> Overview:
     """Everything the first page shows, from one consistent view of the database."""
     with db.read() as connection:
-        stations = load_stations(connection, now)
-        return Overview(now, _load_totals(connection, stations), stations, load_dockings(connection, limit=12))
+        stations = load_stations(connection, scope_of(connection, actor, Action.SEE_STATIONS), now)
+        scope = scope_of(connection, actor, Action.SEE_DOCKINGS)
+        dockings = load_dockings(connection, scope, limit=12)
+        return Overview(now, load_totals(connection, scope, stations), stations, dockings)
 
 
-def load_stations(connection: Connection, now: datetime) -> tuple[StationNow, ...]:
-    """All enrolled stations, by id."""
+def load_stations(connection: Connection, scope: Scope, now: datetime) -> tuple[StationNow, ...]:
+    """Enrolled stations, by id."""
     bays: dict[str, list[BayNow]] = defaultdict(list)
     for row in connection.execute(select(bay_state)).mappings():
         bays[row["station"]].append(_bay(row))
@@ -135,12 +139,15 @@ def load_stations(connection: Connection, now: datetime) -> tuple[StationNow, ..
         .outerjoin(station_state, station_state.c.station == station.c.id)
         .order_by(station.c.id)
     ).mappings()
-    return tuple(_station(row, tuple(sorted(bays[row["id"]], key=_bay_order)), now) for row in rows)
+    shown = (row for row in rows if scope.stations is None or row["id"] in scope.stations)
+    return tuple(_station(row, tuple(sorted(bays[row["id"]], key=_bay_order)), now) for row in shown)
 
 
-def load_dockings(connection: Connection, limit: int, before: int | None = None) -> tuple[DockingRow, ...]:
+def load_dockings(
+    connection: Connection, scope: Scope, limit: int, before: int | None = None
+) -> tuple[DockingRow, ...]:
     """The newest offloads; those with an index below `before` when it is given."""
-    query = select(docking).order_by(docking.c.first_index.desc()).limit(limit)
+    query = select(docking).where(scope.dockings()).order_by(docking.c.first_index.desc()).limit(limit)
     if before is not None:
         query = query.where(docking.c.first_index < before)
     return tuple(read_docking(row) for row in connection.execute(query).mappings())
@@ -157,16 +164,22 @@ def read_docking(row: RowMapping) -> DockingRow:
     )
 
 
-def _load_totals(connection: Connection, stations: tuple[StationNow, ...]) -> Totals:
+def load_totals(connection: Connection, scope: Scope, stations: tuple[StationNow, ...]) -> Totals:
+    """Sums over the dockings of `scope`, and over these stations."""
     sums = connection.execute(
         select(
             func.count(),
             func.sum(case((and_(docking.c.closed_at.is_not(None), docking.c.complete.is_(False)), 1), else_=0)),
             func.sum(docking.c.copied),
             func.sum(docking.c.bytes_copied),
-        ).select_from(docking)
+        )
+        .select_from(docking)
+        .where(scope.dockings())
     ).one()
-    cameras = connection.execute(select(func.count()).select_from(camera)).scalar_one()
+    counted = select(func.count()).select_from(camera)
+    if not scope.everything:
+        counted = select(func.count(func.distinct(docking.c.camera))).where(scope.dockings())
+    cameras = connection.execute(counted).scalar_one()
     online = sum(1 for s in stations if s.online and not s.stale)
     return Totals(len(stations), online, cameras, sums[0], int(sums[1] or 0), int(sums[2] or 0), int(sums[3] or 0))
 

@@ -8,14 +8,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from custody.stationevents import SegmentSealed
-from hub.access import Action
+from hub.access import Action, Actor
 from hub.accounts.gate import allowed
 from hub.recordings.asked import AskedFilter
 from hub.recordings.chain import load_recording
 from hub.recordings.queries import MAX_PAGE_ROWS, PAGE_ROWS, RecordingPage, RecordingRow, load_recordings
 from hub.site import site_of
 
-router = APIRouter(prefix="/api/v1", tags=["recordings"], dependencies=[Depends(allowed(Action.SEE_RECORDINGS))])
+router = APIRouter(prefix="/api/v1", tags=["recordings"])
+Reader = Annotated[Actor, Depends(allowed(Action.SEE_RECORDINGS))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,22 @@ class RecordingAnswer:
 @router.get("/recordings")
 def list_recordings(
     request: Request,
+    actor: Reader,
     asked: AskedFilter,
     cursor: str = "",
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ROWS)] = PAGE_ROWS,
 ) -> RecordingPage:
     """Recordings, newest first; follow `next_cursor` with the same filter."""
-    return load_recordings(site_of(request).db, asked, cursor or None, limit)
+    return load_recordings(site_of(request).db, actor, asked, cursor or None, limit)
 
 
 @router.get("/recordings/{log_index}")
-def get_recording(request: Request, log_index: Annotated[int, Path(ge=0, lt=1 << 62)]) -> RecordingAnswer:
+def get_recording(
+    request: Request, actor: Reader, log_index: Annotated[int, Path(ge=0, lt=1 << 62)]
+) -> RecordingAnswer:
     """One recording with its signed statement and its proof."""
     site = site_of(request)
-    found = load_recording(site.db, log_index, site.key_lines["events"])
+    found = load_recording(site.db, actor, log_index, site.key_lines["events"])
     return RecordingAnswer(
         recording=found.row,
         statement=found.sealed,

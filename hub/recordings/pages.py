@@ -9,17 +9,19 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from hub.access import Action, Actor, may
+from hub.access import BUREAU, Action, Actor, may, may_ever
 from hub.accounts.gate import allowed
 from hub.recordings.asked import AskedFilter
 from hub.recordings.chain import Recording, load_recording
 from hub.recordings.queries import Choices, RecordingFilter, RecordingPage, load_choices, load_recordings
 from hub.recordings.story import Story, load_facts, tell
 from hub.search import ANY_LABEL
+from hub.sections import docking_subject, openable, station_subject
 from hub.site import attachment, render, site_of, words_of
 from hub.vocabulary import LABELS
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(allowed(Action.SEE_RECORDINGS))])
+router = APIRouter(include_in_schema=False)
+Reader = Annotated[Actor, Depends(allowed(Action.SEE_RECORDINGS))]
 
 LogIndex = Annotated[int, Path(ge=0, lt=1 << 62)]
 
@@ -48,19 +50,20 @@ class RecordingView:
 
     recording: Recording
     story: Story
+    may_open: frozenset[int]  # log entries that the reader may see
     may_hold: bool
     may_grant: bool
     may_export: bool
 
 
 @router.get("/recordings")
-def list_recordings(request: Request, asked: AskedFilter, cursor: str = "") -> Response:
+def list_recordings(request: Request, actor: Reader, asked: AskedFilter, cursor: str = "") -> Response:
     db = site_of(request).db
-    page = load_recordings(db, asked, cursor or None)
+    page = load_recordings(db, actor, asked, cursor or None)
     kept = [(name, value) for name, value in _query(asked) if value]
     view = RecordingsView(
         asked=asked,
-        choices=load_choices(db),
+        choices=load_choices(db, actor),
         labels=(ANY_LABEL, *LABELS),
         page=page,
         first_page=not cursor,
@@ -71,31 +74,34 @@ def list_recordings(request: Request, asked: AskedFilter, cursor: str = "") -> R
 
 
 @router.get("/recordings/{log_index}")
-def show_recording(request: Request, log_index: LogIndex) -> Response:
-    return render(request, "recording.html", load_view(request, log_index))
+def show_recording(request: Request, actor: Reader, log_index: LogIndex) -> Response:
+    return render(request, "recording.html", load_view(request, actor, log_index))
 
 
 @router.get("/recordings/{log_index}/sha256sums")
-def download_sums(request: Request, log_index: LogIndex) -> Response:
+def download_sums(request: Request, actor: Reader, log_index: LogIndex) -> Response:
     site = site_of(request)
-    found = load_recording(site.db, log_index, site.key_lines["events"])
+    found = load_recording(site.db, actor, log_index, site.key_lines["events"])
     return attachment(found.sums_line.encode(), f"recording-{log_index}.sha256", "text/plain; charset=utf-8")
 
 
-def load_view(request: Request, log_index: int) -> RecordingView:
+def load_view(request: Request, actor: Actor, log_index: int) -> RecordingView:
     """One recording with its story. Raises NotFound, EntryDamaged."""
     site = site_of(request)
-    recording = load_recording(site.db, log_index, site.key_lines["events"])
+    recording = load_recording(site.db, actor, log_index, site.key_lines["events"])
     with site.db.read() as connection:
         facts = load_facts(connection, recording)
-    actor: Actor = request.state.actor
+        may_open = openable(connection, actor, facts.events)
+        kept = station_subject(connection, recording.row.station) or BUREAU
+        carried = docking_subject(connection, recording.row.station, recording.row.docking)
     orders = site.keys is not None
     return RecordingView(
         recording,
         tell(words_of(request), facts),
-        orders and may(actor, Action.ORDER_HOLD),
-        orders and may(actor, Action.REQUEST_GRANT),
-        orders and may(actor, Action.REQUEST_EXPORT),
+        may_open,
+        orders and may(actor, Action.ORDER_HOLD, kept),
+        orders and may(actor, Action.REQUEST_GRANT, carried),
+        orders and may_ever(actor, Action.REQUEST_EXPORT),
     )
 
 

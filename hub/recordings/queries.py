@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, literal, select, tuple_
 
 from hub import search
+from hub.access import Action, Actor
 from hub.db import Database
 from hub.problems import BadQuery
-from hub.tables import camera, segment, station
+from hub.sections import Scope, scope_of
+from hub.tables import camera, docking, segment, station
 from hub.vocabulary import LABELS
 
 PAGE_ROWS = 50
@@ -36,11 +38,12 @@ class RecordingFilter:
     day_to: date | None = None
     label: str | None = None  # a key of vocabulary.LABELS, or search.ANY_LABEL
     text: str | None = None
+    within: search.Within | None = None  # never asked for: what the reader may see
 
     @property
     def searches(self) -> bool:
         """Whether the full-text index answers: it holds every filter and crosses long lists without walking one."""
-        return bool(self.text or self.docking or self.camera or self.station or self.label)
+        return bool(self.text or self.docking or self.camera or self.station or self.label) or self.within is not None
 
     @property
     def by_day(self) -> bool:
@@ -121,20 +124,30 @@ def parse_filter(
     return limits
 
 
-def load_choices(db: Database) -> Choices:
-    """Cameras and stations by id; cameras the most recently docked 500."""
+def load_choices(db: Database, actor: Actor) -> Choices:
+    """Cameras and stations by id whose recordings `actor` may see; cameras the most recently docked 500."""
     with db.read() as connection:
-        cameras = connection.execute(select(camera.c.id).order_by(camera.c.last_seen_at.desc()).limit(500)).scalars()
-        stations = connection.execute(select(station.c.id).order_by(station.c.id)).scalars()
-        return Choices(tuple(sorted(cameras)), tuple(stations))
+        scope = scope_of(connection, actor, Action.SEE_RECORDINGS)
+        cameras, stations = select(camera.c.id).order_by(camera.c.last_seen_at.desc()).limit(500), select(station.c.id)
+        if not scope.everything:
+            cameras = cameras.where(camera.c.id.in_(select(docking.c.camera).where(scope.dockings())))
+            stations = select(docking.c.station).distinct().where(scope.dockings())
+        found = connection.execute(cameras).scalars()
+        return Choices(tuple(sorted(found)), tuple(sorted(connection.execute(stations).scalars())))
 
 
 def load_recordings(
-    db: Database, limits: RecordingFilter, cursor: str | None = None, rows: int = PAGE_ROWS
+    db: Database, actor: Actor | None, limits: RecordingFilter, cursor: str | None = None, rows: int = PAGE_ROWS
 ) -> RecordingPage:
-    """One page of the list. Raises BadQuery for a cursor that is not of such a list."""
-    after = _parse_cursor(cursor, limits) if cursor else None
+    """One page of what `actor` may see; None: of all, for whoever runs the hub's computer.
+
+    Raises BadQuery for a cursor that is not of such a list.
+    """
     with db.read() as connection:
+        if actor is not None:
+            scope = scope_of(connection, actor, Action.SEE_RECORDINGS)
+            limits = replace(limits, within=None if scope.everything else _within(connection, scope))
+        after = _parse_cursor(cursor, limits) if cursor else None
         if limits.searches:
             query = _search_query(connection, limits, after, rows + 1)
         else:
@@ -159,8 +172,12 @@ def _search_query(connection: Connection, limits: RecordingFilter, after: Place 
     filters = search.Filters(limits.camera, limits.station, limits.docking, (limits.label,) if limits.label else ())
     days = (limits.day_from, limits.day_to)
     before = after.log_index if after else None
-    hits = search.find(connection, limits.text or "", filters, days, before=before, limit=rows)
+    hits = search.find(connection, limits.text or "", filters, days, before=before, limit=rows, within=limits.within)
     return _all().where(segment.c.log_index.in_(hits)).order_by(segment.c.log_index.desc())
+
+
+def _within(connection: Connection, scope: Scope) -> search.Within:
+    return search.Within(tuple(sorted(scope.stations or ())), scope.carried(connection))
 
 
 def _list_query(limits: RecordingFilter, after: Place | None) -> Select[Any]:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from hub.access import Action, Actor, Role, may, roles_for
+from hub.access import Action, Actor, Role, may, may_ever, roles_for
 from hub.accounts import codes
 from hub.accounts.code_pages import CODE_PROBLEMS, code_fault, code_status
 from hub.accounts.gate import allowed, checked_form
@@ -20,6 +20,7 @@ from hub.errors import Conflict, Invalid
 from hub.language import mark
 from hub.releases.policy import ADVICE, ranges_without
 from hub.releases.queries import Candidate, Clearing, Outcome, load_candidates, load_clearing, load_outcome
+from hub.sections import docking_subject
 from hub.site import keys_of, render, site_of, words_of
 from hub.times import now_utc
 
@@ -95,8 +96,8 @@ class ReleaseView:
 def list_candidates(request: Request, actor: Reader, station: str = "", docking: str = "") -> Response:
     if docking:
         return _clearing(request, actor, station, docking)
-    found = load_candidates(site_of(request).db, now_utc())
-    return render(request, "releases.html", CandidatesView(found, may(actor, Action.REQUEST_RELEASE)))
+    found = load_candidates(site_of(request).db, actor, now_utc())
+    return render(request, "releases.html", CandidatesView(found, may_ever(actor, Action.REQUEST_RELEASE)))
 
 
 @router.post("/commands/release", dependencies=CHECKED)
@@ -151,8 +152,11 @@ def withdraw_release(request: Request, actor: Reader, command_id: str) -> Respon
 def _clearing(
     request: Request, actor: Actor, station: str, docking: str, reason: str = "", fault: str | None = None
 ) -> Response:
-    found = load_clearing(site_of(request).db, actor, station, docking, now_utc())
-    names, ask = may(actor, Action.SEE_RECORDINGS), may(actor, Action.REQUEST_RELEASE)
+    db = site_of(request).db
+    found = load_clearing(db, actor, station, docking, now_utc())
+    with db.read() as connection:
+        names = may(actor, Action.SEE_RECORDINGS, docking_subject(connection, station, docking))
+    ask = may_ever(actor, Action.REQUEST_RELEASE)
     return render(request, "clearing.html", ClearingView(found, names, ask, reason, fault), 422 if fault else 200)
 
 

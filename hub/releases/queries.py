@@ -22,13 +22,14 @@ from custody.stationevents import (
     ReleaseFinished,
     ReleaseIntended,
 )
-from hub.access import Actor
+from hub.access import Action, Actor, may
 from hub.audit.queries import read_events
 from hub.commands.holds import load_holds
 from hub.commands.queries import CommandRow, load_command, load_commands
 from hub.db import Database
 from hub.errors import NotFound
 from hub.releases.policy import File, Kept, Known, divide, why_later, why_not
+from hub.sections import scope_of, station_subject
 from hub.tables import camera_event, cosignature, docking, segment, station_state
 from hub.times import from_text
 
@@ -80,12 +81,16 @@ class Outcome:
         return self.finished is not None or self.row.state in ("withdrawn", "refused", "expired", "lost")
 
 
-def load_candidates(db: Database, now: datetime) -> tuple[Candidate, ...]:
-    """The newest closed offload of every camera at every station, newest first."""
+def load_candidates(db: Database, actor: Actor, now: datetime) -> tuple[Candidate, ...]:
+    """The newest closed offload of every camera at every station that `actor` may see, newest first."""
     newest = select(func.max(docking.c.closed_index).label("idx")).group_by(docking.c.station, docking.c.camera)
-    order = newest.order_by(func.max(docking.c.closed_index).desc()).limit(MAX_DOCKINGS).subquery()
-    query = select(docking).join(order, docking.c.closed_index == order.c.idx).order_by(docking.c.closed_index.desc())
     with db.read() as connection:
+        scope = scope_of(connection, actor, Action.SEE_COMMANDS)
+        if scope.stations is not None:
+            newest = newest.where(docking.c.station.in_(scope.stations))
+        order = newest.order_by(func.max(docking.c.closed_index).desc()).limit(MAX_DOCKINGS).subquery()
+        query = select(docking).join(order, docking.c.closed_index == order.c.idx)
+        query = query.order_by(docking.c.closed_index.desc())
         found = [_known(connection, row) for row in connection.execute(query).all()]
     return tuple(Candidate(known, why_not(known), why_later(known, now)) for known in found)
 
@@ -96,7 +101,8 @@ def load_clearing(db: Database, actor: Actor, station: str, docking_id: str, now
         row = connection.execute(
             select(docking).where(docking.c.station == station, docking.c.id == docking_id)
         ).first()
-        if row is None:
+        theirs = station_subject(connection, station)
+        if row is None or theirs is None or not may(actor, Action.SEE_COMMANDS, theirs):
             raise NotFound("there is no such offload")
         known, files = _known(connection, row), _files(connection, row)
     clear, kept = divide(known, files)

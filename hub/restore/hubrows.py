@@ -35,12 +35,16 @@ from custody.hubevents import (
     OpeningRemovalRequested,
     OpeningRemoved,
     SecondFactorSet,
+    SectionDecided,
+    SectionRequested,
     SignedIn,
     StationEnrolled,
     StationEnrolledV2,
     StationEnrolmentRefused,
     StationEnrolmentRequested,
     StationFrozen,
+    TokenAdded,
+    TokenRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -71,7 +75,17 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             | KeyRevoked()
         ):
             write_station_rows(tx, known, index, received_at)
-        case AccountCreated() | AccountChangeRequested() | AccountChangeDecided() | SecondFactorSet() | SignedIn():
+        case (
+            AccountCreated()
+            | AccountChangeRequested()
+            | AccountChangeDecided()
+            | SectionRequested()
+            | SectionDecided()
+            | SecondFactorSet()
+            | SignedIn()
+            | TokenAdded()
+            | TokenRevoked()
+        ):
             write_people_rows(tx, known, received_at)
         case LogReaderAdded() | LogReaderRevoked():
             _write_reader_rows(tx, known, received_at)

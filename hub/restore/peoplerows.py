@@ -11,9 +11,21 @@ from typing import assert_never
 import pyotp
 from sqlalchemy import Connection, delete, insert, update
 
-from custody.hubevents import AccountChangeDecided, AccountChangeRequested, AccountCreated, SecondFactorSet, SignedIn
+from custody.hubevents import (
+    AccountChangeDecided,
+    AccountChangeRequested,
+    AccountCreated,
+    SecondFactorSet,
+    SectionDecided,
+    SectionRequested,
+    SignedIn,
+    TokenAdded,
+    TokenRevoked,
+)
 from hub.accounts.derived import PeopleEvent
-from hub.tables import account, account_request, second_factor, session
+from hub.accounts.placing import place
+from hub.tables import account, account_request, api_token, second_factor, section_request, session
+from hub.times import to_text
 
 NO_PASSWORD = "!"  # noqa: S105 - no hash: nothing fits it
 
@@ -33,15 +45,35 @@ def write_people_rows(tx: Connection, event: PeopleEvent, received_at: str) -> N
             tx.execute(update(account_request).where(account_request.c.id == event.request_id).values(**decided))
             if event.approved:
                 _take_effect(tx, event, received_at)
+        case SectionRequested() | SectionDecided():
+            _write_section_rows(tx, event, received_at)
         case SecondFactorSet(account=name):
             confirmed = update(second_factor).where(second_factor.c.account == name)
             if tx.execute(confirmed.values(confirmed_at=received_at)).rowcount == 0:
                 made = {"account": name, "secret": pyotp.random_base32(), "confirmed_at": received_at}
                 tx.execute(insert(second_factor).values(**made, last_step=0))
+        case TokenAdded():
+            made = {"id": event.token_id, "created_at": received_at, "expires_at": to_text(event.expires_at)}
+            facts = {"account": event.account, "purpose": event.purpose, "token_sha256": event.token_sha256}
+            tx.execute(insert(api_token).values(**made, **facts))
+        case TokenRevoked():
+            tx.execute(update(api_token).where(api_token.c.id == event.token_id).values(revoked_at=received_at))
         case SignedIn():
             pass  # a session is no fact that lasts
         case _:
             assert_never(event)
+
+
+def _write_section_rows(tx: Connection, event: SectionRequested | SectionDecided, received_at: str) -> None:
+    if isinstance(event, SectionRequested):
+        placed = ("account", "station", "section", "officer", "reason", "requested_by")
+        asked = {name: getattr(event, name) for name in placed}
+        tx.execute(insert(section_request).values(id=event.request_id, requested_at=received_at, **asked))
+        return
+    decided = {"decided_by": event.decided_by, "decided_at": received_at, "approved": event.approved}
+    tx.execute(update(section_request).where(section_request.c.id == event.request_id).values(**decided))
+    if event.approved:
+        place(tx, event.account, event.station, event.section, event.officer)
 
 
 def _take_effect(tx: Connection, event: AccountChangeDecided, received_at: str) -> None:

@@ -19,7 +19,7 @@ from custody.errors import FormatError, KeyInvalid
 from custody.hubevents import StationEnrolledV2, StationEnrolmentRefused, StationEnrolmentRequested
 from custody.topics import check_station_id
 from hub import log
-from hub.access import Action, Actor, may
+from hub.access import BUREAU, Action, Actor, Subject, may, may_ever
 from hub.accounts import codes
 from hub.accounts.changes import DECIDED, OWN_REQUEST
 from hub.accounts.people import ChangeRefused
@@ -77,7 +77,7 @@ def list_requests(db: Database, *, waiting: bool, limit: int = 50) -> list[Stati
 
 def ask_enrolment(db: Database, keys: HubKeys, actor: Actor, key_line: str, now: datetime) -> StationRequest:
     """State in the log that this key shall be accepted. Raises NotAllowed, ChangeRefused."""
-    if not may(actor, Action.ENROL_STATION):
+    if not may(actor, Action.ENROL_STATION, BUREAU):
         raise NotAllowed
     key = _station_key(key_line)
     request = StationRequest(new_id(now), key.name, key.line, actor.name, now, None, None, None)
@@ -102,10 +102,10 @@ def approve_enrolment(
     Raises NotAllowed, NotFound, ChangeRefused, and what `codes.check_code` raises. From the commit on intake takes in
     what this key signed.
     """
-    if not may(actor, Action.ENROL_STATION):
+    if not may_ever(actor, Action.APPROVE_ENROLMENT):
         raise NotAllowed
     request = _load(db, request_id)
-    if actor.name == request.requested_by:
+    if not may(actor, Action.APPROVE_ENROLMENT, Subject(requested_by=request.requested_by)):
         raise ChangeRefused(OWN_REQUEST)
     if not same_code(typed, code_of(request.key_line, keys.lines)):
         raise ChangeRefused(OTHER_CODE)
@@ -124,7 +124,7 @@ def approve_enrolment(
 
 def refuse_enrolment(db: Database, keys: HubKeys, actor: Actor, request_id: str, now: datetime) -> None:
     """Refuse a request, or withdraw one's own. Raises NotAllowed, NotFound, ChangeRefused when it was decided."""
-    if not may(actor, Action.ENROL_STATION):
+    if not may(actor, Action.ENROL_STATION, BUREAU):
         raise NotAllowed
     request = _load(db, request_id)
     with db.begin() as tx, log.appending(tx, keys, now) as entries:

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from hub.access import Action, Actor, may
+from hub.access import BUREAU, Action, Actor, may
 from hub.accounts import codes
 from hub.accounts.code_pages import CODE_PROBLEMS, code_fault, code_status
 from hub.accounts.gate import allowed, checked_form
@@ -24,6 +24,7 @@ router = APIRouter(include_in_schema=False)
 
 Reader = Annotated[Actor, Depends(allowed(Action.SEE_ENROLMENT))]
 Enroller = Annotated[Actor, Depends(allowed(Action.ENROL_STATION))]
+Approver = Annotated[Actor, Depends(allowed(Action.APPROVE_ENROLMENT))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def ask(request: Request, actor: Enroller, key_line: Annotated[str, Form()] = ""
 @router.post("/stations/requests/{request_id}/approve", dependencies=[Depends(checked_form)])
 def approve(
     request: Request,
-    actor: Enroller,
+    actor: Approver,
     request_id: str,
     dock_code: Annotated[str, Form()] = "",
     code: Annotated[str, Form()] = "",
@@ -131,7 +132,7 @@ def _page(
         [_waiting(request, actor, one) for one in enrolment.list_requests(site.db, waiting=True)],
         enrolment.list_requests(site.db, waiting=False),
         tuple((f"--hub-{name}-key", lines[role]) for name, role in enrolment.PINNED),
-        may(actor, Action.ENROL_STATION),
+        may(actor, Action.ENROL_STATION, BUREAU),
         mine,
         key_line,
         fault,

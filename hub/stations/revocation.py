@@ -12,7 +12,7 @@ from sqlalchemy import Connection, desc, insert, select, update
 
 from custody.hubevents import KeyRevocationRequested, KeyRevoked
 from hub import log
-from hub.access import Action, Actor, may
+from hub.access import BUREAU, Action, Actor, Subject, may
 from hub.db import Database
 from hub.errors import Conflict, Invalid, NotFound
 from hub.identifiers import new_id
@@ -30,7 +30,7 @@ def request_revocation(
     `from_seq`: from which of its logged events on nothing is to be trusted; None: all that is logged is. Raises
     NotAllowed, NotFound, Conflict when it is revoked, Invalid.
     """
-    if not may(actor, Action.REQUEST_KEYS):
+    if not may(actor, Action.REQUEST_KEYS, BUREAU):
         raise NotAllowed
     if not 0 < len(reason) <= 200 or not reason.isprintable():
         raise Invalid("a reason is 1 to 200 printable characters")
@@ -59,7 +59,7 @@ def approve_revocation(db: Database, keys: HubKeys, actor: Actor, change: str) -
         request = _open_request(tx, change)
         if actor.name == request.requested_by:
             raise SecondPersonNeeded
-        if not may(actor, Action.APPROVE_KEYS):
+        if not may(actor, Action.APPROVE_KEYS, Subject(requested_by=request.requested_by)):
             raise NotAllowed
         row = _station(tx, request.station)
         if row.key_line != request.key_line:

@@ -10,7 +10,7 @@ from custody.event import NO_PREVIOUS
 from custody.hubevents import StationEnrolledV2, StationFrozen
 from custody.topics import check_station_id
 from hub import log
-from hub.access import Action, Actor, may
+from hub.access import BUREAU, Action, Actor, may
 from hub.db import Database
 from hub.errors import Conflict, Invalid, NotFound
 from hub.keys import HubKeys
@@ -59,7 +59,7 @@ def freeze_station(db: Database, keys: HubKeys, actor: Actor, name: str, reason:
 
     One person may, for it only protects. Raises NotAllowed, NotFound, Conflict when it is frozen, Invalid.
     """
-    if not may(actor, Action.FREEZE_STATION):
+    if not may(actor, Action.FREEZE_STATION, BUREAU):
         raise NotAllowed
     if not 0 < len(reason) <= 200 or not reason.isprintable():
         raise Invalid("a reason is 1 to 200 printable characters")

@@ -30,7 +30,15 @@ from hub.tables.log import (
     timestamp_attempt,
 )
 from hub.tables.openings import opening, opening_removal
-from hub.tables.people import account, account_request, second_factor, session, sign_in_failure
+from hub.tables.people import (
+    account,
+    account_request,
+    api_token,
+    second_factor,
+    section_request,
+    session,
+    sign_in_failure,
+)
 from hub.tables.schema import metadata
 from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
 from hub.tables.witnesses import cosignature, witness, witness_policy, witness_state
@@ -38,6 +46,7 @@ from hub.tables.witnesses import cosignature, witness, witness_policy, witness_s
 __all__ = [
     "account",
     "account_request",
+    "api_token",
     "bay_state",
     "camera",
     "camera_event",
@@ -61,6 +70,7 @@ __all__ = [
     "refused",
     "replica",
     "second_factor",
+    "section_request",
     "segment",
     "segment_bigrams",
     "session",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Table, Text, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from hub.tables.schema import BigId, metadata
@@ -126,6 +126,13 @@ camera_event = Table(
     Column("disputed", Boolean, nullable=False),
     Index("ix_camera_event_camera_log_index", "camera", "log_index"),
     Index("ix_camera_event_station_log_index", "station", "log_index"),
+    # those of before they were committed to; the others are found by their openings
+    Index(
+        "ix_camera_event_officer",
+        "officer",
+        sqlite_where=text("officer IS NOT NULL"),
+        postgresql_where=text("officer IS NOT NULL"),
+    ),
 )
 
 command_answer = Table(

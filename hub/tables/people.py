@@ -15,6 +15,15 @@ account = Table(
     Column("must_change_password", Boolean, nullable=False),  # true until the person has chosen their own
     Column("created_at", Text, nullable=False),
     Column("disabled_at", Text),
+    Column("section", Text, nullable=False, server_default=""),  # see station.section
+    Column("officer", Text, nullable=False, server_default=""),  # number at the stations; "": carries no camera
+    Index(
+        "uq_account_officer",  # two people under one number would see each other's recordings
+        "officer",
+        unique=True,
+        sqlite_where=text("officer <> ''"),
+        postgresql_where=text("officer <> ''"),
+    ),
 )
 
 account_request = Table(
@@ -42,6 +51,42 @@ account_request = Table(
     ),
 )
 
+section_request = Table(
+    "section_request",
+    metadata,
+    # which section a person or a station shall belong to: asked by one person, decided by another
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("account", Text),  # whom it is about, or
+    Column("station", Text),
+    Column("section", Text, nullable=False),
+    Column("officer", Text, nullable=False),  # the person's number at the stations; "": none
+    Column("reason", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", Text, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", Text),
+    Column("approved", Boolean),
+    CheckConstraint("(account IS NULL) <> (station IS NULL)", name="one_thing"),
+    CheckConstraint("station IS NULL OR officer = ''", name="people_have_numbers"),
+    CheckConstraint("approved IS NULL OR decided_by IS NOT NULL", name="decided_by_somebody"),
+    CheckConstraint("approved IS NOT TRUE OR decided_by <> requested_by", name="two_people"),
+    CheckConstraint("approved IS NOT TRUE OR account IS NULL OR decided_by <> account", name="not_about_oneself"),
+    Index(
+        "ix_section_request_open_account",
+        "account",
+        unique=True,
+        sqlite_where=text("decided_at IS NULL AND account IS NOT NULL"),
+        postgresql_where=text("decided_at IS NULL AND account IS NOT NULL"),
+    ),
+    Index(
+        "ix_section_request_open_station",
+        "station",
+        unique=True,
+        sqlite_where=text("decided_at IS NULL AND station IS NOT NULL"),
+        postgresql_where=text("decided_at IS NULL AND station IS NOT NULL"),
+    ),
+)
+
 second_factor = Table(
     "second_factor",
     metadata,
@@ -60,6 +105,19 @@ session = Table(
     Column("last_seen_at", Text, nullable=False),
     Column("code_due", Boolean, nullable=False),  # password given, the authenticator's code not yet
     Index("ix_session_account", "account"),
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    # with which people's programs read the API, see hub/accounts/tokens.py
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("account", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("token_sha256", Text, nullable=False, unique=True),  # the token itself is shown once and kept nowhere
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("revoked_at", Text),
 )
 
 sign_in_failure = Table(

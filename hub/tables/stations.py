@@ -21,6 +21,7 @@ station = Table(
     Column("last_received_at", Text),
     Column("software", Text),  # from its last station.started
     Column("witness_key", Text),  # key line from its last witness.offered; counts once people accepted it as a witness
+    Column("section", Text, nullable=False, server_default=""),  # whose it is (hub/access.py); "": the bureau is one
 )
 
 station_key = Table(

@@ -9,7 +9,7 @@ import pytest
 
 from hub.access import Role
 from hub.accounts import changes
-from hub.accounts.changes import Asked, Change, Target, fault_of, may_decide, names_the_second
+from hub.accounts.changes import Asked, Change, Target, fault_of, names_the_second, why_not_decide
 from hub.accounts.codes import matching_step
 
 LI = Target("li", Role.OFFICER, disabled=False, has_second_factor=False)
@@ -67,9 +67,9 @@ def test_one_of_two_administrators_may_go() -> None:
 
 
 def test_nobody_decides_on_their_own_wish_or_about_themselves() -> None:
-    assert may_decide("wang", "zhao", "li") is None
-    assert may_decide("zhao", "zhao", "li") == changes.OWN_REQUEST
-    assert may_decide("li", "zhao", "li") == changes.ABOUT_YOURSELF
+    assert why_not_decide("wang", "zhao", "li") is None
+    assert why_not_decide("zhao", "zhao", "li") == changes.OWN_REQUEST
+    assert why_not_decide("li", "zhao", "li") == changes.ABOUT_YOURSELF
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub import wording
-from hub.access import Action, Actor, Role, may
 from hub.accounts import policy
 from hub.accounts.pages import local_path, sign_in_href
 from hub.language import Language, load_translations
@@ -23,45 +22,6 @@ from hub.wording import Wording
 ZH = Wording(Language.ZH, load_translations()[Language.ZH])
 EN = Wording(Language.EN, gettext.NullTranslations())
 NOW = datetime(2026, 3, 5, 6, 0, tzinfo=UTC)
-
-SEE = {Action.SEE_STATIONS, Action.SEE_RECORDINGS, Action.SEE_LOG, Action.SEE_COMMANDS}
-MATRIX = {
-    Role.OFFICER: {Action.SEE_STATIONS},
-    Role.EQUIPMENT_OFFICE: {
-        Action.SEE_STATIONS, Action.SEE_COMMANDS, Action.ORDER_ROSTER, Action.ORDER_POLICY, Action.REQUEST_RELEASE,
-    },
-    Role.CUSTODIAN: SEE | {Action.ORDER_ROSTER, Action.ORDER_HOLD, Action.REQUEST_GRANT, Action.REQUEST_RELEASE,
-        Action.REQUEST_EXPORT},
-    Role.SECTION_HEAD: SEE | {
-        Action.ORDER_POLICY, Action.ORDER_HOLD, Action.REQUEST_LIFT, Action.REQUEST_GRANT, Action.REVOKE_GRANT,
-        Action.APPROVE_RELEASE, Action.REQUEST_EXPORT,
-    },
-    Role.APPROVING_LEADER: SEE | {
-        Action.ORDER_HOLD, Action.APPROVE_LIFT, Action.APPROVE_GRANT, Action.REVOKE_GRANT, Action.APPROVE_RELEASE,
-        Action.APPROVE_DISPOSITION, Action.APPROVE_KEYS, Action.FREEZE_STATION, Action.APPROVE_EXPORT,
-        Action.APPROVE_OPENING_REMOVAL,
-    },
-    Role.RECORDS_CUSTODIAN: SEE | {
-        Action.ORDER_HOLD, Action.REQUEST_LIFT, Action.REQUEST_GRANT, Action.REVOKE_GRANT, Action.REQUEST_DISPOSITION,
-        Action.REQUEST_EXPORT, Action.REQUEST_OPENING_REMOVAL,
-    },
-    Role.AUDITOR: SEE | {
-        Action.ORDER_HOLD, Action.REVOKE_GRANT, Action.APPROVE_KEYS, Action.FREEZE_STATION, Action.SEE_PEOPLE,
-        Action.SEE_ENROLMENT,
-    },
-    Role.ADMINISTRATOR: SEE | {
-        Action.REQUEST_KEYS, Action.FREEZE_STATION, Action.SEE_PEOPLE, Action.CHANGE_PEOPLE,
-        Action.SEE_ENROLMENT, Action.ENROL_STATION,
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize("action", Action)
-def test_access_matrix(role: Role, action: Action) -> None:
-    assert may(Actor("a", role, must_change_password=False), action) == (action in MATRIX[role])
-    assert not may(Actor("a", role, must_change_password=True), action)
-    assert not may(Actor("a", role, must_change_password=False, code_due=True), action)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,176 @@
+"""A bureau of two sections whose recordings every role sees another part of, and what each of them should see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pyotp
+from sqlalchemy import insert, select, update
+from starlette.testclient import TestClient
+
+from custody.commandbody import HoldLifted
+from custody.stationevents import CameraDocked, CameraLeftV2, CameraReturnedV2
+from hub.access import Action, Actor, Role
+from hub.accounts.service import sign_in as sign_in_here
+from hub.commands.service import request_command
+from hub.exports.service import request_export
+from hub.identifiers import new_id
+from hub.site import SESSION_COOKIE
+from hub.tables import account, docking, log_entry, opening, second_factor, segment, station
+from hub.times import now_utc, to_text
+from tests.integration.site_data import Hub, Story
+from tests.integration.web_peer import client, sign_in
+from tests.unit.test_access import REACH, WITHIN
+
+# whose a thing is, in the letters of test_access.TABLE: to officer 1001 of section A, and to everybody else of it
+OWN, LENT, OURS, THEIRS, BUREAU = "os", "ss", "ss", "aa", "aa"
+ABSENT = "  "
+SECRET = pyotp.random_base32()
+CARRIED = {"CAM-OWN": ("dock-b", "1001", OWN), "CAM-OURS": ("dock-a", "1002", "as"),
+           "CAM-LENT": ("dock-b", "1003", "as"), "CAM-THEIRS": ("dock-b", "2001", THEIRS)}  # fmt: skip
+STATIONS = {"dock-a": OURS, "dock-b": THEIRS, "dock-c": ABSENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody of section A and their browser; `role` None: not wholly signed in, `browser` as it is."""
+
+    name: str
+    role: Role | None
+    browser: TestClient
+
+    def reaches(self, action: Action) -> str:
+        """The letters of the things that they may do `action` to."""
+        return WITHIN[REACH[action][self.role]] if self.role else ""
+
+    def may(self, action: Action, whose: str) -> bool:
+        """Whether they may do `action` to a thing of `OWN`, `OURS`, …"""
+        return whose[0 if self.role is Role.OFFICER else 1] in self.reaches(action)
+
+
+class Bureau:
+    """The scene."""
+
+    def __init__(self, directory: Path) -> None:
+        self.hub = Hub(directory)
+        a, b = self.hub.station("dock-a"), self.hub.station("dock-b")
+        self._section(station, station.c.id, "dock-a", "A")
+        self._section(station, station.c.id, "dock-b", "B")
+        for number, section in (("1002", "A"), ("1003", "A"), ("2001", "B")):
+            self.hub.account(f"carries-{number}", "officer")
+            self._section(account, account.c.name, f"carries-{number}", section, officer=number)
+        self.people = [self._person(role) for role in Role]
+        for camera, (name, number, _) in CARRIED.items():
+            self._stay(a if name == "dock-a" else b, camera, number)
+        for story in (a, b):
+            self.hub.say(story.name, online=True, software=f"version of {story.name}")
+            self.hub.say(story.name, "1", state="safe", camera=f"now in {story.name}")
+
+    def _section(self, table: object, key: object, name: str, section: str, **more: str) -> None:
+        with self.hub.db.begin() as tx:
+            tx.execute(update(table).where(key == name).values(section=section, **more))  # type: ignore[arg-type]
+
+    def _person(self, role: Role) -> Person:
+        name = f"p-{role.value}"
+        first, browser = self.hub.account(name, role), client(self.hub.app)
+        with self.hub.db.begin() as tx:  # each password costs a tenth of a second
+            tx.execute(update(account).where(account.c.name == name).values(must_change_password=False))
+        token = sign_in_here(self.hub.db, self.hub.keys, name, first, "here", now_utc())
+        with self.hub.db.begin() as tx:
+            row = {"account": name, "secret": SECRET, "confirmed_at": to_text(now_utc()), "last_step": 0}
+            tx.execute(insert(second_factor).values(**row))
+        browser.cookies.set(SESSION_COOKIE, token)
+        number = {"officer": "1001"} if role is Role.OFFICER else {}
+        self._section(account, account.c.name, name, "A", **number)
+        return Person(name, role, browser)
+
+    def _stay(self, story: Story, camera: str, number: str) -> None:
+        docked = {"bay": "1", "usb_id": "1:2", "usb_serial": "", "volume_ids": (), "profile": "generic"}
+        sent = [
+            story.stated(CameraLeftV2, camera_id=camera, bay="1", offload="safe", verdict="ready", officer=number),
+            story.seal(CameraDocked, camera_id=camera, **docked, disputed=False),
+            story.stated(CameraReturnedV2, camera_id=camera, bay="1", officer=number, was_out=True),
+            story.dock(f"docking-{camera}", camera, "1", 1, 1 << 20),
+        ]
+        at = (now_utc() - timedelta(hours=2)).replace(tzinfo=None)
+        sent.append(story.file(camera, "1", f"DCIM/{camera}.MP4", at))
+        self.hub.take(story.name, *sent, story.close(camera, "1", 1, 1 << 20))
+
+    def person(self, role: Role) -> Person:
+        """The one of this role."""
+        return next(one for one in self.people if one.role is role)
+
+    def recordings(self) -> dict[str, str]:
+        """Log indexes of seals, as texts, and whose they are."""
+        with self.hub.db.read() as connection:
+            found = connection.execute(select(segment.c.log_index, segment.c.camera)).all()
+        return {str(row.log_index): CARRIED[row.camera][2] for row in found} | {"99999": ABSENT}
+
+    def entries(self) -> dict[str, str]:
+        """Log indexes of entries of every kind, and whose they are."""
+        whose = self.recordings()
+        with self.hub.db.read() as connection:
+            for row in connection.execute(select(docking)):
+                whose[str(row.started_index)] = whose[str(row.closed_index)] = CARRIED[row.camera][2]
+            for row in connection.execute(select(log_entry.c.idx, log_entry.c.source).order_by(log_entry.c.idx)):
+                other = {"hub": BUREAU, "dock-a": "as", "dock-b": THEIRS}
+                whose.setdefault(str(row.idx), other[row.source])
+        return whose
+
+    def opened(self) -> dict[str, str]:
+        """Log indexes of entries whose commitments can be shown, and whose they are."""
+        whose = self.entries()
+        with self.hub.db.read() as connection:
+            found = connection.execute(select(opening.c.log_index)).scalars()
+            return {str(index): whose[str(index)] for index in found} | {"99999": ABSENT}
+
+    def dockings(self) -> dict[str, str]:
+        """Offloads as station/id, and whose their stations are."""
+        held = {f"{name}/docking-{camera}": STATIONS[name] for camera, (name, _, _) in CARRIED.items()}
+        return held | {"dock-a/docking-none": ABSENT}
+
+    def exports(self, by: Person) -> dict[str, str]:
+        """New requests for an export, and whose they are to `by`."""
+        head = Actor("carries-1002", Role.SECTION_HEAD, must_change_password=False, section="A")
+        other = replace(head, name="carries-2001", section="B")
+        asked = [
+            (head, "CAM-OURS", OURS),
+            (other, "CAM-THEIRS", THEIRS),
+            (replace(other, name=by.name), "CAM-OWN", "oo"),
+        ]
+        return {self._export(who, camera): whose for who, camera, whose in asked} | {new_id(now_utc()): ABSENT}
+
+    def _export(self, who: Actor, camera: str) -> str:
+        with self.hub.db.read() as connection:
+            index = connection.execute(select(segment.c.log_index).where(segment.c.camera == camera)).scalar_one()
+        order = {"selection": "1 recordings named", "recipient": "court", "reason": "case 7"}
+        return request_export(self.hub.db, self.hub.keys, who, [index], order, now_utc())
+
+    def code(self) -> str:
+        """The present code of everybody's authenticator, as often as one wants it."""
+        with self.hub.db.begin() as tx:
+            tx.execute(update(second_factor).values(last_step=0))
+        return pyotp.TOTP(SECRET).now()
+
+    def commands(self, by: Person) -> dict[str, str]:
+        """New requests to lift a hold, and whose they are to `by`."""
+        head = Actor("somebody", Role.SECTION_HEAD, must_change_password=False)
+        asked = [("dock-a", replace(head, section="A"), OURS), ("dock-b", replace(head, section="B"), THEIRS)]
+        asked.append(("dock-b", replace(head, name=by.name, section="B"), "oo"))
+        return {self._lift(name, who): whose for name, who, whose in asked} | {new_id(now_utc()): ABSENT}
+
+    def _lift(self, name: str, who: Actor) -> str:
+        body = HoldLifted(hold_id=new_id(now_utc()), reason="closed")
+        return request_command(self.hub.db, self.hub.keys, who, name, body)
+
+    def nobody(self) -> Person:
+        """A browser that nobody signed in with."""
+        return Person("", None, client(self.hub.app))
+
+    def newcomer(self) -> Person:
+        """Somebody who still has the first password."""
+        browser = client(self.hub.app)
+        assert sign_in(browser, "newcomer", self.hub.account("newcomer", "auditor")) == 303
+        return Person("newcomer", None, browser)
