@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.commandhelp import complete
-from agent.dock_cli import add_bays, add_camera, add_officer, add_rotate_key, add_witness
+from agent.dock_cli import add_bays, add_camera, add_officer, add_rotate_key, add_secret, add_witness
 from agent.errors import AgentError, Exit
 from agent.opening import Opened, open_dock
 from agent.pipeline import Order, Result, offload
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         _add_offload, _add_run, _add_status, _add_doctor, _add_enrol, add_bays, add_camera, add_officer, add_profile,
-        add_witness, add_rotate_key,
+        add_witness, add_rotate_key, add_secret,
     ):  # fmt: skip
         command = add(commands)
         command.add_argument("--json", action="store_true", help="print one JSON object instead of text")

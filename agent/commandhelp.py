@@ -21,6 +21,7 @@ CHINESE: Mapping[str, str] = {
     "bays": "显示每个 USB 端口上的设备：逐个仓位插入记录仪，即知端口。",
     "officer": "登记、改名、停用可领用记录仪的人员；姓名只留在本站。",
     "camera": "列出本站见过的记录仪；身份有争议的，核对机身编号后用 --accept 确认。",
+    "secret": "将涉密存储卡的内容加密保存，仅保管人可读；日志只得知文件数和两个摘要。请先停止采集程序。",
     "rotate-key": "更换本站密钥：新密钥在本站生成，旧密钥在本站事件链中签名确认；请先停止采集程序。",
     "witness": "本站共同签署中心的审计日志；日志若被回退或分叉则拒签。查明原因后用 --clear 写明理由，继续见证。",
     "profile": "型号配置说明如何识别一款记录仪、如何读其文件名；导出哪些内容与它无关。",
@@ -42,6 +43,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         f"dock-agent officer 1001 --disable --dir {STATE}",
     ),
     "camera": (f"dock-agent camera --dir {STATE}", f"dock-agent camera CAM01 --accept --dir {STATE}"),
+    "secret": (f"dock-agent secret /dev/sdb --dir {STATE} --camera CAM01",),
     "rotate-key": (f"dock-agent rotate-key --dir {STATE}",),
     "profile": ("dock-agent profile test /media/card", "dock-agent profile show dcim"),
 }

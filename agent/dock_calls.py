@@ -18,11 +18,14 @@ from agent.keyrotation import rotate_key
 from agent.officers import disable_officer, officers, set_officer
 from agent.opening import open_dock
 from agent.recognise import accept, known_cameras, readmit, set_aside
-from agent.settings import invalid, load_settings
+from agent.secretlane import SecretOrder, keep_secret
+from agent.settings import check_camera, invalid, load_settings
+from agent.source import SourcePlace
 from agent.station import load_or_create_station
 from agent.store import Store
 from agent.usbports import Attached, classify
 from agent.witness import clear, contradictions, load_memory, load_or_create_witness_key
+from custody.secret import FOLDER
 
 Change = Literal["accept", "set_aside", "readmit"]
 
@@ -119,6 +122,25 @@ def replace_key(directory: Path, *, as_json: bool) -> int:
         line = asyncio.run(store.call(rotate_key, directory, station)).key.verify_key.line
     print(json.dumps({"station": station.id, "key": line}) if as_json else line)
     return 0
+
+
+def secret(directory: Path, source: SourcePlace, camera_name: str, *, as_json: bool) -> int:
+    """Keep a source for the custodian. Raises what `keep_secret` and `open_dock` raise."""
+    settings = load_settings(directory)
+    if not settings.secret_recipients:
+        raise invalid("no secret_recipients: nobody could read it", "未设置 secret_recipients：将无人能够读取")
+    order = SecretOrder(source, check_camera(camera_name), "cli", settings.secret_recipients)
+    with open_dock(settings.vault, directory) as found:
+        result = asyncio.run(keep_secret(found.dock, order, lambda _progress: None))
+    facts = dataclasses.asdict(result)
+    whole = ("全部内容", "everything") if result.complete else ("有内容无法读取", "not everything could be read")
+    print(
+        json.dumps(facts)
+        if as_json
+        else f"已加密保存 {result.files} 个文件（{whole[0]}）/ {result.files} files kept encrypted ({whole[1]})\n"
+        f"{settings.vault / FOLDER / result.secret_id}"
+    )
+    return 0 if result.complete else 1
 
 
 def camera(directory: Path, name: str, change: Change, why: str, *, as_json: bool) -> int:

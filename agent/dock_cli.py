@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.source import parse_place
+
 if TYPE_CHECKING:
     from agent.dock_calls import Change
 
@@ -110,6 +112,26 @@ def add_rotate_key(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
+def add_secret(commands: Any) -> argparse.ArgumentParser:
+    """`dock-agent secret`."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        "secret",
+        help="keep a card's footage encrypted to the custodian (Art. 18)",
+        description="Keep everything of SOURCE in the vault, encrypted to the secret_recipients of DIR/agent.toml (age "
+        "keys; the custodian makes one with age-keygen, away from this dock). Nobody reads it here, not even this "
+        "station; the log learns how many files were kept, and two digests. The source is only ever read, and always "
+        "from the beginning. Stop the agent first: it holds the vault. A bay with secret = true does the same by "
+        "itself.",
+        epilog="exit codes: 0 everything is kept; 1 kept, but not everything could be read; others as dock-agent "
+        "offload\n\nexample: dock-agent secret /dev/sdb --dir /etc/custodock --camera CAM01",
+    )
+    command.add_argument("source", type=parse_place, metavar="SOURCE", help="folder, card image, block device or ptp:…")
+    command.add_argument("--camera", required=True, help="name of the camera; only the custodian reads it")
+    command.add_argument("--dir", type=Path, required=True, help="state directory with agent.toml, key and database")
+    command.set_defaults(call=_secret)
+    return command
+
+
 # Imported when called: an offload must not wait for what it never uses.
 
 
@@ -123,6 +145,12 @@ def _rotate_key(args: argparse.Namespace) -> int:
     from agent.dock_calls import replace_key  # noqa: PLC0415
 
     return replace_key(args.dir, as_json=args.json)
+
+
+def _secret(args: argparse.Namespace) -> int:
+    from agent.dock_calls import secret  # noqa: PLC0415
+
+    return secret(args.dir, args.source, args.camera, as_json=args.json)
 
 
 def _officer(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from agent.errors import VaultError, VaultLocked
 from agent.keyrotation import finish_rotation
 from agent.media import MediaProbe
 from agent.pipeline import Dock
+from agent.secretlane import recover as recover_secret
 from agent.station import Station, load_or_create_station
 from agent.store import Store
 from agent.store_thread import StoreThread
@@ -55,6 +56,7 @@ def open_dock(vault: Path, directory: Path, station_id: str | None = None) -> It
             with store.translated():
                 station = finish_rotation(store, directory, station)
                 recover(store, vault, station)
+                recover_secret(store, vault, station)
         except VaultError as error:
             # The next offload tries again and says so; until then the hub must still hear from this station.
             log.error("recovery_postponed code=%s why=%s", error.code, error.en)  # noqa: TRY400 - the words are for people

@@ -16,6 +16,8 @@ REASONS = {
     "source_gone": ("the camera was disconnected", "记录仪被断开"),
     "source_unreadable": ("the camera cannot be read any further", "记录仪无法继续读取"),
     "source_stalled": ("the card stopped answering", "存储卡停止应答"),
+    "secret_kept": ("encrypted; only the custodian can read it", "已加密保存，仅保管人可读"),
+    "secret_incomplete": ("encrypted, but not everything could be read", "已加密保存，但有内容无法读取"),
     "source_empty": ("there is no file on the card", "存储卡中没有文件"),
     "not_a_file_system": ("no known file system on the card", "存储卡上没有可识别的文件系统"),
     "inspection_failed": ("the card could not be looked at", "无法检查存储卡"),

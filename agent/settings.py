@@ -22,6 +22,7 @@ from custody.errors import KeyInvalid
 SETTLE_SECONDS = 2.0
 BAY_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
 CAMERA_MAX = 64
+RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 PORT = re.compile(r"[A-Za-z0-9:._-]{1,80}-usb[0-9]-[0-9]+(\.[0-9]+)*")
 
 
@@ -63,7 +64,7 @@ class BaySettings:
 
     Exactly one of the three is set. A card image's camera is its file name without ``.img``. The others belong to USB
     bays: `sensor` and `sensor_channel` name the bay's current sensor (hwmon device), `supply` a power supply of the
-    kernel that stands for the camera's battery, `leds` its lights.
+    kernel that stands for the camera's battery, `leds` its lights, `secret` that it is for footage under state secrecy.
     """
 
     name: str
@@ -75,6 +76,7 @@ class BaySettings:
     sensor_channel: int = 1
     supply: str | None = None
     leds: tuple[str, ...] = ()
+    secret: bool = False  # what is plugged in here is under state secrecy (Art. 18)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Settings:
     duty_hours: float = 12.0  # a camera that was checked out is due back by then
     release: bool = False  # may authorised footage be cleared from cameras at all
     release_keep_days: int = 0  # how long it stays on them at least, after it was saved
+    secret_recipients: tuple[str, ...] = ()  # age keys of who alone may read what secret bays keep
     link: HubLink | None = None
 
 
@@ -103,7 +106,7 @@ def load_settings(directory: Path) -> Settings:
         raise invalid(f"{path.name} cannot be read: {error}", f"无法读取 {path.name}：{error}") from error
     numbers = {"settle_seconds", "kiosk_port", "minimum_charge_percent", "minimum_hours", "duty_hours",
                "release_keep_days"}  # fmt: skip
-    _no_others(body, {"vault", "bay", "release"} | numbers, path.name)
+    _no_others(body, {"vault", "bay", "release", "secret_recipients"} | numbers, path.name)
     if type(release := body.get("release", False)) is not bool:
         raise invalid("release is true or false", "release 应为 true 或 false")
     vault = body.get("vault")
@@ -127,8 +130,21 @@ def load_settings(directory: Path) -> Settings:
         duty_hours=_number(body, "duty_hours", 1, 240, 12),
         release=release,
         release_keep_days=int(_number(body, "release_keep_days", 0, 3650, 0)),
+        secret_recipients=_recipients(body.get("secret_recipients", []), any(bay.secret for bay in bays)),
         link=load_link(directory),
     )  # fmt: skip
+
+
+def _recipients(value: Any, needed: bool) -> tuple[str, ...]:
+    """Raises SettingsInvalid. What looks like a key and is none is found by the library, before anything is read."""
+    if not isinstance(value, list) or not all(isinstance(key, str) and RECIPIENT.fullmatch(key) for key in value):
+        raise invalid(
+            'secret_recipients is a list of age keys such as ["age1…"]',
+            'secret_recipients 应为 age 公钥列表，如 ["age1…"]',
+        )
+    if needed and not value:
+        raise invalid("a secret bay needs secret_recipients", "涉密仓位需要设置 secret_recipients")
+    return tuple(value)
 
 
 def _number(body: dict[str, Any], key: str, low: float, high: float, default: float) -> float:
@@ -145,7 +161,7 @@ LED_NAME = re.compile(r"[A-Za-z0-9_.:+-]{1,63}")
 def _bay(body: Any, directory: Path) -> BaySettings:
     if not isinstance(body, dict):
         raise invalid("[[bay]] expected", "应为 [[bay]]")
-    _no_others(body, _BAY_TEXTS | {"ports", "sensor_channel", "leds"}, "[[bay]]")
+    _no_others(body, _BAY_TEXTS | {"ports", "sensor_channel", "leds", "secret"}, "[[bay]]")
     texts = {key: body[key] for key in _BAY_TEXTS & body.keys() if isinstance(body[key], str)}
     for key in (_BAY_TEXTS & body.keys()) - texts.keys():
         raise invalid(f"{key} of a bay is text in quotes", f"仓位的 {key} 应为带引号的文本")
@@ -158,12 +174,17 @@ def _bay(body: Any, directory: Path) -> BaySettings:
         )
     if "camera" in texts:
         check_camera(texts["camera"])
+    if type(secret := body.get("secret", False)) is not bool or (secret and not ports):
+        raise invalid(
+            f"secret of bay {name} is true or false, and of USB ports only",
+            f"仓位 {name} 的 secret 应为 true 或 false，且仅用于 USB 端口",
+        )
     return BaySettings(
         name, ports,
         directory / texts["folder"] if "folder" in texts else None,
         directory / texts["cards"] if "cards" in texts else None,
         texts.get("camera"), texts.get("sensor"), int(_number(body, "sensor_channel", 1, 3, 1)), texts.get("supply"),
-        led_names(body.get("leds", [])),
+        led_names(body.get("leds", [])), secret,
     )  # fmt: skip
 
 

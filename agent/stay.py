@@ -61,7 +61,9 @@ ASK_PTP_SECONDS = 60.0
 TRIES = 3  # of an offload that failed for a reason that may pass, while the camera stays
 RETRY_SECONDS = 10.0
 # Ends of an offload after which nothing more can be saved: the camera may be taken, and people look at its card.
-SAVED_AS_FAR_AS_CAN_BE = frozenset({"gaps", "unreadable_parts", "unreadable_files", "changed_while_copied"})
+SAVED_AS_FAR_AS_CAN_BE = frozenset(
+    {"gaps", "unreadable_parts", "unreadable_files", "changed_while_copied", "secret_incomplete"}
+)
 STATION_BROKEN = (StoreUntrusted.code, KeyUnreadable.code)
 
 

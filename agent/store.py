@@ -34,6 +34,7 @@ MIGRATIONS = (
     "009_keeping.sql",
     "010_key_rotation.sql",
     "011_openings.sql",
+    "012_secret.sql",
 )
 
 

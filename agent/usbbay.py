@@ -13,6 +13,7 @@ from agent.baystate import BayState
 from agent.drivers.driver import REENUMERATION_SECONDS
 from agent.errors import DriverFailed
 from agent.profiles.profile import Profile
+from agent.secretstay import SecretStay
 from agent.settings import BaySettings
 from agent.station import Station, sign_events
 from agent.stay import Grounds, Stay
@@ -92,7 +93,8 @@ class UsbBay:
 
     async def _take(self, device: Attached) -> None:
         said, self._unlocked = self._heard_from(device), None
-        self._stay = Stay(self._grounds, self._bay, device, said)
+        kind = SecretStay if self._bay.secret else Stay
+        self._stay = kind(self._grounds, self._bay, device, said)
         try:
             await self._stay.run()
         finally:

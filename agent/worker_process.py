@@ -38,12 +38,15 @@ class WorkerProcess:
         self._begun = bytearray()  # of a frame that has not ended
 
     @classmethod
-    async def start(cls, vault: Path) -> WorkerProcess:
-        """Start a worker that has no source yet, and wait until it is loaded. Raises SourceGone, SourceStalled."""
+    async def start(cls, vault: Path, module: str = "agent.worker") -> WorkerProcess:
+        """Start a worker that has no source yet, and wait until it is loaded. Raises SourceGone, SourceStalled.
+
+        `module`: `agent.worker`, or `agent.secretworker`, which speaks other frames.
+        """
         argv: list[str | Path] = [vault, str(os.getpid())]
         # -P: the working directory is never a place to import from. TZ: a camera's wall clock is kept as it is.
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "agent.worker", *argv,
+            sys.executable, "-P", "-m", module, *argv,
             stdin=PIPE, stdout=PIPE, limit=PIPE_BYTES, env={**os.environ, "TZ": "UTC"},
             start_new_session=True,
         )  # fmt: skip

@@ -22,6 +22,7 @@ from custody.errors import CustodyError, KeyInvalid
 from custody.examine import examine
 from custody.finding import Exit
 from custody.report import Lang, as_json, inert, render
+from custody.secretcli import add_secret
 from custody.show import show
 from custody.timestamp import load_certificates
 from custody.witnesscli import add_witness
@@ -132,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.set_defaults(run=_show)
     verify.add_argument("--tsa", metavar="FILE", action="append", type=_certificates, default=[], help=_TSA_HELP)
     add_witness(commands)
-    for command in (verify, shown):
+    for command in (verify, shown, add_secret(commands)):
         key_help = "a trusted key line, or a file with key lines; may be given several times"
         command.add_argument("--key", metavar="FILE|KEYLINE", action="append", type=_keys, default=[], help=key_help)
         command.add_argument("--lang", choices=("zh", "en"), default=_system_language(), help="language of the output")

@@ -294,6 +294,19 @@ class DeviceRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKept(Event):
+    """Footage under state secrecy lies at the station, encrypted to the custodian (Art. 18). Camera, officer, names and
+    sizes are not told; the digests let whoever may know prove later what was kept, and that it is whole."""
+
+    TYPE = "secret.kept.v1"
+    secret_id: str  # UUIDv7; the folder in the vault
+    files: int  # how many
+    complete: bool  # whether everything on the card is among them, whole
+    manifest_sha256: Sha256Hex  # of the manifest, which holds 32 random bytes and exists encrypted only
+    sums_sha256: Sha256Hex  # of the list of the encrypted files with their digests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessOffered(Event):
     """This station made a key to witness the hub's log with. It counts once people have accepted it at the hub."""
 
@@ -401,6 +414,7 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     CameraReturnedV2,
     CameraOverdueV2,
     DeviceRefused,
+    SecretKept,
     WitnessOffered,
     StationKeyRotated,
     LogRefused,

@@ -73,6 +73,7 @@ from custody.stationevents import (
     LogRefused,
     ReleaseFinished,
     ReleaseIntended,
+    SecretKept,
     SegmentSealed,
     StationKeyRotated,
     StationStarted,
@@ -99,9 +100,9 @@ CameraEvent = (
     | ReleaseIntended
     | ReleaseFinished
 )
-WitnessEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated
+ChainEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated | SecretKept
 StationEvent = (
-    StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | WitnessEvent | CommandAnswered
+    StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | ChainEvent | CommandAnswered
 )
 HubEvent = (
     StationEnrolled
@@ -188,8 +189,8 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, (known.source,), ""  # its rows are the chain's: `hub.chains.keep_key`
         case WitnessOffered():
             return known.TYPE, (known.source, _text(known.key_line)), ""
-        case LogRefused() | LogCleared():
-            return known.TYPE, (known.source,), ""  # no rows: `hub.witnesses.queries` finds them in the log by type
+        case LogRefused() | LogCleared() | SecretKept():
+            return known.TYPE, (known.source,), ""  # no rows: pages find them in the log by type
         case (
             CameraUnlocked()
             | CameraDocked()
@@ -239,7 +240,7 @@ class Projection:
         if kind == WitnessOffered.TYPE:
             self.witness_keys[row[0]] = row[1]
             return
-        if kind in (LogRefused.TYPE, LogCleared.TYPE, StationKeyRotated.TYPE):
+        if kind in (LogRefused.TYPE, LogCleared.TYPE, StationKeyRotated.TYPE, SecretKept.TYPE):
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))

@@ -65,6 +65,7 @@ from custody.stationevents import (
     LogRefused,
     ReleaseFinished,
     ReleaseIntended,
+    SecretKept,
     SegmentSealed,
     StationKeyRotated,
     StationStarted,
@@ -76,6 +77,8 @@ from hub.vocabulary import CHANGES, OFFLOADS
 from hub.wording import Wording, size, whole
 
 LOG_WHOLE = mark("the whole log")
+EVERYTHING_READ = mark("everything on the card")
+NOT_EVERYTHING_READ = mark("not everything could be read")
 COMMAND_LINE_ALONE = mark("nobody (on the command line, by one person)")
 APPROVED, REFUSED = mark("approved"), mark("refused")
 # message, and its values out of the event
@@ -148,6 +151,13 @@ SENTENCES: dict[type[Event], _Said] = {
     DeviceRefused: (
         mark("Bay %(bay)s refused a device (%(product)s): %(reason)s. Nothing was read from it."),
         lambda words, e: {"bay": e.bay, "product": e.product or e.usb_id, "reason": words.reason(e.reason)},
+    ),
+    SecretKept: (
+        mark("Secret footage is kept at the station, encrypted to the custodian: %(files)s files, %(whole)s."),
+        lambda words, e: {
+            "files": e.files,
+            "whole": words.say(EVERYTHING_READ if e.complete else NOT_EVERYTHING_READ),
+        },
     ),
     StationEnrolled: (mark("Station %(station)s was enrolled with its key."), _of("station")),
     StationEnrolledV2: (

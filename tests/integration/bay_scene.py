@@ -45,12 +45,14 @@ def device(bay: int = 1, *cards: Path, **facts: Any) -> Attached:
 class Scene:
     """An opened station with two bays. Everything happens in the running event loop."""
 
-    def __init__(self, home: Path, opened: Opened, sources: Sources | None = None) -> None:
-        bays = tuple(BaySettings(str(n), (PORT.format(n),)) for n in (1, 2))
+    def __init__(
+        self, home: Path, opened: Opened, sources: Sources | None = None, recipients: tuple[str, ...] = ()
+    ) -> None:
+        bays = tuple(BaySettings(str(n), (PORT.format(n),), secret=n == 2 and bool(recipients)) for n in (1, 2))
         self.vault, self.opened = home / "vault", opened
         self.board = Board(("1", "2"))
         self.inspectors = Inspectors()
-        settings = Settings(home, self.vault, bays)
+        settings = Settings(home, self.vault, bays, secret_recipients=recipients)
         self.releasing = releasing = None if sources is None else Releasing(opened.dock, sources)
         profiles = load_profiles(home / "profiles")
         grounds = Grounds(settings, opened.dock, self.board, profiles, self.inspectors, releasing)
@@ -101,10 +103,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(home: Path, sources: Sources | None = None) -> AsyncIterator[Scene]:
-    """A station at work; its bays must not fail. `sources`: where releases get what they must know."""
+async def scene(home: Path, sources: Sources | None = None, recipients: tuple[str, ...] = ()) -> AsyncIterator[Scene]:
+    """A station at work; its bays must not fail. `sources`: where releases get what they must know. With `recipients`
+    bay 2 is for footage under state secrecy."""
     with open_dock(home / "vault", home) as opened:
-        made = Scene(home, opened, sources)
+        made = Scene(home, opened, sources, recipients)
         tasks = [asyncio.create_task(bay.run()) for bay in made.bays]
         try:
             yield made
