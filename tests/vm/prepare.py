@@ -5,6 +5,7 @@ Image, drivers and packages take minutes, most of them spent waiting for a netwo
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from deploy.environment import LOCKS
@@ -15,6 +16,7 @@ from tests.vm.image import why_not
 
 def main() -> None:
     """Raises LabError. Where no virtual dock can run the tests skip and say why; this does so too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # then what is half built is removed
     if reason := why_not():
         sys.stdout.write(f"skipped: {reason}\n")
         return
