@@ -52,6 +52,8 @@ def _init(arguments: argparse.Namespace) -> None:
     try:
         # keys first: hub.toml marks a hub that is ready, so a crash in between is repeated, not half used
         keys = create_keys(settings.keys_directory, hub_id)
+        if not settings.database:  # SQLite would leave its mode to the umask; what it keeps beside gets the same
+            (directory / "hub.db").touch(mode=0o600)
         database = database_of(settings)
         migrate(database)
         with database.begin() as tx:

@@ -9,12 +9,11 @@ from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from hub.accounts import codes
-from hub.accounts.service import create_account
 from hub.db import Database
 from hub.keys import HubKeys
 from hub.tables import second_factor
 from hub.times import now_utc
-from tests.integration.web_peer import form_token
+from tests.integration.web_peer import add_person, form_token
 
 
 class Authenticator:
@@ -46,7 +45,7 @@ def set_up(db: Database, browser: TestClient) -> Authenticator:
 
 def new_person(db: Database, keys: HubKeys, name: str, role: str) -> Authenticator:
     """An account with a second factor, for tests that act without a browser."""
-    create_account(db, keys, name, role)
+    add_person(db, keys, name, role)
     return with_factor(db, keys, name)
 
 

@@ -13,15 +13,13 @@ from starlette.testclient import TestClient
 from custody.commandbody import HoldLifted
 from custody.stationevents import CameraDocked, CameraLeftV2, CameraReturnedV2
 from hub.access import Action, Actor, Role
-from hub.accounts.service import sign_in as sign_in_here
 from hub.commands.service import request_command
 from hub.exports.service import request_export
 from hub.identifiers import new_id
-from hub.site import SESSION_COOKIE
 from hub.tables import account, docking, log_entry, opening, second_factor, segment, station
 from hub.times import now_utc, to_text
 from tests.integration.site_data import Hub, Story
-from tests.integration.web_peer import client, sign_in
+from tests.integration.web_peer import add_person, client, sign_in, signed_in
 from tests.unit.test_access import REACH, WITHIN
 
 # whose a thing is, in the letters of test_access.TABLE: to officer 1001 of section A, and to everybody else of it
@@ -59,7 +57,7 @@ class Bureau:
         self._section(station, station.c.id, "dock-a", "A")
         self._section(station, station.c.id, "dock-b", "B")
         for number, section in (("1002", "A"), ("1003", "A"), ("2001", "B")):
-            self.hub.account(f"carries-{number}", "officer")
+            add_person(self.hub.db, self.hub.keys, f"carries-{number}", "officer")
             self._section(account, account.c.name, f"carries-{number}", section, officer=number)
         self.people = [self._person(role) for role in Role]
         for camera, (name, number, _) in CARRIED.items():
@@ -74,14 +72,10 @@ class Bureau:
 
     def _person(self, role: Role) -> Person:
         name = f"p-{role.value}"
-        first, browser = self.hub.account(name, role), client(self.hub.app)
-        with self.hub.db.begin() as tx:  # each password costs a tenth of a second
-            tx.execute(update(account).where(account.c.name == name).values(must_change_password=False))
-        token = sign_in_here(self.hub.db, self.hub.keys, name, first, "here", now_utc())
+        browser = signed_in(self.hub, name, role)
         with self.hub.db.begin() as tx:
             row = {"account": name, "secret": SECRET, "confirmed_at": to_text(now_utc()), "last_step": 0}
             tx.execute(insert(second_factor).values(**row))
-        browser.cookies.set(SESSION_COOKIE, token)
         number = {"officer": "1001"} if role is Role.OFFICER else {}
         self._section(account, account.c.name, name, "A", **number)
         return Person(name, role, browser)

@@ -14,15 +14,15 @@ from custody.receipt import Receipt, ResendRequest, open_receipt
 from custody.topics import station_topic
 from hub import log
 from hub.answers import Answer
-from hub.db import Database, open_database
+from hub.db import Database
 from hub.intake import Intake
 from hub.keys import ROLES, HubKeys
-from hub.migrations import migrate
 from hub.opening import received
 from hub.stations.service import enrol_station
 from hub.tables import log_entry
 from hub.times import now_utc
 from tests.bench.stations import SigningStation
+from tests.integration.schema import open_migrated
 
 
 @dataclass
@@ -99,8 +99,7 @@ test_keys.__test__ = False  # type: ignore[attr-defined]
 
 def make_hub(url: str) -> TestHub:
     """A new hub in an empty database."""
-    db, keys = open_database(url), test_keys()
-    migrate(db)
+    db, keys = open_migrated(url), test_keys()
     with db.begin() as tx:
         log.create(tx, keys, now_utc())
     return TestHub(db, keys, Intake(db, keys, 480))

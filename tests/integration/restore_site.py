@@ -33,7 +33,6 @@ from hub.intake import Intake
 from hub.keeping import make_keep, read_span
 from hub.keys import HubKeys, create_keys, load_keys
 from hub.logcheck import check_log
-from hub.migrations import migrate
 from hub.opening import Message, received
 from hub.openings.service import Choice, approve_removal, request_removal
 from hub.readonly import why_read_only
@@ -47,6 +46,7 @@ from hub.stations.service import enrol_station
 from hub.tables import log_entry, metadata
 from hub.times import now_utc, to_text
 from tests.bench.stations import SigningStation
+from tests.integration.schema import open_migrated
 
 OFFSET = 480
 RECORDS = Actor("records", Role.RECORDS_CUSTODIAN, must_change_password=False)
@@ -75,8 +75,7 @@ class Site:
         self.settings: Settings = make_settings(directory, {"hub_id": "h", **({"database": url} if url else {})})
         write_settings(self.settings)
         self.keys: HubKeys = create_keys(self.settings.keys_directory, "h")
-        self.db: Database = open_database(self.settings.database_url)
-        migrate(self.db)
+        self.db: Database = open_migrated(self.settings.database_url)
         with self.db.begin() as tx:
             log.create(tx, self.keys, now_utc())
         self.intake = Intake(self.db, self.keys, OFFSET)

@@ -17,15 +17,15 @@ from custody.stationevents import Counts, DockingClosed, DockingStarted, Gap, Me
 from custody.topics import station_topic
 from hub import log
 from hub.accounts.service import create_account
-from hub.db import Database, open_database, sqlite_url
+from hub.db import Database, sqlite_url
 from hub.intake import Intake
 from hub.keys import HubKeys, create_keys, load_keys
-from hub.migrations import migrate
 from hub.opening import Message, received
 from hub.stations.service import enrol_station
 from hub.times import now_utc
 from hub.web import create_app
 from tests.bench.stations import SigningStation
+from tests.integration.schema import open_migrated
 
 HOSTILE = "DCIM/<script>alert(1)</script>/\u202egpj.exe\x1b[31m\u200b'\"&.MP4"
 
@@ -131,8 +131,7 @@ class Hub:
     def __init__(self, directory: Path, database_url: str | None = None) -> None:
         fresh = not (directory / "keys").exists()
         self.keys: HubKeys = (create_keys if fresh else load_keys)(directory / "keys", "test")
-        self.db: Database = open_database(database_url or sqlite_url(directory / "hub.db"))
-        migrate(self.db)
+        self.db: Database = open_migrated(database_url or sqlite_url(directory / "hub.db"))
         if fresh:
             with self.db.begin() as tx:
                 log.create(tx, self.keys, now_utc())

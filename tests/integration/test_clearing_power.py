@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tests.integration.clearer import card_of, fsck
 CHANCE = random.Random(3)
 TREE = {f"DCIM/A long name of recording {n:04}.MP4": CHANCE.randbytes(3000 + 400 * n) for n in range(10)}
 TREE |= {"DCIM/KEEP1.MP4": CHANCE.randbytes(9000), "KEEP2.MP4": CHANCE.randbytes(70_000)}
+Memory = bytearray | mmap.mmap
 HARMLESS = {FindingKind.DELETED_ENTRY, FindingKind.ORPHAN}
 
 
@@ -28,7 +30,7 @@ HARMLESS = {FindingKind.DELETED_ENTRY, FindingKind.ORPHAN}
 class RecordingDevice:
     """A card in memory that remembers every write and flush, in order."""
 
-    image: bytearray
+    image: Memory
     writes: list[tuple[int, bytes] | None] = field(default_factory=list)  # None: a flush
     sector_bytes: int = 512
     dies_after: int | None = None
@@ -67,19 +69,24 @@ def _sha(source: CardSource, entry: object) -> str:
     return hashlib.sha256(content(source, entry)[0]).hexdigest()  # type: ignore[arg-type]
 
 
-def cuts(before: bytes, writes: list[tuple[int, bytes] | None], chance: random.Random) -> Iterator[bytearray]:
-    """What the medium may hold when the power goes: all up to the last flush, and any of what was written since."""
+def cuts(before: Path, writes: list[tuple[int, bytes] | None], chance: random.Random) -> Iterator[mmap.mmap]:
+    """What the medium may hold when the power goes: all up to the last flush, and any of what was written since.
+
+    Each is `before` in memory, of which only pages that differ are copied.
+    """
     for end in range(len(writes) + 1):
         last = max((n for n, one in enumerate(writes[:end]) if one is None), default=-1)
         for keep in (0.0, 1.0, 0.5, 0.5):
-            medium = bytearray(before)
+            with before.open("rb") as file:
+                medium = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             for number, one in enumerate(writes[:end]):
                 if one is not None and (number < last or chance.random() < keep):
                     medium[one[0] : one[0] + 512] = one[1][:512]
             yield medium
+            medium.close()
 
 
-def judge(medium: bytearray, named: list[Listed]) -> int:
+def judge(medium: Memory, named: list[Listed]) -> int:
     """Files that were not authorised are whole; authorised ones are whole or gone; how many are gone."""
     source = CardSource(RecordingDevice(medium), SourceKind.IMAGE)
     files, findings = listing(source)
@@ -118,7 +125,7 @@ def _allocated(source: CardSource) -> bool:
     return True
 
 
-def judge_all(before: bytes, writes: list[tuple[int, bytes] | None], named: list[Listed]) -> None:
+def judge_all(before: Path, writes: list[tuple[int, bytes] | None], named: list[Listed]) -> None:
     """Every cut."""
     for medium in cuts(before, writes, random.Random(1)):
         judge(medium, named)
@@ -139,10 +146,9 @@ def cleared(image: bytes) -> tuple[RecordingDevice, list[Listed], tuple[str, ...
 @pytest.mark.parametrize("kind", ["fat12", "fat16", "fat32", "exfat"])
 def test_a_power_cut_at_any_write_harms_no_other_file_and_can_be_finished(kind: str, tmp_path: Path) -> None:
     with card_of(kind, tmp_path / "cards", TREE) as path:
-        image = path.read_bytes()
-        device, named, volumes = cleared(image)
+        device, named, volumes = cleared(path.read_bytes())
         seen, chance = 0, random.Random(kind)
-        for medium in cuts(image, device.writes, chance):
+        for medium in cuts(path, device.writes, chance):
             gone = judge(medium, named)
             seen += 1
             if seen % 16 == 0:  # finishing is the same code: some of them
@@ -180,7 +186,6 @@ def test_the_judge_sees_clusters_given_back_before_the_name_is_gone(
 
     monkeypatch.setattr(clearing, "plan_removal", wrong)
     with card_of(kind, tmp_path / "cards", TREE) as path:
-        image = path.read_bytes()
-        device, named, _ = cleared(image)
+        device, named, _ = cleared(path.read_bytes())
         with pytest.raises(AssertionError, match=r"is free|is damaged|unreadable"):
-            judge_all(image, device.writes, named)
+            judge_all(path, device.writes, named)

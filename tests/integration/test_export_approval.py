@@ -22,7 +22,7 @@ from hub.bundles.work import Order
 from hub.errors import Conflict, LogUntrusted, NotFound
 from hub.exports.service import approve_export, approved_order, check_approved, refuse_export
 from hub.logcheck import check_log
-from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
+from hub.problems import NotOpenAnyMore, SecondPersonNeeded
 from hub.tables import export_request
 from hub.times import now_utc
 from tests.integration.approved_exports import LEADER, RECORDS, approved, asked, phone_of_leader
@@ -84,12 +84,12 @@ def test_without_an_approval_of_exactly_this_nothing_is_exported(scene: Scene) -
 def test_who_asks_never_approves_and_a_decision_is_one(scene: Scene) -> None:
     db, keys = scene.hub.db, scene.hub.keys
     request_id, phone = asked(db, keys, scene.order()), phone_of_leader(db, keys)
-    for actor, error in ((RECORDS, SecondPersonNeeded), (OFFICE, NotAllowed), (replace(LEADER, name="x"), None)):
+    for actor, error in ((RECORDS, SecondPersonNeeded), (OFFICE, NotFound), (replace(LEADER, name="x"), None)):
         with pytest.raises(error or codes.NoSecondFactor):
             approve_export(db, keys, actor, request_id, phone.code(), now_utc())
     with pytest.raises(codes.WrongCode):
         approve_export(db, keys, LEADER, request_id, "000000", now_utc())
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotFound):
         refuse_export(db, keys, OFFICE, request_id, now_utc())
     approve_export(db, keys, LEADER, request_id, phone.code(), now_utc())
     for again in (

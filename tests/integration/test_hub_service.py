@@ -28,19 +28,23 @@ def listener(place: Path) -> socket.socket:
     return made
 
 
-def test_it_says_ready_when_it_serves_and_stopping_when_it_stops(tmp_path: Path) -> None:
+def test_it_says_ready_when_it_serves_that_it_is_alive_and_stopping_when_it_stops(tmp_path: Path) -> None:
     directory, port = tmp_path / "hub", free_port()
-    subprocess.run([*HUB, "init", "--dir", directory], check=True, capture_output=True)
+    subprocess.run([*HUB, "init", "--dir", directory], check=True, capture_output=True, umask=0o022)
+    assert (directory / "hub.db").stat().st_mode & 0o777 == 0o600  # it holds secrets of second factors
     with listener(tmp_path / "notify") as manager:
-        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PATH": "/usr/bin:/bin"}
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "900000", "PATH": "/usr/bin:/bin"}
         words = [*HUB, "run", "--dir", directory, "--port", str(port)]
         with subprocess.Popen([str(w) for w in words], env=environment, stderr=subprocess.DEVNULL) as hub:
             try:
                 assert manager.recv(100) == b"READY=1"
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
                     assert answer.status == 200
+                assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
                 hub.send_signal(signal.SIGTERM)
-                assert manager.recv(100) == b"STOPPING=1"
+                while (said := manager.recv(100)) == b"WATCHDOG=1":
+                    pass
+                assert said == b"STOPPING=1"
                 assert hub.wait(30) == 0
             finally:
                 hub.kill()

@@ -45,7 +45,6 @@ from hub.keychanges import service
 from hub.keyhistory import read_history
 from hub.keys import ROLES, HubKeys, create_keys, load_keys
 from hub.logcheck import check_log, check_start
-from hub.migrations import migrate
 from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
 from hub.recordings.queries import RecordingFilter
 from hub.stations.service import enrol_station
@@ -55,6 +54,7 @@ from tests.independent import reader
 from tests.integration.approved_exports import approved
 from tests.integration.authenticators import new_person
 from tests.integration.hubs import TestHub, drop_triggers
+from tests.integration.schema import open_migrated
 from tests.integration.site_data import Hub
 from tests.vectors.dockings import STATION_KEY, Docking, build
 from tests.vectors.dockings import Station as VaultStation
@@ -71,8 +71,7 @@ class RotatingHub(TestHub):
 
     def __init__(self, directory: Path, url: str) -> None:
         self.directory = directory / "keys"
-        keys, db = create_keys(self.directory, "t"), open_database(url)
-        migrate(db)
+        keys, db = create_keys(self.directory, "t"), open_migrated(url)
         with db.begin() as tx:
             log.create(tx, keys, now_utc())
         super().__init__(db, keys, Intake(db, keys, 480))

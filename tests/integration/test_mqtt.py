@@ -23,7 +23,6 @@ from hub.db import open_database
 from hub.intake import Intake
 from hub.keys import create_keys, load_keys
 from hub.logcheck import check_log
-from hub.migrations import migrate
 from hub.mqtt import HubLine, filters
 from hub.settings import Settings, load_settings, make_settings, write_settings
 from hub.stations.service import enrol_station
@@ -32,6 +31,7 @@ from hub.witnesses.asking import Asking
 from tests.bench.stations import SigningStation
 from tests.integration.hubs import TestHub
 from tests.integration.mqtt_peer import Client, answers
+from tests.integration.schema import open_migrated
 from tests.ports import free_port
 
 WAIT_SECONDS = 60.0
@@ -53,8 +53,7 @@ class Installation:
         settings = make_settings(directory, {"hub_id": "test", "mqtt": f"mqtt://127.0.0.1:{self.port}"})
         write_settings(settings)
         keys = create_keys(settings.keys_directory, "test")
-        db = open_database(settings.database_url)
-        migrate(db)
+        db = open_migrated(settings.database_url)
         with db.begin() as tx:
             log.create(tx, keys, now_utc())
         self.settings: Settings = load_settings(directory)

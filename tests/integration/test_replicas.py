@@ -15,16 +15,15 @@ import pytest
 from custody.receipt import Receipt, ResendRequest, open_receipt
 from custody.topics import station_topic
 from hub import log
-from hub.db import open_database
 from hub.intake import Intake
 from hub.keys import create_keys
-from hub.migrations import migrate
 from hub.settings import make_settings, write_settings
 from hub.times import now_utc
 from tests.bench.stations import SigningStation
 from tests.integration.hubs import TestHub
 from tests.integration.mqtt_peer import Client, answers
 from tests.integration.postgres import new_database, server_programs
+from tests.integration.schema import open_migrated
 from tests.ports import free_port
 
 pytestmark = [
@@ -88,8 +87,7 @@ class Replicated:
         settings = make_settings(directory, values)
         write_settings(settings)
         keys = create_keys(settings.keys_directory, "test")
-        db = open_database(database)
-        migrate(db)
+        db = open_migrated(database)
         with db.begin() as tx:
             log.create(tx, keys, now_utc())
         self.hub = TestHub(db, keys, Intake(db, keys, 480))

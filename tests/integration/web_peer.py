@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
+from argon2 import PasswordHasher
 from fastapi import FastAPI
+from sqlalchemy import insert, update
 from starlette.testclient import TestClient
 
+from custody.hubevents import AccountCreated, SignedIn
+from hub import log
+from hub.access import Role
+from hub.accounts.service import FirstPassword, add_account, new_cookie, token_key
+from hub.db import Database
+from hub.keys import HubKeys
+from hub.site import SESSION_COOKIE
+from hub.tables import account, session
+from hub.times import now_utc, to_text
 from tests.integration.site_data import Hub
 
 PASSWORD = "correct horse battery"
@@ -34,10 +46,32 @@ def change_password(browser: TestClient, old: str, new: str = PASSWORD) -> int:
     return browser.post("/password", data=form).status_code
 
 
+def add_person(db: Database, keys: HubKeys, name: str, role: str, signed_in: int = 0) -> None:
+    """An account whose person chose PASSWORD, and its entries in the log, with so many of a sign-in.
+
+    Rows and entries are those of the pages; the password is hashed once for all. By the pages each person of each test
+    would cost four times a tenth of a second, minutes in all: `test_web_access.py` goes that way.
+    """
+    now = now_utc()
+    with db.begin() as tx, log.appending(tx, keys, now) as entries:
+        add_account(tx, name, Role(role), FirstPassword(PASSWORD, _hashed()), now)
+        tx.execute(update(account).where(account.c.name == name).values(must_change_password=False))
+        entries.record(AccountCreated, account=name, role=role)
+        for _ in range(signed_in):
+            entries.record(SignedIn, account=name, second_factor=False)
+
+
 def signed_in(hub: Hub, name: str = "admin", role: str = "administrator") -> TestClient:
     """A browser whose person has an account and has chosen a password."""
-    first = hub.account(name, role)
-    browser = client(hub.app)
-    assert sign_in(browser, name, first) == 303
-    assert change_password(browser, first) == 303
+    add_person(hub.db, hub.keys, name, role, 2)  # with the first password, and to change it
+    browser, token, at = client(hub.app), new_cookie(), to_text(now_utc())
+    with hub.db.begin() as tx:
+        row = {"token_sha256": token_key(token), "account": name, "code_due": False}
+        tx.execute(insert(session).values(**row, created_at=at, last_seen_at=at))
+    browser.cookies.set(SESSION_COOKIE, token)
     return browser
+
+
+@cache
+def _hashed() -> str:
+    return PasswordHasher().hash(PASSWORD)

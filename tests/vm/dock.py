@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy.environment import LOCKS
 from tests.vm.image import ROOT, build_image, cache_directory, forget_old, locked, run
 from tests.vm.lab import Lab, Snapshot
 from tests.vm.machine import DATA_BYTES, machine
@@ -60,10 +61,21 @@ def _warm_up(lab: Lab) -> None:
     lab.run(WARM_UP)
 
 
+def install_hub(lab: Lab) -> str:
+    """Make a booted dock a hub: `deploy/install hub`, its first step done as in `installed_dock`; what it said."""
+    _unpack(lab, CHECKOUT, _packed_checkout())
+    _unpack(lab, "/", _program_from_chroot("hub"))
+    return lab.run(f"{CHECKOUT}/deploy/install hub", timeout=600).out
+
+
 def put_checkout(lab: Lab) -> None:
     """What an operator would have on the dock: this checkout and the packages of its lock."""
-    lab.run(f"mkdir -p {CHECKOUT} && tar -C {CHECKOUT} -xf -", stdin=_packed_checkout())
-    lab.put(_wheelhouse(), WHEELS)
+    _unpack(lab, CHECKOUT, _packed_checkout())
+    lab.put(wheelhouse("agent"), WHEELS)
+
+
+def _unpack(lab: Lab, folder: str, packed: bytes) -> None:
+    lab.run(f"mkdir -p {folder} && tar -C {folder} -xf -", stdin=packed, timeout=600)
 
 
 def _packed_checkout() -> bytes:
@@ -76,21 +88,21 @@ def _packed_checkout() -> bytes:
 
 def _install(lab: Lab) -> None:
     put_checkout(lab)
-    lab.run("tar -C / -xf -", stdin=_program_from_chroot())
+    _unpack(lab, "/", _program_from_chroot("agent"))
     lab.run(f"{CHECKOUT}/deploy/install agent --wheels {WHEELS}", timeout=600)
 
 
-def _program_from_chroot() -> bytes:
+def _program_from_chroot(what: str) -> bytes:
     """/opt/custodock as the installer's own function fills it, by the dock's Python on this machine's processor."""
     tree = build_image() / "tree"
     places = [tree / path.lstrip("/") for path in (CHECKOUT, WHEELS, "/opt/custodock")]
-    fill = f"from pathlib import Path; from deploy.environment import build_program; build_program(Path('{WHEELS}'))"
+    fill = f"from pathlib import Path; from deploy.environment import *; build_program(Path('{WHEELS}'), '{what}')"
     with locked(cache_directory() / "tree.lock"), tempfile.TemporaryDirectory() as work:
         for place in places:
             shutil.rmtree(place, ignore_errors=True)
         places[0].mkdir(parents=True)
         subprocess.run(["tar", "-C", str(places[0]), "-xf", "-"], input=_packed_checkout(), check=True)
-        shutil.copytree(_wheelhouse(), places[1])
+        shutil.copytree(wheelhouse(what), places[1])
         run("chroot", tree, "env", "-i", f"PYTHONPATH={CHECKOUT}", "PYTHONDONTWRITEBYTECODE=1", "PATH=/usr/bin:/bin",
             "python3", "-P", "-c", fill)  # fmt: skip
         packed = Path(work) / "program.tar"
@@ -111,13 +123,14 @@ def _deploy_files() -> list[str]:
         "recorders.py",
         "system.py",
         "agent.lock",
+        "runtime.lock",
     ]
     return [f"deploy/{name}" for name in names]
 
 
-def _wheelhouse() -> Path:
-    """The packages of agent.lock for the dock's Python, from the index that pip is configured for."""
-    lock = ROOT / "deploy/agent.lock"
+def wheelhouse(what: str) -> Path:
+    """The packages of the agent's lock, or the hub's, for the dock's Python, from the index that pip is set up for."""
+    lock = LOCKS[what]
     wheels = cache_directory() / f"wheels-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     with locked(cache_directory() / "wheels.lock"):
         if not wheels.exists():
