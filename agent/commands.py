@@ -23,7 +23,17 @@ from agent.station import Station, sign_events
 from agent.store import Store
 from custody.approval import NotApproved, check_approval
 from custody.checkpoint import VerifyKey, parse_key_line
-from custody.commandbody import Body, Grant, GrantRevoked, Hold, HoldLifted, KeyChange, PolicyChange, Roster
+from custody.commandbody import (
+    Body,
+    Disposition,
+    Grant,
+    GrantRevoked,
+    Hold,
+    HoldLifted,
+    KeyChange,
+    PolicyChange,
+    Roster,
+)
 from custody.commands import Command, CommandHead, CommandRefused, body_sha256, open_command
 from custody.errors import CustodyError
 from custody.event import Clock, Sha256Hex
@@ -51,7 +61,7 @@ class Trust:
 
     command_key: VerifyKey
     log_key: VerifyKey
-    handlers: Mapping[str, Handler]  # by kind: without one, `release_off` is answered
+    handlers: Mapping[str, Handler]  # by kind: without one, `release_off` or `disposition_off` is answered
     receipt_key: VerifyKey | None = None
 
 
@@ -221,9 +231,9 @@ def _follow_rotation(trust: Trust, store: Store, command: Command, _now: datetim
     store.execute("INSERT INTO hub_key (number, role, line) VALUES (?,?,?)", row)
 
 
-def _off(_store: Store, _command: Command, _now: datetime) -> None:
+def _off(_store: Store, command: Command, _now: datetime) -> None:
     """Nothing here clears cameras or the vault unless a handler was set up for it."""
-    raise EffectRefused("release_off")
+    raise EffectRefused("disposition_off" if isinstance(command.body, Disposition) else "release_off")
 
 
 _OWN: dict[type[Body], Handler] = {
