@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent import dispositionbook as book
-from agent.closing import DurableFile
+from agent.closing import STAGING, DurableFile
 from agent.disk import vault_errors
 from agent.disposition import Dispose, Facts, Refused, decide
 from agent.dispositionbook import DISPOSED, Order
@@ -124,7 +124,7 @@ class Disposing:
         call = self._dock.store.call
         folder = self._dock.vault / os.fsdecode(await call(book.docking_folder, order.docking))
         lines = await call(book.record_of, order)
-        await asyncio.to_thread(write_record, folder, order, lines)
+        await asyncio.to_thread(write_record, self._dock.vault, folder, order, lines)
         for file in await call(book.leaving_files, order):
             rule = DISPOSED
             if await call(book.held_now, file):
@@ -150,11 +150,11 @@ class Disposing:
         )  # fmt: skip
 
 
-def write_record(folder: Path, order: Order, lines: bytes) -> None:
+def write_record(vault: Path, folder: Path, order: Order, lines: bytes) -> None:
     """What proves beside the manifest by whose authority files are gone; durable before the first is. VaultError."""
     name = os.fsdecode(record_name(order.command_sha256))
     with vault_errors():
-        with DurableFile(folder / name) as record:
+        with DurableFile(folder / name, vault / STAGING / os.path.basename(name)) as record:
             record.write(lines)
         sync_directory((folder / name).parent)
 

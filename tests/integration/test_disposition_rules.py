@@ -88,7 +88,13 @@ class History:
 
 
 def hold(**named: str | None) -> HoldRow:
-    return HoldRow("h", **({"camera": None, "docking": None, "file_sha256": None} | named), reason="case 17")  # type: ignore[arg-type]
+    return HoldRow("h", **({"camera": None, "docking": None, "file_sha256": None} | named), reason="case 17")
+
+
+def later_hold(history: History) -> None:
+    """On a later docking, whose manifest counts on this copy."""
+    history.holds.append(hold(docking="later"))
+    history.file.update(named_by=((CAMERA, DOCKING), (CAMERA, "later")))
 
 
 Lack = Callable[[History], Any]
@@ -130,8 +136,7 @@ LACKS: dict[str, list[Lack]] = {  # rule → ways to lack it
         lambda h: h.holds.append(hold(docking=DOCKING)),
         lambda h: h.holds.append(hold(file_sha256=DIGESTS[h.victim])),
         lambda h: h.holds.append(hold(camera=CAMERA, docking=DOCKING, file_sha256=DIGESTS[h.victim])),
-        lambda h: (h.holds.append(hold(docking="later")),  # whose manifest counts on this copy
-                   h.file.update(named_by=((CAMERA, DOCKING), (CAMERA, "later")))),
+        later_hold,
     ],
     "floor_not_over": [
         lambda h: h.file.update(recorded_by=None),
