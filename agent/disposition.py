@@ -1,7 +1,7 @@
 """Whether files may leave the vault: every rule of a disposition, as one pure function of values.
 
 Nobody can take this back, so the rules are in one place, each refusal names its rule, and whatever is not known counts
-as not fulfilled. Words for people: `agent.releasewords`. See ``custody/spec/disposition.md``.
+as not fulfilled. See ``custody/spec/disposition.md``; words for people are the hub's (`hub.vocabulary`).
 """
 
 from __future__ import annotations

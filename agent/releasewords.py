@@ -55,13 +55,6 @@ RULES: dict[str, tuple[str, str]] = {
     "not_a_card": ("this is no card of a camera", "并非记录仪存储卡"),
     "card_busy": ("the card is in use", "存储卡正被占用"),
     "bad_request": ("the program that clears cameras did not understand", "清除程序无法理解请求"),
-    # a disposition from the vault (agent/disposition.py); the others of its rules stand above
-    "disposition_off": ("disposition is switched off at this station", "本站未启用处置功能"),
-    "offload_under_way": ("this camera is being offloaded", "该记录仪正在采集"),
-    "clearing_under_way": ("a camera is being cleared that counts on these copies", "正按这些副本清除记录仪"),
-    "file_unknown": ("a named file is none of this docking", "所列文件不在本次接入之中"),
-    "too_many_files": ("these are too many files for one disposition", "一次处置的文件过多"),
-    "floor_not_over": ("three years have not passed since the recording", "录像保存未满三年"),
     # how it ended
     "released": ("authorised footage was cleared from the camera", "已按授权清除记录仪中的录像"),
 }

@@ -1,7 +1,8 @@
 """Rows that follow from the log, derived again beside a `LogWalk` and compared with those that are stored.
 
-Index rows (recordings, dockings, cameras, camera events, subjects of our own events, entries set aside, full text) can
-be rebuilt: the first wrong one is kept in `fault` while the walk goes on, for a fault of the log matters more.
+Index rows (recordings, dockings, cameras, camera events, dispositions, subjects of our own events, entries set aside,
+full text) can be rebuilt: the first wrong one is kept in `fault` while the walk goes on, for a fault of the log matters
+more.
 Stations, accounts, readers, witnesses and stated refusals cannot be rebuilt: LogUntrusted. Not derived, because the log
 does not hold them: passwords, sessions, retained states, refused messages whose minute is not over, cosignatures (they
 prove themselves).
@@ -76,6 +77,7 @@ from hub.stations.derived import AboutStation, StationRequests, asked_for, carri
 from hub.tables import (
     camera_event,
     command_answer,
+    disposition,
     docking,
     hub_subject,
     log_reader,
@@ -93,12 +95,12 @@ from hub.tables import (
 )
 from hub.times import to_text
 
-_BY_LOG_INDEX = (segment, camera_event, command_answer, unprojected)
+_BY_LOG_INDEX = (segment, camera_event, command_answer, disposition, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
 _SPECIAL = ("revoked_at", "frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
 _OWNERS = (
-    segment.c.log_index, camera_event.c.log_index, command_answer.c.log_index, docking.c.started_index,
-    docking.c.closed_index,
+    segment.c.log_index, camera_event.c.log_index, command_answer.c.log_index, disposition.c.log_index,
+    docking.c.started_index, docking.c.closed_index,
 )  # fmt: skip
 
 
@@ -140,7 +142,10 @@ class IndexCheck:
                 self._hub_event(entry)
             else:
                 self._station_event(entry, projection, stale)
-        derived = (projection.segments, projection.camera_events, projection.command_answers, projection.unprojected)
+        derived = (
+            projection.segments, projection.camera_events, projection.command_answers, projection.dispositions,
+            projection.unprojected,
+        )  # fmt: skip
         for table, rows in zip(_BY_LOG_INDEX, derived, strict=True):
             self._compare(table, rows, start, end)
         self._compare_subjects(start, end)

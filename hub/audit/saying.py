@@ -59,6 +59,8 @@ from custody.stationevents import (
     CameraUnlocked,
     CommandAnswered,
     DeviceRefused,
+    DispositionFinished,
+    DispositionIntended,
     DockingClosed,
     DockingStarted,
     LogCleared,
@@ -300,6 +302,31 @@ SENTENCES: dict[type[Event], _Said] = {
             "cleared": whole(e.cleared),
             "kept": whole(e.kept),
             "unknown": whole(e.unknown),
+        },
+    ),
+    DispositionIntended: (
+        mark(
+            "Begins to dispose of %(files)s files of offload %(docking)s in the vault (%(basis)s); asked for by "
+            "%(by)s, approved by %(approver)s."
+        ),
+        lambda _, e: {
+            "files": whole(len(e.entries)),
+            "docking": e.docking_id,
+            "basis": e.basis,
+            "by": e.requested_by,
+            "approver": e.approved_by,
+        },
+    ),
+    DispositionFinished: (
+        mark(
+            "Disposition of footage of offload %(docking)s ended: %(gone)s files left the vault, %(kept)s stayed; "
+            "%(why)s."
+        ),
+        lambda words, e: {
+            "docking": e.docking_id,
+            "gone": whole(len(e.disposed)),
+            "kept": whole(len(e.kept)),
+            "why": words.reason(e.rule),
         },
     ),
     CommandRequested: (
