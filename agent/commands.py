@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
+from agent.duty import forget_openings
 from agent.errors import AgentError
 from agent.grants import keep_grant, read_uptime, revoke_grant
 from agent.officers import keep_officer
@@ -31,6 +32,7 @@ from custody.commandbody import (
     Hold,
     HoldLifted,
     KeyChange,
+    OpeningsForgotten,
     PolicyChange,
     Roster,
 )
@@ -216,6 +218,11 @@ def _revoke(store: Store, command: Command, _now: datetime) -> None:
     revoke_grant(store, command.header.number, command.body.grant_id)
 
 
+def _forget(store: Store, command: Command, _now: datetime) -> None:
+    assert isinstance(command.body, OpeningsForgotten)  # noqa: S101
+    forget_openings(store, command.body.seqs)
+
+
 def _follow_rotation(trust: Trust, store: Store, command: Command, _now: datetime) -> None:
     """From here on another key of the hub counts: the log proves it, and the pinned key has signed for it."""
     assert isinstance(command.body, KeyChange)  # noqa: S101
@@ -238,4 +245,5 @@ def _off(_store: Store, command: Command, _now: datetime) -> None:
 
 _OWN: dict[type[Body], Handler] = {
     Roster: _roster, PolicyChange: _policy, Hold: _hold, HoldLifted: _lift, Grant: _grant, GrantRevoked: _revoke,
+    OpeningsForgotten: _forget,
 }  # fmt: skip

@@ -57,7 +57,9 @@ from custody.hubevents import (
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
+    WitnessRemovalRequested,
     WitnessRemoved,
+    WitnessRemovedV2,
 )
 from custody.keyrotation import successor
 from hub import log
@@ -92,9 +94,12 @@ from hub.tables import (
     unprojected,
     witness,
     witness_policy,
+    witness_removal,
 )
 from hub.times import to_text
+from hub.witnesses.removal import removal_row
 
+WitnessEvent = WitnessAdded | WitnessRemoved | WitnessRemovalRequested | WitnessRemovedV2 | WitnessPolicySet
 _BY_LOG_INDEX = (segment, camera_event, command_answer, disposition, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
 _SPECIAL = ("revoked_at", "frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
@@ -116,6 +121,7 @@ class IndexCheck:
         self._readers: dict[str, list[Any]] = {}
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
+        self._removals: dict[str, dict[str, Any]] = {}  # of witnesses
         self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
         self._enrolments = StationRequests()
         self._revocations: dict[str, dict[str, Any]] = {}
@@ -174,6 +180,8 @@ class IndexCheck:
         self._compare_rows(log_reader, tuple(log_reader.c.keys()), readers, "reader_altered")
         witnesses = {name: tuple(row) for name, row in self._witnesses.items()}
         self._compare_rows(witness, tuple(witness.c.keys()), witnesses, "witness_altered")
+        removals = {key: tuple(row.values()) for key, row in self._removals.items()}
+        self._compare_rows(witness_removal, tuple(witness_removal.c.keys()), removals, "witness_altered")
         self._compare_rows(witness_policy, tuple(witness_policy.c.keys()), self._policy, "witness_altered")
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
@@ -279,7 +287,9 @@ class IndexCheck:
                 self._reader_event(known, entry.received_at)
             case EnvelopeRefused():
                 self._check_refused(entry.index, known)
-            case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
+            case (
+                WitnessAdded() | WitnessRemoved() | WitnessRemovalRequested() | WitnessRemovedV2() | WitnessPolicySet()
+            ):
                 self._witness_event(known, entry.received_at)
             case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
                 self._commands.take(known, entry.index, entry.received_at)
@@ -331,11 +341,16 @@ class IndexCheck:
             with suppress(KeyError):
                 self._readers[event.reader][3] = received_at
 
-    def _witness_event(self, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, received_at: str) -> None:
+    def _witness_event(self, event: WitnessEvent, received_at: str) -> None:
+        if isinstance(event, WitnessRemovalRequested | WitnessRemovedV2):
+            row = self._removals.setdefault(event.change_id, dict.fromkeys(witness_removal.c.keys()))
+            row |= removal_row(event, received_at)
         match event:
             case WitnessAdded(witness=name):
                 self._witnesses[name] = [name, event.key_line, event.station, event.url, received_at, None]
-            case WitnessRemoved(witness=name):
+            case WitnessRemovalRequested():
+                pass
+            case WitnessRemoved(witness=name) | WitnessRemovedV2(witness=name):
                 with suppress(KeyError):
                     self._witnesses[name][-1] = received_at
             case WitnessPolicySet(needed=needed):

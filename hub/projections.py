@@ -51,7 +51,9 @@ from custody.hubevents import (
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
+    WitnessRemovalRequested,
     WitnessRemoved,
+    WitnessRemovedV2,
 )
 from custody.stationevents import (
     CameraChecked,
@@ -153,6 +155,8 @@ HubEvent = (
     | LogRestored
     | WitnessAdded
     | WitnessRemoved
+    | WitnessRemovalRequested
+    | WitnessRemovedV2
     | WitnessPolicySet
     | WitnessRefused
     | CommandRequested

@@ -215,6 +215,8 @@ ENTRY_TYPES = {
     "witness.offered.v1": mark("Witness key offered"),
     "witness.added.v1": mark("Witness accepted"),
     "witness.removed.v1": mark("Witness removed"),
+    "witness.removal_requested.v1": mark("Removal of a witness requested"),
+    "witness.removed.v2": mark("Witness removed"),
     "witness_policy.set.v1": mark("Witness policy set"),
     "witness.refused.v1": mark("Witness contradicts the log"),
     "log.refused.v1": mark("Station refuses the log"),
@@ -277,6 +279,7 @@ COMMAND_KINDS = {
     "grant_revoked.v1": mark("Grant revoked"),
     "key_rotated.v1": mark("New key of the hub"),
     "release.v1": mark("Clearing of a camera"),
+    "openings_forgotten.v1": mark("Removal of a personal detail"),
     "disposition.v1": mark("Disposition of footage"),
 }
 
@@ -317,4 +320,6 @@ COMMAND_FIELDS = {
     "disposed_files": mark("Files that left the vault"),
     "kept_files": mark("Files that stayed"),
     "basis": mark("Basis"),
+    "removal_id": mark("Removal (id)"),
+    "seqs": mark("Events"),
 }

@@ -47,7 +47,9 @@ from custody.hubevents import (
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
+    WitnessRemovalRequested,
     WitnessRemoved,
+    WitnessRemovedV2,
 )
 from custody.stationevents import (
     CameraChecked,
@@ -389,6 +391,17 @@ SENTENCES: dict[type[Event], _Said] = {
     ),
     WitnessAdded: (mark("%(operator)s accepted %(witness)s as a witness of this log."), _of("operator", "witness")),
     WitnessRemoved: (mark("%(operator)s lets witness %(witness)s count no more."), _of("operator", "witness")),
+    WitnessRemovalRequested: (
+        mark("%(requested_by)s asks that witness %(witness)s count no more, because: %(reason)s."),
+        _of("requested_by", "witness", "reason"),
+    ),
+    WitnessRemovedV2: (
+        mark(
+            "Witness %(witness)s counts no more; asked for by %(requested_by)s, approved by %(approved_by)s, because: "
+            "%(reason)s."
+        ),
+        _of("witness", "requested_by", "approved_by", "reason"),
+    ),
     WitnessPolicySet: (
         mark("%(operator)s set that %(needed)s witnesses make a checkpoint a witnessed one."),
         _of("operator", "needed"),

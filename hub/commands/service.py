@@ -39,6 +39,8 @@ from hub.tables import account, command, command_answer, log_entry
 from hub.times import now_utc, to_text
 
 MAX_BODY_BYTES = 36 * 1024  # as a command's JSON holds it: with approval and base64 it stays below an envelope's limit
+HUB_ACCOUNT = "hub"  # who orders the commands that tell stations: nobody asks for them
+OWN_VALID = timedelta(days=366)
 logger = logging.getLogger("hub.commands")
 
 
@@ -195,6 +197,17 @@ def issue(
         body_sha256=row["body_sha256"], command_sha256=sha256, expires_at=expires_at,
         requested_by=row["requested_by"], approved_by=row.get("approved_by"),
     )  # fmt: skip
+
+
+def issue_own(tx: Connection, entries: log.Appender, key: SigningKey, name: str, body: Body, now: datetime) -> None:
+    """Tell a station something that follows from what people decided elsewhere; nobody asks for it as a command."""
+    text = body_text(body)
+    order = {
+        "id": new_id(now), "station": name, "kind": body.KIND, "body": text, "body_sha256": body_sha256(text),
+        "valid_seconds": int(OWN_VALID.total_seconds()), "requested_by": HUB_ACCOUNT, "requested_at": to_text(now),
+    }  # fmt: skip
+    tx.execute(insert(command).values(**order))
+    issue(tx, entries, key, order, None, now)
 
 
 def _head(tx: Connection, name: str) -> CommandHead:

@@ -42,7 +42,7 @@ from hub.tables.people import (
 )
 from hub.tables.schema import metadata
 from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
-from hub.tables.witnesses import cosignature, witness, witness_policy, witness_state
+from hub.tables.witnesses import cosignature, witness, witness_policy, witness_removal, witness_state
 
 __all__ = [
     "account",
@@ -86,5 +86,6 @@ __all__ = [
     "unprojected",
     "witness",
     "witness_policy",
+    "witness_removal",
     "witness_state",
 ]

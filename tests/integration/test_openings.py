@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, text, update
 
+from custody.commandbody import OpeningsForgotten
+from custody.commands import CommandHead, open_command
 from custody.commitments import attach, detach
 from custody.hubevents import OpeningRemoved
 from custody.receipt import Receipt
@@ -24,7 +26,7 @@ from hub.openings.service import Choice, approve_removal, request_removal
 from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
 from hub.reindex import reindex
 from hub.stations.api import _messages
-from hub.tables import camera_event, log_entry, metadata, opening, opening_removal, refused
+from hub.tables import camera_event, command, log_entry, metadata, opening, opening_removal, refused
 from hub.times import now_utc, to_text
 from tests.bench.stations import SigningStation
 from tests.integration.hubs import TestHub, drop_triggers, make_hub
@@ -59,6 +61,27 @@ def remove(hub: TestHub, choice: Choice = ALL) -> tuple[str, int]:
     removal_id, count = request_removal(hub.db, hub.keys, RECORDS, choice, "asked_by_person")
     assert approve_removal(hub.db, hub.keys, LEADER, removal_id) == count
     return removal_id, count
+
+
+def test_a_removal_tells_each_station_which_of_its_events_and_no_name(hub: TestHub) -> None:
+    docks = {name: hub.enrol(name) for name in ("dock-1", "dock-2", "dock-3")}
+    hub.take("dock-1", docks["dock-1"].overdue(OFFICER), docks["dock-1"].overdue("1"), docks["dock-1"].overdue(OFFICER))
+    hub.take("dock-2", docks["dock-2"].overdue(OFFICER))
+    hub.take("dock-3", docks["dock-3"].overdue("1"))
+    removal_id, _ = remove(hub)
+    with hub.db.read() as connection:
+        rows = connection.execute(select(command).order_by(command.c.station)).all()
+    bodies = {row.station: json.loads(row.body) for row in rows}
+    assert bodies == {
+        "dock-1": {"removal_id": removal_id, "seqs": [1, 3]},
+        "dock-2": {"removal_id": removal_id, "seqs": [1]},
+    }
+    for row in rows:
+        key = hub.keys.commands.verify_key
+        opened = open_command(row.envelope, row.station, key, CommandHead(), now_utc(), "unknown")
+        assert isinstance(opened.body, OpeningsForgotten)
+        assert OFFICER.encode() not in row.envelope
+    check(hub)
 
 
 # --- coming in ---
