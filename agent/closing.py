@@ -242,8 +242,9 @@ def _finding_line(row: FindingRow) -> bytes:
 class DurableFile:
     """A new file that appears whole and fsynced under its name at the end; its directory is synced by the caller."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._aside = path, path.with_name(f".{path.name}.new")
+    def __init__(self, path: Path, aside: Path | None = None) -> None:
+        """`aside`: where it is written first; beside `path` unless a stop must leave nothing there."""
+        self._path, self._aside = path, aside or path.with_name(f".{path.name}.new")
         self._aside.unlink(missing_ok=True)  # of a closing that was cut short, read-only already
         self._out = self._aside.open("xb", buffering=1 << 18)
         self.digest, self.size_bytes = hashlib.sha256(), 0

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
+from agent.duty import forget_openings
 from agent.errors import AgentError
 from agent.grants import keep_grant, read_uptime, revoke_grant
 from agent.officers import keep_officer
@@ -23,7 +24,18 @@ from agent.station import Station, sign_events
 from agent.store import Store
 from custody.approval import NotApproved, check_approval
 from custody.checkpoint import VerifyKey, parse_key_line
-from custody.commandbody import Body, Grant, GrantRevoked, Hold, HoldLifted, KeyChange, PolicyChange, Roster
+from custody.commandbody import (
+    Body,
+    Disposition,
+    Grant,
+    GrantRevoked,
+    Hold,
+    HoldLifted,
+    KeyChange,
+    OpeningsForgotten,
+    PolicyChange,
+    Roster,
+)
 from custody.commands import Command, CommandHead, CommandRefused, body_sha256, open_command
 from custody.errors import CustodyError
 from custody.event import Clock, Sha256Hex
@@ -51,7 +63,7 @@ class Trust:
 
     command_key: VerifyKey
     log_key: VerifyKey
-    handlers: Mapping[str, Handler]  # by kind: without one, `release_off` is answered
+    handlers: Mapping[str, Handler]  # by kind: without one, `release_off` or `disposition_off` is answered
     receipt_key: VerifyKey | None = None
 
 
@@ -206,6 +218,11 @@ def _revoke(store: Store, command: Command, _now: datetime) -> None:
     revoke_grant(store, command.header.number, command.body.grant_id)
 
 
+def _forget(store: Store, command: Command, _now: datetime) -> None:
+    assert isinstance(command.body, OpeningsForgotten)  # noqa: S101
+    forget_openings(store, command.body.seqs)
+
+
 def _follow_rotation(trust: Trust, store: Store, command: Command, _now: datetime) -> None:
     """From here on another key of the hub counts: the log proves it, and the pinned key has signed for it."""
     assert isinstance(command.body, KeyChange)  # noqa: S101
@@ -221,11 +238,12 @@ def _follow_rotation(trust: Trust, store: Store, command: Command, _now: datetim
     store.execute("INSERT INTO hub_key (number, role, line) VALUES (?,?,?)", row)
 
 
-def _off(_store: Store, _command: Command, _now: datetime) -> None:
+def _off(_store: Store, command: Command, _now: datetime) -> None:
     """Nothing here clears cameras or the vault unless a handler was set up for it."""
-    raise EffectRefused("release_off")
+    raise EffectRefused("disposition_off" if isinstance(command.body, Disposition) else "release_off")
 
 
 _OWN: dict[type[Body], Handler] = {
     Roster: _roster, PolicyChange: _policy, Hold: _hold, HoldLifted: _lift, Grant: _grant, GrantRevoked: _revoke,
+    OpeningsForgotten: _forget,
 }  # fmt: skip

@@ -15,8 +15,10 @@ from agent.errors import AgentError, Exit, Reaction
 from agent.officers import Officer
 from agent.station import EventMaker, Station, sign_events
 from agent.store import Store
-from custody.commitments import Stated, state
+from custody.commitments import Stated, parse_opening, state
+from custody.envelope import parse_envelope
 from custody.event import Event
+from custody.events import decode_event
 from custody.stationevents import CameraCheckedOutV2, CameraLeftV2, CameraOverdueV2, CameraReturnedV2
 
 # Art. 8, word for word.
@@ -250,6 +252,32 @@ def forget_officers(store: Store, now: datetime) -> int:
     store.execute("PRAGMA secure_delete=OFF")
     store.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # their old pages go with the WAL
     return gone
+
+
+def forget_openings(store: Store, seqs: Sequence[int]) -> int:
+    """Delete what opens these of our events, in the caller's transaction; how many openings went.
+
+    Only of receipted ones: before that the hub may not have what it was told to remove. A duty that has ended goes with
+    the opening that names its officer; one that runs is forgotten when it is over (`forget_officers`).
+    """
+    store.execute("PRAGMA secure_delete=ON")
+    gone = 0
+    held = "SELECT envelope, opening FROM outbox JOIN opening USING (seq) WHERE seq = ? AND receipted_at IS NOT NULL"
+    for seq in seqs:
+        for raw, shown in store.execute(held, (seq,)).fetchall():
+            envelope = parse_envelope(bytes(raw))
+            camera = getattr(decode_event(envelope.payload_type, envelope.payload), "camera_id", None)
+            for one in parse_opening(bytes(shown)).fields:
+                ended = "DELETE FROM checkout WHERE returned_at IS NOT NULL AND camera = ? AND officer = ?"
+                store.execute(ended, (camera, one.value))
+            gone += store.execute("DELETE FROM opening WHERE seq = ?", (seq,)).rowcount
+    store.execute("PRAGMA secure_delete=OFF")
+    return gone
+
+
+def overwrite_forgotten(store: Store) -> None:
+    """After the commit: the old pages of what was deleted go with the WAL."""
+    store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 _SELECT = "SELECT camera, officer, at, due_at, left_at FROM checkout"

@@ -125,7 +125,7 @@ class Releasing:
         A refusal or fault of one order never goes further. Raises StoreUntrusted.
         """
         ended = None
-        self._trust = await self._dock.store.call(_trust_now, self._sources.trust)
+        self._trust = await self._dock.store.call(trusted_now, self._sources.trust)
         for order in await self._dock.store.call(book.open_orders, at.camera):
             if at.gone.is_set():
                 break
@@ -137,7 +137,7 @@ class Releasing:
 
     async def end_expired(self) -> None:
         """State the end of orders whose time is over and whose camera is in no bay. Raises StoreUntrusted."""
-        self._trust = await self._dock.store.call(_trust_now, self._sources.trust)
+        self._trust = await self._dock.store.call(trusted_now, self._sources.trust)
         for order in await self._dock.store.call(book.open_orders, None):
             try:
                 self._open(order)
@@ -200,7 +200,7 @@ class Releasing:
             for listed in allowed.files:
                 saved = copies.get(listed.entry)
                 held = is_held(holds, at.camera, order.docking, listed.sha256)
-                copy = None if saved is None else _read_copy(self._dock.vault, saved.target)
+                copy = None if saved is None else read_copy(self._dock.vault, saved.target)
                 sizes = tuple(relisted.sizes.get(listed.path, ()))
                 yield FileFacts(listed, saved is not None and saved.receipted, copy, held, sizes)
 
@@ -355,7 +355,7 @@ def _ending(rule: str, outcomes: list[str], certificate: book.Certificate) -> En
     return Ending(word, rule, cleared, kept, unknown, certificate)
 
 
-def _trust_now(store: Store, pinned: Trust | None) -> Trust | None:
+def trusted_now(store: Store, pinned: Trust | None) -> Trust | None:
     """The keys of enrolment, or those that followed them by rotation."""
     if pinned is None:
         return None
@@ -376,7 +376,7 @@ def _authorise(command: bytes, manifest: Path, facts: Facts) -> Allowed:
         raise ReleaseRefused("manifest_differs", str(error.strerror)) from None
 
 
-def _read_copy(vault: Path, target: bytes) -> VaultCopy | None:
+def read_copy(vault: Path, target: bytes) -> VaultCopy | None:
     """A file of the vault, read from the disk and not from memory; None where it cannot be."""
     try:
         fd = os.open(os.path.join(os.fsencode(vault), target), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

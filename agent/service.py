@@ -15,13 +15,14 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from agent import duty
+from agent import dispositionbook, duty
 from agent.bays import Bay
 from agent.baystate import BayState
 from agent.board import Board
 from agent.commands import Handler
 from agent.desk import Desk
 from agent.devices import DeviceWatch
+from agent.disposing import Disposing, disposition_sources
 from agent.dockcare import DockCare
 from agent.inspection import Inspectors
 from agent.leds import BayLeds, led_state
@@ -38,7 +39,9 @@ from agent.store import Store
 from agent.uplink import Uplink
 from agent.usbbay import UsbBay
 from agent.usbports import Attached
+from agent.waiting import happened
 from agent.witness import Witness, load_or_create_witness_key, offer_key
+from custody.commandbody import Disposition
 from custody.commands import Command
 from custody.releasebody import Release
 from custody.stationevents import StationStarted
@@ -47,6 +50,7 @@ log = logging.getLogger("agent.service")
 
 STATUS_SECONDS = 0.5
 OVERDUE_SECONDS = 60.0
+DISPOSITION_SECONDS = 60.0  # between two looks at orders that wait
 HUB_AWAY = ["暂时连不上中心；记录照常保存，恢复后自动上报", "The hub is away: everything is kept and sent later"]
 LOG_REFUSED = [
     "中心的审计日志前后矛盾，本站已停止采信其回执；录像安全，请继续接入，并立即通知管理员",
@@ -70,6 +74,7 @@ class Service:
         self._inspectors = Inspectors(SPARES)
         profiles = load_profiles(settings.directory / "profiles")
         self._releasing = Releasing(opened.dock, release_sources(settings))
+        self._disposing = Disposing(opened.dock, disposition_sources(settings))
         grounds = Grounds(settings, opened.dock, self._board, profiles, self._inspectors, self._releasing)
         self._usb_bays = [UsbBay(grounds, bay) for bay in settings.bays if bay.ports]
         self._uplink: Uplink | None = None
@@ -129,7 +134,12 @@ class Service:
             keep_order(store, command, now)
             loop.call_soon_threadsafe(self._releasing.stir)  # what it looks for comes after this commit
 
-        return {Release.KIND: keep} if self._settings.release else {}
+        def keep_disposition(store: Store, command: Command, now: datetime) -> None:
+            dispositionbook.keep_order(store, command, now)
+            loop.call_soon_threadsafe(self._disposing.stirred.set)
+
+        handlers: dict[str, Handler] = {Release.KIND: keep} if self._settings.release else {}
+        return handlers | ({Disposition.KIND: keep_disposition} if self._settings.disposition else {})
 
     def _work(self) -> dict[str, Coroutine[Any, Any, Any]]:
         """Everything that runs as long as the agent does, by name."""
@@ -137,6 +147,7 @@ class Service:
         self._board.changed.append(self._on_bay)
         work: dict[str, Coroutine[Any, Any, Any]] = {
             "status": self._keep_status(), "care": self._care.run(), "overdue": self._look_for_overdue(),
+            "dispositions": self._dispose(),
         }  # fmt: skip
         if self._uplink is not None:
             work["uplink"] = self._uplink.run()
@@ -176,6 +187,11 @@ class Service:
                 for camera in await self._dock.store.call(duty.left_unseen, self._station, at_hand, datetime.now(UTC)):
                     log.warning("camera_left_unseen camera=%s", camera)
 
+    async def _dispose(self) -> None:
+        while True:
+            await self._disposing.attend()
+            await happened(self._disposing.stirred, DISPOSITION_SECONDS)
+
     # --- what others are told ---
 
     def _on_devices(self, devices: tuple[Attached, ...]) -> None:
@@ -197,6 +213,7 @@ class Service:
     def _describe(self) -> dict[str, Any]:
         """The station's retained state, without outbox figures."""
         release = {"release": self._settings.release, "release_keep_days": self._settings.release_keep_days}
+        release["disposition"] = self._settings.disposition
         return {"station": self._station.id, "software": version("custodock")} | release | self._care.describe()
 
     def _describe_dock(self) -> dict[str, Any]:

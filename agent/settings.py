@@ -94,6 +94,7 @@ class Settings:
     release: bool = False  # may authorised footage be cleared from cameras at all
     release_keep_days: int = 0  # how long it stays on them at least, after it was saved
     secret_recipients: tuple[str, ...] = ()  # age keys of who alone may read what secret bays keep
+    disposition: bool = False  # may files leave the vault at all, on the authority of two people
     link: HubLink | None = None
 
 
@@ -106,9 +107,10 @@ def load_settings(directory: Path) -> Settings:
         raise invalid(f"{path.name} cannot be read: {error}", f"无法读取 {path.name}：{error}") from error
     numbers = {"settle_seconds", "kiosk_port", "minimum_charge_percent", "minimum_hours", "duty_hours",
                "release_keep_days"}  # fmt: skip
-    _no_others(body, {"vault", "bay", "release", "secret_recipients"} | numbers, path.name)
-    if type(release := body.get("release", False)) is not bool:
-        raise invalid("release is true or false", "release 应为 true 或 false")
+    _no_others(body, {"vault", "bay", "release", "disposition", "secret_recipients"} | numbers, path.name)
+    for switch in ("release", "disposition"):
+        if type(body.get(switch, False)) is not bool:
+            raise invalid(f"{switch} is true or false", f"{switch} 应为 true 或 false")
     vault = body.get("vault")
     if not isinstance(vault, str) or not vault:
         raise invalid('vault = "FOLDER" is missing', '缺少 vault = "目录"')
@@ -128,9 +130,10 @@ def load_settings(directory: Path) -> Settings:
         minimum_charge_percent=int(_number(body, "minimum_charge_percent", 1, 100, 80)),
         minimum_hours=_number(body, "minimum_hours", 0.5, 24, 2),
         duty_hours=_number(body, "duty_hours", 1, 240, 12),
-        release=release,
+        release=body.get("release", False),
         release_keep_days=int(_number(body, "release_keep_days", 0, 3650, 0)),
         secret_recipients=_recipients(body.get("secret_recipients", []), any(bay.secret for bay in bays)),
+        disposition=body.get("disposition", False),
         link=load_link(directory),
     )  # fmt: skip
 

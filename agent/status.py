@@ -141,6 +141,7 @@ FILES = {
     "sealed": "新封存 / sealed",
     "changed": "复制时有变化 / changed",
     "failed": "读不出 / not read",
+    "disposed": "已按授权处置 / disposed of",
 }
 
 

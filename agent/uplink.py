@@ -24,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import keeping, outbox
 from agent.commands import Handler, Trust, take_command, trust_now
+from agent.duty import overwrite_forgotten
 from agent.errors import VaultError
 from agent.settings import HubLink, invalid
 from agent.station import clock_quality
@@ -43,6 +44,7 @@ from agent.witness import (
     state_rollback,
     state_unproven,
 )
+from custody.commandbody import OpeningsForgotten
 from custody.errors import CustodyError
 from custody.keeping import RefillRequest, claimed_type, open_keep, open_refill_request
 from custody.receipt import ResendRequest, open_receipt
@@ -252,6 +254,8 @@ class Uplink:
         except VaultError as error:  # nothing was done and nothing answered: the hub sends it again
             log.warning("command_postponed code=%s", error.code)
             return
+        if answer is not None and answer.kind == OpeningsForgotten.KIND:
+            await self._store.call(overwrite_forgotten)
         if answer is not None:
             log.info(
                 "command_answered number=%d kind=%s result=%s reason=%s",

@@ -21,6 +21,7 @@ from custody.fields import Sha256Hex
 Timing = Literal["always", "lenient", "strict"]
 MAX_ROSTER = 200
 MAX_FILES = 400
+MAX_FORGOTTEN = 1000  # as a removal names entries
 MAX_GRANT_SECONDS = 7 * 86400
 _NUMBER = re.compile(r"[A-Za-z0-9-]{1,20}")
 _PIN_HASH = re.compile(r"scrypt\$[0-9a-f]{32}\$[0-9a-f]{64}")
@@ -201,6 +202,26 @@ class KeyChange(Body):
     TIMING = "always"
     rotation: str  # envelope of the key.rotated.v1 event
     proof: str  # C2SP tlog-proof under the checkpoint of its own commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpeningsForgotten(Body):
+    """People removed what shows a person behind these of the station's events: it forgets that too, and at once.
+
+    Never late, and nobody's name travels: the station knows its events by their numbers. It forgets only what the hub
+    has a receipt for, so nothing is lost that was not there to be removed.
+    """
+
+    KIND = "openings_forgotten.v1"
+    TIMING = "always"
+    removal_id: str  # see opening.removed.v1
+    seqs: tuple[int, ...]  # numbers of this station's events, rising, 1 to 1000
+
+    def check(self) -> None:
+        """Raise FormatError unless it names events in one way only."""
+        _id(self.removal_id, "removal_id")
+        if not 0 < len(self.seqs) <= MAX_FORGOTTEN or list(self.seqs) != sorted(set(self.seqs)):
+            raise FormatError(f"it names 1 to {MAX_FORGOTTEN} events, rising")
 
 
 def _id(value: str, name: str) -> None:

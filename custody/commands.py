@@ -22,6 +22,7 @@ from custody.commandbody import (
     Hold,
     HoldLifted,
     KeyChange,
+    OpeningsForgotten,
     PolicyChange,
     Roster,
 )
@@ -41,7 +42,7 @@ FUTURE_TOLERANCE = timedelta(minutes=5)  # a hub's clock may be ahead of a stati
 KINDS: dict[str, type[Body]] = {
     cls.KIND: cls
     for cls in (Roster, PolicyChange, Hold, HoldLifted, Grant, GrantRevoked, Disposition, KeyChange, Release)
-}
+} | {OpeningsForgotten.KIND: OpeningsForgotten}
 
 # Refusals of a command that is not the next of the hub's to this station: its sender learns nothing, its number stays.
 NOT_IN_PLACE = ("too_long", "bad_format", "bad_signature", "wrong_station", "replayed", "gap", "wrong_previous")

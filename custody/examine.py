@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from custody.bundlefacts import BundleFacts
 from custody.checkpoint import VerifyKey
-from custody.digest import HASH_BYTES
+from custody.digest import HASH_BYTES, CompactRange
 from custody.disk import Hasher, NotRegular, list_tree, open_regular, open_stream, read_small, reason
 from custody.envelope import MAX_ENVELOPE_BYTES, parse_envelope
 from custody.errors import CustodyError
@@ -25,6 +25,7 @@ from custody.vaultcheck import VaultCheck
 from custody.verify import CLOSING, KEY_FILE, LEAVES, MANIFEST, SUMS, DockingCheck
 
 MAX_KEY_FILE_BYTES = 4096
+MAX_RECORD_BYTES = 4 * MAX_ENVELOPE_BYTES  # intent, command, and some two hundred rotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,10 @@ def _examine_docking(folder: bytes, trusted: Sequence[VerifyKey], vault: VaultCh
     closing = check.read_closing(_small(check, CLOSING, MAX_ENVELOPE_BYTES))  # 2
     if closing is not None:
         vault.add_statement(folder, closing)
+    for name in check.disposition_files:  # 5
+        intent = check.read_disposition(name, _small(check, name, MAX_RECORD_BYTES))
+        if intent is not None:
+            vault.add_statement(folder, intent)
     _each_sums_line(check, first_time=True)
     _read_manifest(check, vault, hasher)  # 3, 4, 5, 7, 8
     if check.sums_unsettled:
@@ -159,12 +164,12 @@ def _read_manifest(check: DockingCheck, vault: VaultCheck, hasher: Hasher) -> No
 def _examine_file(check: DockingCheck, sealed: Sealed, hasher: Hasher) -> None:
     """5. One footage file against its seal."""
     if sealed.found is None:
-        check.missing(Kind.MISSING, sealed.path)
+        _examine_gone(check, sealed)
         return
     try:
         found = judge(check.folder, sealed, observe(check.folder, sealed, hasher))
     except FileNotFoundError:
-        check.missing(Kind.MISSING, sealed.path)
+        _examine_gone(check, sealed)
     except NotRegular:
         check.find(Kind.NOT_REGULAR, sealed.path, actual=sealed.found)
     except OSError as error:
@@ -172,6 +177,25 @@ def _examine_file(check: DockingCheck, sealed: Sealed, hasher: Hasher) -> None:
     else:
         unseen = sealed.leaves is None and check.hides(LEAVES + b"/" + sealed.path)
         check.findings += [f for f in found if not (unseen and f.kind is Kind.LEAVES_MISSING)]
+
+
+def _examine_gone(check: DockingCheck, sealed: Sealed) -> None:
+    """5. A file that is not there; of one that was disposed of, the leaves must still lead to the sealed root."""
+    if not check.gone(sealed) or sealed.event.chunk_count < 2:
+        return
+    if sealed.leaves is None:
+        check.missing(Kind.LEAVES_MISSING, sealed.path)
+        return
+    tree = CompactRange()
+    try:
+        with open_stream(os.path.join(check.folder, sealed.leaves)) as kept:
+            while len(leaf := kept.read(HASH_BYTES)) == HASH_BYTES:
+                tree.append(leaf)
+    except (NotRegular, OSError) as error:
+        check.cannot_read(sealed.leaves, str(error))
+        return
+    if leaf or tree.root().hex() != sealed.event.tree_root:
+        check.find(Kind.LEAVES_ALTERED, sealed.path)
 
 
 def observe(folder: bytes, sealed: Sealed, hasher: Hasher) -> Observed:

@@ -54,6 +54,7 @@ class Kind(StrEnum):
     SEAL_WRONG = "seal_wrong"  # authentic, but does not belong here or contradicts itself
     KEY_REVOKED = "key_revoked"  # the log says that this key did not count, or is in doubt, for this event
     SIGNER_UNKNOWN = "signer_unknown"  # none of the trusted keys
+    DISPOSITION_ALTERED = "disposition_altered"  # the record of a disposition proves nothing
     # across dockings
     STRAY = "stray"
     SEQ_REUSED = "seq_reused"
@@ -83,6 +84,10 @@ class Kind(StrEnum):
     REFERENCE_ELSEWHERE = "reference_elsewhere"
     COPY_OF_DOCKING = "copy_of_docking"
     SEQS_ABSENT = "seqs_absent"
+    DISPOSED = "disposed"  # the file left the vault by authority; its seal, leaves and manifest are here
+    DISPOSITION = "disposition"  # the authority, as the log proves it
+    DISPOSITION_STATED = "disposition_stated"  # the same as the station states it: no key of the log was given
+    CERTIFICATE = "certificate"  # of a release: the log binds it, nothing here does
 
 
 INFORMATION = frozenset(
@@ -94,6 +99,10 @@ INFORMATION = frozenset(
         Kind.REFERENCE_ELSEWHERE,
         Kind.COPY_OF_DOCKING,
         Kind.SEQS_ABSENT,
+        Kind.DISPOSED,
+        Kind.DISPOSITION,
+        Kind.DISPOSITION_STATED,
+        Kind.CERTIFICATE,
     }
 )
 

@@ -348,6 +348,31 @@ class WitnessRemoved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRemovalRequested(Event):
+    """Somebody asks that a witness's key count no more; another person decides."""
+
+    TYPE = "witness.removal_requested.v1"
+    change_id: str  # UUIDv7
+    witness: str  # name of its key
+    key_line: str  # the key that is to count no more
+    reason: str  # why; no names of people
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRemovedV2(Event):
+    """A witness's key counts no more for checkpoints from here on; two people stand for it."""
+
+    TYPE = "witness.removed.v2"
+    change_id: str  # see witness.removal_requested.v1
+    witness: str  # name of its key
+    key_line: str  # as requested
+    reason: str  # as requested
+    requested_by: str  # account
+    approved_by: str  # account; never the one that requested it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessPolicySet(Event):
     """How many witnesses make a checkpoint a witnessed one."""
 
@@ -498,6 +523,8 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     LogRestored,
     WitnessAdded,
     WitnessRemoved,
+    WitnessRemovalRequested,
+    WitnessRemovedV2,
     WitnessPolicySet,
     WitnessRefused,
     CommandRequested,

@@ -135,11 +135,16 @@ def check_closing(release: Release, closed: bytes, station: str, pins: Pins) -> 
 
 def check_checkpoint(release: Release, pins: Pins) -> Checkpoint:
     """The release's checkpoint, signed by the log's key and enough witnesses. Raises ReleaseRefused."""
+    return check_note(release.checkpoint, pins)
+
+
+def check_note(note: str, pins: Pins) -> Checkpoint:
+    """A checkpoint, signed by the log's key and enough witnesses. Raises ReleaseRefused."""
     try:
-        checkpoint = open_checkpoint(release.checkpoint, pins.log_key)
+        checkpoint = open_checkpoint(note, pins.log_key)
     except CustodyError as error:
         raise ReleaseRefused("checkpoint_invalid", str(error)) from None
-    seen = {witness.key_id for witness in pins.witnesses if _cosigned(release.checkpoint, witness)}
+    seen = {witness.key_id for witness in pins.witnesses if _cosigned(note, witness)}
     if len(seen) < pins.witnesses_needed:
         raise ReleaseRefused("not_witnessed", f"{len(seen)} of {pins.witnesses_needed} witnesses")
     return checkpoint

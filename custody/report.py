@@ -82,6 +82,10 @@ TEXT: dict[Kind, Text] = {
         "KEY REVOKED: log entry {detail} revokes the key of {actual}; its events from no. {expected} on are in doubt",
         "密钥已吊销：日志条目 {detail} 吊销了 {actual} 的密钥，其自第 {expected} 号事件起存疑",
     ),
+    Kind.DISPOSITION_ALTERED: (
+        "RECORD OF A DISPOSITION PROVES NOTHING: {detail}",
+        "处置记录不能证明任何事项：{detail}",
+    ),
     Kind.STRAY: ("STRAY: this {actual} lies outside every docking", "游离：此 {actual} 不在任何一次接入之内"),
     Kind.SEQ_REUSED: (
         "NUMBER USED TWICE: {actual} signed two different events {expected}; the other lies in {detail}",
@@ -146,6 +150,23 @@ TEXT: dict[Kind, Text] = {
     Kind.SEQS_ABSENT: (
         "{actual} events of {detail} between {expected} are not here",
         "{detail} 的序号 {expected} 之间有 {actual} 个事件不在此处",
+    ),
+    Kind.DISPOSED: (
+        "disposed of under authority {actual}; its seal, chunk leaves and manifest line prove what it was",
+        "已按授权 {actual} 处置；其封存记录、分块哈希与清单条目仍可证明原文件",
+    ),
+    Kind.DISPOSITION: (
+        "disposition {actual} ({detail}): the log proves that {expected} stand for it",
+        "处置 {actual}（{detail}）：日志证明由 {expected} 两人申请并批准",
+    ),
+    Kind.DISPOSITION_STATED: (
+        "disposition {actual} ({detail}): the station states that {expected} stand for it. Give --key with the "
+        "log's key line to have the log's proof checked",
+        "处置 {actual}（{detail}）：采集站声明由 {expected} 两人申请并批准。请以 --key 给出日志密钥行以核验日志证明",
+    ),
+    Kind.CERTIFICATE: (
+        "a certificate of a camera's clearing; the log names its digest, this docking does not",
+        "清除记录仪的证明；其摘要载于日志，本次接入的清单不含",
     ),
 }
 

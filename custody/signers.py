@@ -47,6 +47,11 @@ class Signers:
         """The key line beside the docking. Raises KeyInvalid unless it is exactly one whole key line."""
         self._beside = read_key_file(raw)
 
+    @property
+    def beside(self) -> VerifyKey | None:
+        """The key whose line lies beside the docking."""
+        return self._beside
+
     def open(self, raw: bytes) -> Statement:
         """The event of an envelope whose signature holds, or that no key at hand can prove: then it was complained of.
 

@@ -397,6 +397,39 @@ class ReleaseFinished(Event):
     certificate_bytes: int | None  # its length
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispositionIntended(Event):
+    """Files are about to leave the vault: every rule is fulfilled. Stated before the first of them does."""
+
+    TYPE = "disposition.intended.v1"
+    command_id: str  # the hub's command disposition.v1, see disposition.md
+    command_sha256: Sha256Hex  # of its exact bytes
+    disposition_id: str  # as the command names it
+    camera_id: str  # see docking.closed.v1
+    docking_id: str  # the docking that saved them
+    basis: str  # the rule or order that ends their retention, as approved
+    requested_by: str  # account, by the log
+    approved_by: str  # account, by the log; another one
+    entries: tuple[int, ...]  # numbers of the files in the docking's manifest, rising
+    bytes_in_all: int  # of them, as sealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispositionFinished(Event):
+    """What became of an authorisation to let files leave the vault. Seals, leaves and manifest stay."""
+
+    TYPE = "disposition.finished.v1"
+    command_id: str  # see disposition.intended.v1
+    command_sha256: Sha256Hex  # see disposition.intended.v1
+    disposition_id: str  # see disposition.intended.v1
+    camera_id: str  # see docking.closed.v1; empty when the station knows no such docking
+    docking_id: str  # see disposition.intended.v1
+    outcome: Literal["disposed", "partly", "refused"]  # refused: nothing left the vault
+    rule: str  # "complete", or the rule that kept a file or ended it, see disposition.md
+    disposed: tuple[int, ...]  # entries whose files are gone from the vault, rising
+    kept: tuple[int, ...]  # entries of the intent whose files are still there, rising
+
+
 STATION_EVENTS: tuple[type[Event], ...] = (
     StationStarted,
     DockingStarted,
@@ -422,4 +455,6 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     CommandAnswered,
     ReleaseIntended,
     ReleaseFinished,
+    DispositionIntended,
+    DispositionFinished,
 )

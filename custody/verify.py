@@ -7,7 +7,7 @@
  3. Manifest: every line reads; its digest and length are those the closing names.
  4. Seals: each is signed, names its entry, docking, camera, bay and station, and no file is sealed twice.
  5. Footage: each sealed file is there, a regular file, of the sealed size, SHA-256 and tree root; if not, its leaves
-    name the chunks.
+    name the chunks. A file that a record of a disposition names may be gone, by that authority.
  6. SHA256SUMS: exactly one line for each sealed file.
  7. Entries are numbered from 1 without gap, and counts, manifest and closing agree.
  8. Nothing else lies in the docking's folder.
@@ -18,11 +18,14 @@ left, seals are read unproved, so that files can still be told apart from altere
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from custody.checkpoint import VerifyKey
 from custody.digest import CHUNK_BYTES
+from custody.disposition import RECORD_NAME
+from custody.dispositioncheck import Dispositions
 from custody.errors import CustodyError, FormatError, KeyInvalid
 from custody.finding import Finding, Kind
 from custody.footage import Sealed
@@ -36,6 +39,7 @@ MANIFEST = b".custody/manifest.jsonl"
 KEY_FILE = b".custody/station.vkey"
 SUMS = b"SHA256SUMS"
 LEAVES = b".custody/leaves"
+CERTIFICATE_NAME = re.compile(rb"\.custody/release-[0-9a-f]{16}\.jsonl")
 TAKEN = "taken"  # in place of the type of what is accounted for
 PREFIX_PARTS = 5  # camera, year, month, day, docking id
 MAX_NAMED = 1000  # findings of one kind about single lines: a list can have any number of lines, each of a few bytes
@@ -70,11 +74,16 @@ class DockingCheck:
         self._sums_lines = 0
         self._most_sums = len(entries) + MAX_NAMED
         self._lines_named: dict[Kind, int] = {}
+        self._dispositions = Dispositions(trusted, self.find)
+        self.disposition_files = sorted(name for name in entries if RECORD_NAME.fullmatch(name))
         for name in (CLOSING, MANIFEST, KEY_FILE, SUMS):
             if self._left.get(name) == "file":
                 self._take_out(name)
         if self._left.get(LEAVES) == "folder":
             self._left[LEAVES] = TAKEN
+        for name in sorted(name for name in entries if CERTIFICATE_NAME.fullmatch(name)):
+            if self._take_out(name) == "file":
+                self.find(Kind.CERTIFICATE, name)
 
     def find(self, kind: Kind, path: bytes | None = None, **facts: object) -> None:
         """Note a finding about `path` of this docking."""
@@ -142,6 +151,23 @@ class DockingCheck:
         if not statement.event.complete:
             self.find(Kind.INCOMPLETE_OFFLOAD, None, detail=statement.event.reason)
         return statement
+
+    # --- dispositions --------------------------------------------------------------------------------------------
+
+    def read_disposition(self, name: bytes, raw: bytes | None) -> Statement | None:
+        """5. A record of a disposition, after the closing and before the manifest."""
+        if raw is None or self._take_out(name) != "file":
+            return None
+        return self._dispositions.take(name, raw, self.closed, self.signers.beside)
+
+    def gone(self, sealed: Sealed) -> bool:
+        """5. A sealed file is not there: whether it was disposed of; if not, it is missing."""
+        authority = self._dispositions.authority(sealed.event)
+        if authority is None or self.hides(sealed.path):
+            self.missing(Kind.MISSING, sealed.path)
+            return False
+        self.find(Kind.DISPOSED, sealed.path, actual=authority)
+        return True
 
     # --- 3, 4: manifest and seals --------------------------------------------------------------------------------
 

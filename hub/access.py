@@ -64,6 +64,7 @@ class Action(StrEnum):
     APPROVE_EXPORT = "approve_export"
     REQUEST_OPENING_REMOVAL = "request_opening_removal"
     APPROVE_OPENING_REMOVAL = "approve_opening_removal"
+    SEE_REMOVALS = "see_removals"  # of keys and personal detail, asked for and done
 
 
 class Relation(StrEnum):
@@ -140,6 +141,7 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.APPROVE_EXPORT: frozenset({Role.APPROVING_LEADER}),
     Action.REQUEST_OPENING_REMOVAL: frozenset({Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_OPENING_REMOVAL: frozenset({Role.APPROVING_LEADER}),
+    Action.SEE_REMOVALS: frozenset({Role.RECORDS_CUSTODIAN, Role.APPROVING_LEADER, Role.AUDITOR, Role.ADMINISTRATOR}),
 }
 # who asked, and who gets or loses something by it, never decides it; the tables refuse it too where a row can say it
 _SECOND_PERSON = frozenset(action for action in Action if action.value.startswith("approve_"))
@@ -158,7 +160,7 @@ def reach(role: Role, action: Action) -> frozenset[Relation]:
     """What things a role may do `action` to, by how they stand to the person; empty: to none."""
     if role not in _MAY[action]:
         return frozenset()
-    if role in _WHOLE_BUREAU or action is Action.REQUEST_OPENING_REMOVAL:  # the log has no sections
+    if role in _WHOLE_BUREAU or action in (Action.REQUEST_OPENING_REMOVAL, Action.SEE_REMOVALS):  # the log has none
         return _ALL
     # an officer must find the section's dock and its cameras; of what others recorded they learn nothing
     return _OWN if role is Role.OFFICER and action is not Action.SEE_STATIONS else _SECTION

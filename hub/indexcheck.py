@@ -1,7 +1,8 @@
 """Rows that follow from the log, derived again beside a `LogWalk` and compared with those that are stored.
 
-Index rows (recordings, dockings, cameras, camera events, subjects of our own events, entries set aside, full text) can
-be rebuilt: the first wrong one is kept in `fault` while the walk goes on, for a fault of the log matters more.
+Index rows (recordings, dockings, cameras, camera events, dispositions, subjects of our own events, entries set aside,
+full text) can be rebuilt: the first wrong one is kept in `fault` while the walk goes on, for a fault of the log matters
+more.
 Stations, accounts, readers, witnesses and stated refusals cannot be rebuilt: LogUntrusted. Not derived, because the log
 does not hold them: passwords, sessions, retained states, refused messages whose minute is not over, cosignatures (they
 prove themselves).
@@ -56,7 +57,9 @@ from custody.hubevents import (
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
+    WitnessRemovalRequested,
     WitnessRemoved,
+    WitnessRemovedV2,
 )
 from custody.keyrotation import successor
 from hub import log
@@ -76,6 +79,7 @@ from hub.stations.derived import AboutStation, StationRequests, asked_for, carri
 from hub.tables import (
     camera_event,
     command_answer,
+    disposition,
     docking,
     hub_subject,
     log_reader,
@@ -90,15 +94,18 @@ from hub.tables import (
     unprojected,
     witness,
     witness_policy,
+    witness_removal,
 )
 from hub.times import to_text
+from hub.witnesses.removal import removal_row
 
-_BY_LOG_INDEX = (segment, camera_event, command_answer, unprojected)
+WitnessEvent = WitnessAdded | WitnessRemoved | WitnessRemovalRequested | WitnessRemovedV2 | WitnessPolicySet
+_BY_LOG_INDEX = (segment, camera_event, command_answer, disposition, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
 _SPECIAL = ("revoked_at", "frozen_at", "frozen_reason", "last_event_at", "last_received_at", "software", "witness_key")
 _OWNERS = (
-    segment.c.log_index, camera_event.c.log_index, command_answer.c.log_index, docking.c.started_index,
-    docking.c.closed_index,
+    segment.c.log_index, camera_event.c.log_index, command_answer.c.log_index, disposition.c.log_index,
+    docking.c.started_index, docking.c.closed_index,
 )  # fmt: skip
 
 
@@ -114,6 +121,7 @@ class IndexCheck:
         self._readers: dict[str, list[Any]] = {}
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
+        self._removals: dict[str, dict[str, Any]] = {}  # of witnesses
         self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
         self._enrolments = StationRequests()
         self._revocations: dict[str, dict[str, Any]] = {}
@@ -140,7 +148,10 @@ class IndexCheck:
                 self._hub_event(entry)
             else:
                 self._station_event(entry, projection, stale)
-        derived = (projection.segments, projection.camera_events, projection.command_answers, projection.unprojected)
+        derived = (
+            projection.segments, projection.camera_events, projection.command_answers, projection.dispositions,
+            projection.unprojected,
+        )  # fmt: skip
         for table, rows in zip(_BY_LOG_INDEX, derived, strict=True):
             self._compare(table, rows, start, end)
         self._compare_subjects(start, end)
@@ -169,6 +180,8 @@ class IndexCheck:
         self._compare_rows(log_reader, tuple(log_reader.c.keys()), readers, "reader_altered")
         witnesses = {name: tuple(row) for name, row in self._witnesses.items()}
         self._compare_rows(witness, tuple(witness.c.keys()), witnesses, "witness_altered")
+        removals = {key: tuple(row.values()) for key, row in self._removals.items()}
+        self._compare_rows(witness_removal, tuple(witness_removal.c.keys()), removals, "witness_altered")
         self._compare_rows(witness_policy, tuple(witness_policy.c.keys()), self._policy, "witness_altered")
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
@@ -274,7 +287,9 @@ class IndexCheck:
                 self._reader_event(known, entry.received_at)
             case EnvelopeRefused():
                 self._check_refused(entry.index, known)
-            case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
+            case (
+                WitnessAdded() | WitnessRemoved() | WitnessRemovalRequested() | WitnessRemovedV2() | WitnessPolicySet()
+            ):
                 self._witness_event(known, entry.received_at)
             case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
                 self._commands.take(known, entry.index, entry.received_at)
@@ -326,11 +341,16 @@ class IndexCheck:
             with suppress(KeyError):
                 self._readers[event.reader][3] = received_at
 
-    def _witness_event(self, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, received_at: str) -> None:
+    def _witness_event(self, event: WitnessEvent, received_at: str) -> None:
+        if isinstance(event, WitnessRemovalRequested | WitnessRemovedV2):
+            row = self._removals.setdefault(event.change_id, dict.fromkeys(witness_removal.c.keys()))
+            row |= removal_row(event, received_at)
         match event:
             case WitnessAdded(witness=name):
                 self._witnesses[name] = [name, event.key_line, event.station, event.url, received_at, None]
-            case WitnessRemoved(witness=name):
+            case WitnessRemovalRequested():
+                pass
+            case WitnessRemoved(witness=name) | WitnessRemovedV2(witness=name):
                 with suppress(KeyError):
                     self._witnesses[name][-1] = received_at
             case WitnessPolicySet(needed=needed):

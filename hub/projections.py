@@ -51,7 +51,9 @@ from custody.hubevents import (
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
+    WitnessRemovalRequested,
     WitnessRemoved,
+    WitnessRemovedV2,
 )
 from custody.stationevents import (
     CameraChecked,
@@ -67,6 +69,8 @@ from custody.stationevents import (
     CameraUnlocked,
     CommandAnswered,
     DeviceRefused,
+    DispositionFinished,
+    DispositionIntended,
     DockingClosed,
     DockingStarted,
     LogCleared,
@@ -81,7 +85,17 @@ from custody.stationevents import (
 )
 from hub.db import Row, insert_rows, upsert_rows
 from hub.search import Filters, document, fts5_document, tsvector_document
-from hub.tables import camera, camera_event, command_answer, docking, segment, segment_bigrams, station, unprojected
+from hub.tables import (
+    camera,
+    camera_event,
+    command_answer,
+    disposition,
+    docking,
+    segment,
+    segment_bigrams,
+    station,
+    unprojected,
+)
 from hub.times import to_text
 
 CameraEvent = (
@@ -99,10 +113,18 @@ CameraEvent = (
     | DeviceRefused
     | ReleaseIntended
     | ReleaseFinished
+    | DispositionIntended
 )
 ChainEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated | SecretKept
 StationEvent = (
-    StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | ChainEvent | CommandAnswered
+    StationStarted
+    | DockingStarted
+    | SegmentSealed
+    | DockingClosed
+    | CameraEvent
+    | ChainEvent
+    | CommandAnswered
+    | DispositionFinished
 )
 HubEvent = (
     StationEnrolled
@@ -133,6 +155,8 @@ HubEvent = (
     | LogRestored
     | WitnessAdded
     | WitnessRemoved
+    | WitnessRemovalRequested
+    | WitnessRemovedV2
     | WitnessPolicySet
     | WitnessRefused
     | CommandRequested
@@ -159,6 +183,7 @@ _CLOSED_COLUMNS = (
 _CAMERA_COLUMNS = ("id", "first_seen_at", "last_seen_at", "last_station")
 _CAMERA_EVENT_COLUMNS = tuple(c.name for c in camera_event.columns)
 _ANSWER_COLUMNS = tuple(c.name for c in command_answer.columns)
+_DISPOSITION_COLUMNS = tuple(c.name for c in disposition.columns)
 CAMERA_EVENT_TYPES = frozenset(cls.TYPE for cls in get_args(CameraEvent))
 _UNPROJECTED_COLUMNS = tuple(c.name for c in unprojected.columns)
 
@@ -206,10 +231,13 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             | DeviceRefused()
             | ReleaseIntended()
             | ReleaseFinished()
+            | DispositionIntended()
         ):
             return known.TYPE, _camera_event(known), ""
         case CommandAnswered():
             return known.TYPE, _answer(known), ""
+        case DispositionFinished():
+            return known.TYPE, _disposition(known), ""
         case _:
             if not isinstance(known, HubEvent):
                 assert_never(known)
@@ -229,6 +257,7 @@ class Projection:
         self.witness_keys: dict[str, str] = {}  # as stations offer them
         self.camera_events: list[Row] = []
         self.command_answers: list[Row] = []
+        self.dispositions: list[Row] = []
         self.unprojected: list[Row] = []
 
     def add(self, log_index: int, draft: Draft, received_at: str) -> None:
@@ -247,6 +276,9 @@ class Projection:
             return
         if kind == CommandAnswered.TYPE:
             self.command_answers.append((log_index, *row))
+            return
+        if kind == DispositionFinished.TYPE:
+            self.dispositions.append((log_index, *row))
             return
         if kind == SegmentSealed.TYPE:
             self.segments.append((log_index, *row))
@@ -270,6 +302,7 @@ class Projection:
         self.write_standing(tx)
         insert_rows(tx, camera_event.name, _CAMERA_EVENT_COLUMNS, self.camera_events)
         insert_rows(tx, command_answer.name, _ANSWER_COLUMNS, self.command_answers)
+        insert_rows(tx, disposition.name, _DISPOSITION_COLUMNS, self.dispositions)
         insert_rows(tx, unprojected.name, _UNPROJECTED_COLUMNS, self.unprojected)
         for column, said in (("software", self.software), ("witness_key", self.witness_keys)):
             if said:
@@ -320,6 +353,12 @@ def _camera_event(e: CameraEvent) -> Row:
 def _answer(e: CommandAnswered) -> Row:
     """Values in the order of `_ANSWER_COLUMNS`, from the second on."""
     return e.source, e.number, _text(e.kind), e.command_sha256, e.result, _text(e.reason), to_text(e.at)
+
+
+def _disposition(e: DispositionFinished) -> Row:
+    """Values in the order of `_DISPOSITION_COLUMNS`, from the second on."""
+    named = (e.source, _text(e.docking_id), e.command_sha256, e.outcome, _text(e.rule))
+    return (*named, json.dumps(list(e.disposed)), len(e.kept), to_text(e.at))
 
 
 def _segment(e: SegmentSealed, offset: timedelta) -> Row:

@@ -17,6 +17,7 @@ from hub.tables import (
     camera,
     camera_event,
     command_answer,
+    disposition,
     docking,
     hub_subject,
     log_entry,
@@ -43,7 +44,7 @@ def reindex(db: Database, utc_offset_minutes: int, *, closed: bool = False) -> i
 
 
 def _clear(tx: Connection) -> None:
-    for table in (segment, docking, camera, camera_event, command_answer, unprojected, hub_subject):
+    for table in (segment, docking, camera, camera_event, command_answer, disposition, unprojected, hub_subject):
         tx.execute(delete(table))
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("INSERT INTO segment_text (segment_text) VALUES ('delete-all')")

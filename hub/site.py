@@ -40,6 +40,7 @@ _SECTIONS = (
     ("/exports", mark("Exports"), Action.SEE_EXPORTS),
     ("/log", mark("Audit log"), Action.SEE_LOG),
     ("/stations", mark("Stations"), Action.SEE_ENROLMENT),
+    ("/removals", mark("Revocations and removals"), Action.SEE_REMOVALS),
     ("/people", mark("People"), Action.SEE_PEOPLE),
 )
 

@@ -53,6 +53,7 @@ from hub.recordings import api as recording_api
 from hub.recordings import custody as custody_pages
 from hub.recordings import pages as recording_pages
 from hub.releases import pages as release_pages
+from hub.removals import pages as removal_pages
 from hub.restore import pages as restore_pages
 from hub.restore.status import Status
 from hub.sections import EVERYTHING
@@ -110,6 +111,7 @@ def create_app(
         code_pages.router,
         people_pages.router,
         enrolment_pages.router,
+        removal_pages.router,
         section_pages.router,
         token_pages.router,
         overview_pages.router,

@@ -47,7 +47,9 @@ from custody.hubevents import (
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
+    WitnessRemovalRequested,
     WitnessRemoved,
+    WitnessRemovedV2,
 )
 from custody.stationevents import (
     CameraChecked,
@@ -59,6 +61,8 @@ from custody.stationevents import (
     CameraUnlocked,
     CommandAnswered,
     DeviceRefused,
+    DispositionFinished,
+    DispositionIntended,
     DockingClosed,
     DockingStarted,
     LogCleared,
@@ -302,6 +306,31 @@ SENTENCES: dict[type[Event], _Said] = {
             "unknown": whole(e.unknown),
         },
     ),
+    DispositionIntended: (
+        mark(
+            "Begins to dispose of %(files)s files of offload %(docking)s in the vault (%(basis)s); asked for by "
+            "%(by)s, approved by %(approver)s."
+        ),
+        lambda _, e: {
+            "files": whole(len(e.entries)),
+            "docking": e.docking_id,
+            "basis": e.basis,
+            "by": e.requested_by,
+            "approver": e.approved_by,
+        },
+    ),
+    DispositionFinished: (
+        mark(
+            "Disposition of footage of offload %(docking)s ended: %(gone)s files left the vault, %(kept)s stayed; "
+            "%(why)s."
+        ),
+        lambda words, e: {
+            "docking": e.docking_id,
+            "gone": whole(len(e.disposed)),
+            "kept": whole(len(e.kept)),
+            "why": words.reason(e.rule),
+        },
+    ),
     CommandRequested: (
         mark("%(by)s asks that station %(station)s is told: %(what)s."),
         lambda words, e: {"by": e.requested_by, "station": e.station, "what": words.command_kind(e.kind)},
@@ -362,6 +391,17 @@ SENTENCES: dict[type[Event], _Said] = {
     ),
     WitnessAdded: (mark("%(operator)s accepted %(witness)s as a witness of this log."), _of("operator", "witness")),
     WitnessRemoved: (mark("%(operator)s lets witness %(witness)s count no more."), _of("operator", "witness")),
+    WitnessRemovalRequested: (
+        mark("%(requested_by)s asks that witness %(witness)s count no more, because: %(reason)s."),
+        _of("requested_by", "witness", "reason"),
+    ),
+    WitnessRemovedV2: (
+        mark(
+            "Witness %(witness)s counts no more; asked for by %(requested_by)s, approved by %(approved_by)s, because: "
+            "%(reason)s."
+        ),
+        _of("witness", "requested_by", "approved_by", "reason"),
+    ),
     WitnessPolicySet: (
         mark("%(operator)s set that %(needed)s witnesses make a checkpoint a witnessed one."),
         _of("operator", "needed"),

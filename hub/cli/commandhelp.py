@@ -29,7 +29,8 @@ CHINESE: Mapping[str, str] = {
     "witness list": "列出见证方、采集站提供的见证公钥和警报。",
     "witness accept": "认可采集站在自己的签名链中提供的见证公钥。",
     "witness add": "按保管人交来的公钥行登记一个见证方。",
-    "witness remove": "不再采信一个见证方。",
+    "witness remove": "申请不再采信一个见证方，由另一账号批准。",
+    "witness approve-removal": "批准不再采信一个见证方：其后的检查点不再计入其见证。",
     "witness policy": "设定须有几个见证方共同签署，检查点才算已见证。",
     "backup": "中心运行时即可备份，备份为一个目录；名称以 .tar 结尾时为一个文件。核验通过后才有正式名称。"
     "私钥须另加 --with-keys，只需备份一次，离线存放。",

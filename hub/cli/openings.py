@@ -20,7 +20,7 @@ REMOVE_HELP = (
 )
 APPROVE_HELP = (
     "Approve a removal: the values are gone for good, every entry and proof stays.\n"
-    "Backups made before still hold them: delete those too. Stations drop them 90 days after their receipt."
+    "Backups made before still hold them: delete those too. Stations are told to drop them too."
 )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hub.cli.shared import command, opened, show
+from hub.cli.shared import ACCOUNT_HELP, command, opened, show
+from hub.keychanges.command import person
 
 WITNESS_HELP = """\
 Accept witnesses of the audit log, and set how many make a checkpoint witnessed.
@@ -36,8 +37,15 @@ def add_to(commands: Any) -> None:
     add = command(witnesses, "add", _witness_change, "Accept a witness by the key line that its keeper gave you.")
     add.add_argument("key", metavar="KEYLINE", help="name+hash+base64, as `custody witness init` printed it")
     add.add_argument("--url", help="where `custody witness run` answers; without it, the witness asks by itself")
-    remove = command(witnesses, "remove", _witness_change, "Let a witness count no more.")
+    text = "Ask that a witness's key count no more, because it was lost or stolen; another account approves it."
+    remove = command(witnesses, "remove", _witness_remove, text)
     remove.add_argument("name", metavar="NAME", help="as `dock-hub witness list` shows it")
+    remove.add_argument("--reason", required=True, help="goes into the audit log; no names of people")
+    text = "Approve the removal of a witness: its cosignatures count no more for checkpoints from here on."
+    approve = command(witnesses, "approve-removal", _witness_approve, text)
+    approve.add_argument("change", metavar="CHANGE", help="as `witness remove` printed it")
+    for one in (remove, approve):
+        one.add_argument("--account", required=True, help=ACCOUNT_HELP)
     policy = command(witnesses, "policy", _witness_change, "Set how many witnesses make a checkpoint witnessed.")
     policy.add_argument("needed", metavar="N", type=int, help="so many witnesses; 0: none is asked for")
 
@@ -46,6 +54,23 @@ def _witness_list(arguments: argparse.Namespace) -> None:
     from hub.witnesses.command import list_witnesses  # noqa: PLC0415
 
     list_witnesses(opened(arguments)[2], arguments)
+
+
+def _witness_remove(arguments: argparse.Namespace) -> None:
+    from hub.witnesses.removal import request_removal  # noqa: PLC0415
+
+    _, keys, database = opened(arguments)
+    actor = person(arguments, database, keys)
+    change = request_removal(database, keys, actor, arguments.name, arguments.reason)
+    show(arguments, {"change": change, "witness": arguments.name})
+
+
+def _witness_approve(arguments: argparse.Namespace) -> None:
+    from hub.witnesses.removal import approve_removal  # noqa: PLC0415
+
+    _, keys, database = opened(arguments)
+    name = approve_removal(database, keys, person(arguments, database, keys), arguments.change)
+    show(arguments, {"witness": name, "removed": True})
 
 
 def _witness_change(arguments: argparse.Namespace) -> None:

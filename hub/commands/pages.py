@@ -185,7 +185,10 @@ def _shown(row: CommandRow) -> Shown:
     stands = row.state not in ("withdrawn", "refused", "expired", "lost")
     holds = str(body.get("hold_id", "")) if row.kind == Hold.KIND and stands else ""
     grants = str(body.get("grant_id", "")) if row.kind == Grant.KIND and stands else ""
-    return Shown(row, _facts(row.kind, body), holds, grants)
+    facts = _facts(row.kind, body)
+    if row.disposed is not None:
+        facts = (*facts, ("disposed_files", str(row.disposed)), ("kept_files", str(row.kept)))
+    return Shown(row, facts, holds, grants)
 
 
 def _facts(kind: str, body: dict[str, Any]) -> tuple[tuple[str, str], ...]:

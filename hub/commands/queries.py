@@ -9,25 +9,32 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, desc, func, or_, select, true
 
-from custody.commandbody import Grant
+from custody.commandbody import Disposition, Grant
 from hub.access import Action, Actor, Subject, may
 from hub.commands.policy import may_approve, may_withdraw
 from hub.db import Database
 from hub.errors import NotFound
 from hub.sections import scope_of
-from hub.tables import command, command_answer, station, station_state
+from hub.tables import command, command_answer, disposition, station, station_state
 from hub.times import from_text
 
 PAGE_ROWS = 50
 MAX_PAGE_ROWS = 200
 # approved: the second person agreed and it is about to be issued; lost: the station has answered another command under
 # this number, so it will never answer this one (this hub was restored from a backup)
-State = Literal["requested", "approved", "withdrawn", "waiting", "delivered", "accepted", "refused", "expired", "lost"]
+# under_way, disposed, partly: of a disposition, which its station takes first and then decides on by itself
+State = Literal[
+    "requested", "approved", "withdrawn", "waiting", "delivered", "accepted", "refused", "expired", "lost", "under_way",
+    "disposed", "partly",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class CommandRow:
-    """One command. `reason`: the station's code, "" before it answered. `may_approve` etc.: this reader."""
+    """One command. `reason`: the station's code, "" before it answered. `may_approve` etc.: this reader.
+
+    `disposed`, `kept`: of a disposition that ended, how many files left the vault and how many stayed.
+    """
 
     id: str
     station: str
@@ -51,6 +58,8 @@ class CommandRow:
     command_sha256: str | None
     may_approve: bool
     may_withdraw: bool
+    disposed: int | None = None
+    kept: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ class CommandPage:
 
 
 _ANSWER = and_(command_answer.c.station == command.c.station, command_answer.c.number == command.c.number)
+_ENDED = and_(disposition.c.station == command.c.station, disposition.c.command_sha256 == command.c.command_sha256)
 QUERY = (
     select(
         command,
@@ -71,9 +81,14 @@ QUERY = (
         command_answer.c.reason,
         command_answer.c.at.label("answered_at"),
         command_answer.c.command_sha256.label("answered_sha256"),
+        disposition.c.outcome,
+        disposition.c.rule,
+        disposition.c.disposed,
+        disposition.c.kept,
     )
     .join_from(command, station, station.c.id == command.c.station)
     .join(command_answer, _ANSWER, isouter=True)
+    .join(disposition, _ENDED, isouter=True)
 )
 
 
@@ -193,13 +208,14 @@ def _row(row: Any, actor: Actor) -> CommandRow:
     state = state_of(row)
     open_ = state == "requested"
     return CommandRow(
-        row.id, row.station, row.kind, state, row.reason or "", row.number, row.requested_by,
+        row.id, row.station, row.kind, state, row.rule or row.reason or "", row.number, row.requested_by,
         from_text(row.requested_at), row.request_index, row.approved_by, from_text(row.approved_at),
         row.approval_index, row.withdrawn_by,
         from_text(row.issued_at), from_text(row.expires_at), from_text(row.answered_at), row.log_index, row.body,
         row.body_sha256, row.command_sha256,
         open_ and may_approve(actor, row.kind, subject_of(row)),
         open_ and may_withdraw(actor, row.kind, subject_of(row)),
+        None if row.disposed is None else len(json.loads(row.disposed)), row.kept,
     )  # fmt: skip
 
 
@@ -214,4 +230,6 @@ def state_of(row: Any) -> State:
     if row.answered_sha256 != row.command_sha256:
         return "lost"
     result: State = row.result
+    if row.kind == Disposition.KIND and result == "accepted":
+        result = row.outcome or "under_way"
     return result

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select
 
-from custody.checkpoint import parse_checkpoint
 from custody.event import Sha256Hex
 from custody.releasebody import EntryRange, Release
 from hub import log
@@ -32,9 +31,9 @@ def compose_release(
     row = connection.execute(select(docking).where(*rows)).one_or_none()
     if row is None:
         raise NotFound(f"no docking {docking_id} of {station}")
-    note = _cosigned_by(connection, station)
-    size = parse_checkpoint(note.partition("\n\n")[0] + "\n").size if note else 0
-    if note is None or not row.complete or not row.listed or row.closed_index is None or row.closed_index >= size:
+    cosigned = cosigned_by(connection, station)
+    note, size = cosigned or ("", 0)
+    if cosigned is None or not row.complete or not row.listed or row.closed_index is None or row.closed_index >= size:
         raise Conflict("this docking is not complete, or not under the checkpoint that the station has cosigned yet")
     digest = connection.execute(select(log_entry.c.envelope_sha256).where(log_entry.c.idx == row.closed_index))
     proof = log.prove_inclusion(connection, row.closed_index, size)
@@ -51,8 +50,9 @@ def compose_release(
     )
 
 
-def _cosigned_by(connection: Connection, station: str) -> str | None:
-    """The newest checkpoint that this station's witness key cosigned."""
+def cosigned_by(connection: Connection, station: str) -> tuple[str, int] | None:
+    """The newest checkpoint that this station's witness key cosigned, and its size."""
     mine = cosignature.c.witness == f"{station}/witness"
     size = connection.execute(select(func.max(cosignature.c.size)).where(mine)).scalar_one()
-    return None if size is None else cosigned_note(connection, size)
+    note = None if size is None else cosigned_note(connection, size)
+    return None if note is None else (note, int(size))

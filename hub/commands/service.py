@@ -16,17 +16,19 @@ from sqlalchemy import Connection, desc, insert, select, true, update
 
 from custody.approval import Approval
 from custody.checkpoint import SigningKey
-from custody.commandbody import Body, Grant
+from custody.commandbody import Body, Disposition, Grant
 from custody.commands import KINDS, CommandHead, Header, body_sha256, body_text, seal_command
 from custody.errors import FormatError
 from custody.event import Sha256Hex
 from custody.fields import dump_json, read_fields
 from custody.hubevents import CommandIssued, CommandRequested, CommandWithdrawn
 from custody.tlogproof import LogProof
+from custody.witness import size_of
 from hub import log
 from hub.access import Action, Actor, Role, may, may_ever
 from hub.commands import policy
 from hub.commands.queries import read_command, subject_of
+from hub.commands.releases import cosigned_by
 from hub.db import Database
 from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.identifiers import new_id
@@ -37,6 +39,8 @@ from hub.tables import account, command, command_answer, log_entry
 from hub.times import now_utc, to_text
 
 MAX_BODY_BYTES = 36 * 1024  # as a command's JSON holds it: with approval and base64 it stays below an envelope's limit
+HUB_ACCOUNT = "hub"  # who orders the commands that tell stations: nobody asks for them
+OWN_VALID = timedelta(days=366)
 logger = logging.getLogger("hub.commands")
 
 
@@ -96,14 +100,16 @@ def issue_approved(db: Database, keys: HubKeys) -> int:
     # without a body: it was lost with the hub's database, and only its digest came back
     ready = command.c.approved_by.is_not(None) & command.c.number.is_(None) & command.c.body.is_not(None)
     with db.read() as connection:
-        waiting = connection.execute(select(command.c.id).where(ready).order_by(command.c.id)).scalars().all()
+        found = connection.execute(select(command).where(ready).order_by(command.c.id)).all()
+        waiting = [row.id for row in found if _proof_stands_on(connection, row) is not None]
     for command_id in waiting:
         now = now_utc()
         try:
             with db.begin() as tx, log.appending(tx, keys, now) as entries:
                 row = tx.execute(select(command).where(ready, command.c.id == command_id)).one_or_none()
-                if row is not None:  # another process may have been faster
-                    issue(tx, entries, keys.commands, dict(row._mapping), _approval(tx, entries.size, row), now)
+                stands = None if row is None else _proof_stands_on(tx, row)
+                if row is not None and stands is not None:  # another process may have been faster
+                    issue(tx, entries, keys.commands, dict(row._mapping), _approval(tx, row, *stands), now)
         except DomainError:  # of a kind that this older version does not know: it waits for the newer one
             logger.exception("command_not_issued id=%s", command_id)
     return len(waiting)
@@ -193,6 +199,17 @@ def issue(
     )  # fmt: skip
 
 
+def issue_own(tx: Connection, entries: log.Appender, key: SigningKey, name: str, body: Body, now: datetime) -> None:
+    """Tell a station something that follows from what people decided elsewhere; nobody asks for it as a command."""
+    text = body_text(body)
+    order = {
+        "id": new_id(now), "station": name, "kind": body.KIND, "body": text, "body_sha256": body_sha256(text),
+        "valid_seconds": int(OWN_VALID.total_seconds()), "requested_by": HUB_ACCOUNT, "requested_at": to_text(now),
+    }  # fmt: skip
+    tx.execute(insert(command).values(**order))
+    issue(tx, entries, key, order, None, now)
+
+
 def _head(tx: Connection, name: str) -> CommandHead:
     """Where the station's chain of commands stands: what was issued last, or what the station says it answered last.
 
@@ -210,9 +227,22 @@ def _head(tx: Connection, name: str) -> CommandHead:
     return answered if answered.number >= issued.number else issued
 
 
-def _approval(tx: Connection, size: int, row: Any) -> Approval:
-    """The log's proof of request and approval, both below `size`, the newest committed checkpoint's."""
-    note, found = log.newest_note(tx), []
+def _proof_stands_on(connection: Connection, row: Any) -> tuple[str, int] | None:
+    """The checkpoint, with its size, under which the approval is proved; None while there is none.
+
+    The newest committed one. For a disposition one that its station has itself cosigned: under any other it lets
+    nothing leave its vault, so the command waits until the station has confirmed the log with the approval in it.
+    """
+    if row.kind == Disposition.KIND:
+        cosigned = cosigned_by(connection, row.station)
+        return cosigned if cosigned is not None and cosigned[1] > row.approval_index else None
+    note = log.newest_note(connection)
+    return note, size_of(note)
+
+
+def _approval(tx: Connection, row: Any, note: str, size: int) -> Approval:
+    """The log's proof of request and approval in the tree of `size`, whose checkpoint is `note`."""
+    found = []
     for index in (row.request_index, row.approval_index):
         raw = tx.execute(select(log_entry.c.envelope).where(log_entry.c.idx == index)).scalar_one()
         proof = LogProof(index, tuple(log.prove_inclusion(tx, index, size)), note)

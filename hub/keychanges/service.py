@@ -9,7 +9,6 @@ takes the old one's place, and the old private key is gone. `finish_changes` doe
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,20 @@ from sqlalchemy import Connection, desc, insert, select, update
 
 from custody.checkpoint import SigningKey
 from custody.commandbody import KeyChange
-from custody.commands import body_sha256, body_text
 from custody.hubevents import KeyRole, KeyRotated, KeyRotationRequested
 from custody.keyrotation import sign_rotation
 from custody.merkle import inclusion_proof
 from custody.tlogproof import LogProof
 from hub import log
 from hub.access import BUREAU, Action, Actor, Subject, may
-from hub.commands.service import issue
+from hub.commands.service import issue_own
 from hub.db import Database
 from hub.errors import Conflict, KeysUnusable, NotFound
 from hub.identifiers import new_id
 from hub.keys import HubKeys, key_set, load_keys, load_next_key, make_next_key, use_next_key
 from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
-from hub.tables import checkpoint, command, key_change, log_entry, log_state, station
+from hub.tables import checkpoint, key_change, log_entry, log_state, station
 from hub.times import now_utc, to_text
-
-HUB_ACCOUNT = "hub"  # who orders the commands that tell stations: nobody asks for them
-VALID = timedelta(days=366)
 
 
 def request_rotation(db: Database, keys: HubKeys, directory: Path, hub_id: str, actor: Actor, role: KeyRole) -> str:
@@ -137,19 +132,10 @@ def _announce(db: Database, keys: HubKeys, signer: SigningKey, row: Any) -> None
     now = now_utc()
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
         if row.role != "events":
-            text = body_text(_proof_of(tx, row.rotated_index))
+            proof = _proof_of(tx, row.rotated_index)
             for name in tx.execute(select(station.c.id).order_by(station.c.id)).scalars().all():
-                issue(tx, entries, signer, _order(tx, name, text, now), None, now)
+                issue_own(tx, entries, signer, name, proof, now)
         tx.execute(update(key_change).where(key_change.c.id == row.id).values(announced_at=to_text(now)))
-
-
-def _order(tx: Connection, name: str, text: str, now: datetime) -> dict[str, Any]:
-    order = {
-        "id": new_id(now), "station": name, "kind": KeyChange.KIND, "body": text, "body_sha256": body_sha256(text),
-        "valid_seconds": int(VALID.total_seconds()), "requested_by": HUB_ACCOUNT, "requested_at": to_text(now),
-    }  # fmt: skip
-    tx.execute(insert(command).values(**order))
-    return order
 
 
 def _proof_of(tx: Connection, index: int) -> KeyChange:

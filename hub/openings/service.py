@@ -1,7 +1,8 @@
 """Removing a person's detail from beside the log: asked for by one account, done by another. The log itself stays.
 
 Each function is one transaction and one event. From the second on the values are gone for good: the rows are emptied,
-and a resend, a refill or a restored backup brings nothing back once this event is in the log again.
+and a resend, a refill or a restored backup brings nothing back once this event is in the log again. The stations that
+stated the entries are told by a command in the same transaction: they forget too.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from custody.commandbody import OpeningsForgotten
 from custody.commitments import committed
 from custody.envelope import parse_envelope
 from custody.hubevents import MAX_REMOVED_ENTRIES, OpeningRemovalRequested, OpeningRemoved, RemovalReason
 from hub import log
 from hub.access import BUREAU, Action, Actor, Subject, may
+from hub.accounts import codes
+from hub.commands.service import issue_own
 from hub.db import Database
 from hub.errors import Invalid, NotFound
 from hub.identifiers import new_id
@@ -64,23 +68,21 @@ def request_removal(
     return removal_id, len(found)
 
 
-def approve_removal(db: Database, keys: HubKeys, actor: Actor, removal_id: str) -> int:
+def approve_removal(db: Database, keys: HubKeys, actor: Actor, removal_id: str, totp: str | None = None) -> int:
     """Be the second person: the values are gone when this returns, from the database's files too; of how many entries.
 
-    Raises NotFound, NotOpenAnyMore, SecondPersonNeeded, NotAllowed. A crash after the commit leaves old bytes in the
+    `totp`: a code of theirs, which pages ask for. Raises NotFound, NotOpenAnyMore, SecondPersonNeeded, NotAllowed, and
+    what `codes.check_code` raises. A crash after the commit leaves old bytes in the
     database's WAL until its next checkpoint; no reader sees them.
     """
     now = now_utc()
+    with db.read() as connection:
+        _approvable(connection, actor, removal_id)
+    step = None if totp is None else codes.check_code(db, actor.name, totp, now)
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        row = tx.execute(select(opening_removal).where(opening_removal.c.id == removal_id)).one_or_none()
-        if row is None:
-            raise NotFound("there is no such request")
-        if row.approved_by is not None:
-            raise NotOpenAnyMore
-        if actor.name == row.requested_by:
-            raise SecondPersonNeeded
-        if not may(actor, Action.APPROVE_OPENING_REMOVAL, Subject(requested_by=row.requested_by)):
-            raise NotAllowed
+        if step is not None:
+            codes.use_code(tx, actor.name, step)
+        row = _approvable(tx, actor, removal_id)
         removed = tuple(json.loads(row.entries))
         index = entries.record(
             OpeningRemoved, removal_id=removal_id, field=row.field, entries=removed, reason=row.reason,
@@ -89,9 +91,33 @@ def approve_removal(db: Database, keys: HubKeys, actor: Actor, removal_id: str) 
         done = {"approved_by": actor.name, "removed_at": to_text(now), "removed_index": index}
         tx.execute(update(opening_removal).where(opening_removal.c.id == removal_id).values(**done))
         empty_openings(tx, row.field, removed, index)
+        for station, seqs in _stated_by(tx, removed).items():  # each has them still, for up to 90 days
+            issue_own(tx, entries, keys.commands, station, OpeningsForgotten(removal_id=removal_id, seqs=seqs), now)
     if not overwrite_removed(db):
         logger.warning("removed_values_in_wal until=next_checkpoint")
     return len(removed)
+
+
+def _approvable(tx: Connection, actor: Actor, removal_id: str) -> Any:
+    row = tx.execute(select(opening_removal).where(opening_removal.c.id == removal_id)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such request")
+    if row.approved_by is not None:
+        raise NotOpenAnyMore
+    if actor.name == row.requested_by:
+        raise SecondPersonNeeded
+    if not may(actor, Action.APPROVE_OPENING_REMOVAL, Subject(requested_by=row.requested_by)):
+        raise NotAllowed
+    return row
+
+
+def _stated_by(tx: Connection, indexes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The stations that stated these entries, each with their numbers in its chain, rising."""
+    query = select(log_entry.c.source, log_entry.c.seq).where(log_entry.c.idx.in_(indexes))
+    found: dict[str, list[int]] = {}
+    for source, seq in tx.execute(query.order_by(log_entry.c.source, log_entry.c.seq)):
+        found.setdefault(source, []).append(seq)
+    return {source: tuple(seqs) for source, seqs in found.items()}
 
 
 def list_removals(db: Database) -> list[dict[str, Any]]:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, literal, select, tuple_
 
 from hub import search
 from hub.access import Action, Actor
 from hub.db import Database
 from hub.problems import BadQuery
 from hub.sections import Scope, scope_of
-from hub.tables import camera, docking, segment, station
+from hub.tables import camera, disposition, docking, segment, station
 from hub.vocabulary import LABELS
 
 PAGE_ROWS = 50
@@ -77,6 +77,7 @@ class RecordingRow:
     sealed_at: datetime
     duration_seconds: float | None
     labels: tuple[str, ...]
+    disposed_index: int | None = None  # log entry by which its file left the vault
 
     @property
     def folder(self) -> str:
@@ -153,14 +154,27 @@ def load_recordings(
         else:
             query = _list_query(limits, after).limit(rows + 1)
         found = list(connection.execute(query).mappings())
-    page = tuple(_row(r) for r in found[:rows])
+        page = _with_dispositions(connection, [_row(r) for r in found[:rows]])
     return RecordingPage(page, _cursor(found[rows - 1], limits) if len(found) > rows else None)
 
 
 def load_row(connection: Connection, log_index: int) -> RecordingRow | None:
     """The segment sealed by this log entry."""
     row = connection.execute(_all().where(segment.c.log_index == log_index)).mappings().one_or_none()
-    return None if row is None else _row(row)
+    return None if row is None else _with_dispositions(connection, [_row(row)])[0]
+
+
+def _with_dispositions(connection: Connection, rows: list[RecordingRow]) -> tuple[RecordingRow, ...]:
+    """The rows, each with the entry by which its file left the vault, if it did."""
+    c, gone = disposition.c, dict[int, int]()
+    query = select(c.log_index, c.disposed, segment.c.entry, segment.c.log_index.label("seal"))
+    here = and_(segment.c.station == c.station, segment.c.docking == c.docking)
+    for found in connection.execute(
+        query.join(segment, here).where(segment.c.log_index.in_([row.log_index for row in rows]))
+    ):
+        if found.entry in json.loads(found.disposed):
+            gone[found.seal] = found.log_index
+    return tuple(replace(row, disposed_index=gone.get(row.log_index)) for row in rows)
 
 
 def _all() -> Select[Any]:

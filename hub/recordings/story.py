@@ -22,6 +22,8 @@ from custody.stationevents import (
     CameraLeftV2,
     CameraReturned,
     CameraReturnedV2,
+    DispositionFinished,
+    DispositionIntended,
     DockingClosed,
     DockingStarted,
     SegmentSealed,
@@ -31,7 +33,7 @@ from hub.audit.queries import read_events
 from hub.audit.saying import say_event
 from hub.language import mark
 from hub.recordings.chain import Recording
-from hub.tables import camera_event, checkpoint, checkpoint_timestamp, hub_subject
+from hub.tables import camera_event, checkpoint, checkpoint_timestamp, disposition, hub_subject
 from hub.wording import Wording
 
 LATE = timedelta(hours=1)  # between seal and receipt: worth saying
@@ -98,7 +100,7 @@ def load_facts(connection: Connection, recording: Recording) -> Facts:
     exports = select(c.name).where(c.kind == "export", c.log_index.in_(stated))
     for name in connection.execute(exports).scalars().all():  # how each export ended
         indexes |= set(connection.execute(select(c.log_index).where(c.kind == "export", c.name == name)).scalars())
-    indexes |= stated
+    indexes |= stated | _dispositions(connection, recording)
     first = select(checkpoint.c.size).where(checkpoint.c.size > seal).order_by(checkpoint.c.size).limit(1)
     return Facts(
         recording,
@@ -136,6 +138,27 @@ def _camera_events(connection: Connection, recording: Recording, first: int, las
     return found
 
 
+def _dispositions(connection: Connection, recording: Recording) -> set[int]:
+    """What the station stated of dispositions that name this file."""
+    row, c, ended = recording.row, camera_event.c, disposition.c
+    begun = select(c.log_index).where(
+        c.camera == row.camera, c.station == row.station, c.kind == DispositionIntended.TYPE
+    )
+    over = select(ended.log_index).where(ended.station == row.station, ended.docking == row.docking)
+    indexes = {index for query in (begun, over) for index in connection.execute(query).scalars()}
+    return {index for index, event in read_events(connection, indexes).items() if _names(event, recording)}
+
+
+def _names(event: Event | None, recording: Recording) -> bool:
+    entry, docking = recording.sealed.entry, recording.row.docking
+    match event:
+        case DispositionIntended(docking_id=of, entries=entries):
+            return of == docking and entry in entries
+        case DispositionFinished(docking_id=of, disposed=gone, kept=kept):
+            return of == docking and entry in (*gone, *kept)
+    return False
+
+
 def _stamp(connection: Connection, seal: int) -> Stamp | None:
     c = checkpoint_timestamp.c
     query = select(c.size, c.stamped_at, c.authority).where(c.size > seal).order_by(c.size).limit(1)
@@ -162,12 +185,19 @@ def _step(words: Wording, facts: Facts, index: int) -> Step:
         isinstance(event, CameraLeft) and event.offload != "safe"
     ):
         mood = "warn"
+    if isinstance(event, DispositionFinished):
+        mood = "warn"
     at = event.at if event else facts.received_at.get(index)
     clock = words.clock(event.clock) if event and event.source != log.HUB_SOURCE else ""
     more = (words.say(READ_BACK),) if mood == "this" else ()
+    if isinstance(event, DispositionFinished):
+        gone = facts.recording.sealed.entry in event.disposed
+        more = (words.say(GONE if gone else STAYED),)
     return Step(say_event(words, event), at, clock, source, index, mood, more)
 
 
+GONE = mark("This file has left the vault. Its seal, chunk hashes and manifest stay and prove what it was.")
+STAYED = mark("This file stayed in the vault.")
 READ_BACK = mark("“Read back” means: read again from the station's disk and compared, before it counted as saved.")
 RECEIVED = mark(
     "The hub checked the signature, took it in as log entry %(index)s and signed a receipt for the station."

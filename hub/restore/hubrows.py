@@ -48,7 +48,9 @@ from custody.hubevents import (
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
+    WitnessRemovalRequested,
     WitnessRemoved,
+    WitnessRemovedV2,
 )
 from hub.db import upsert_rows
 from hub.openings.service import write_removal
@@ -57,6 +59,9 @@ from hub.restore.commandrows import write_command_rows, write_export_rows, write
 from hub.restore.peoplerows import write_people_rows
 from hub.restore.stationrows import write_station_rows
 from hub.tables import log_reader, refused, witness, witness_policy
+from hub.witnesses.removal import write_removal as write_witness_removal
+
+WitnessEvent = WitnessAdded | WitnessRemoved | WitnessRemovalRequested | WitnessRemovedV2 | WitnessPolicySet
 
 
 def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at: str) -> None:
@@ -91,7 +96,7 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             _write_reader_rows(tx, known, received_at)
         case EnvelopeRefused():
             _mark_stated(tx, known, index)
-        case WitnessAdded() | WitnessRemoved() | WitnessPolicySet():
+        case WitnessAdded() | WitnessRemoved() | WitnessRemovalRequested() | WitnessRemovedV2() | WitnessPolicySet():
             _write_witness_rows(tx, known, received_at)
         case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
             write_command_rows(tx, known, index, received_at)
@@ -117,14 +122,14 @@ def _write_reader_rows(tx: Connection, event: LogReaderAdded | LogReaderRevoked,
         tx.execute(update(log_reader).where(log_reader.c.name == event.reader).values(revoked_at=at))
 
 
-def _write_witness_rows(tx: Connection, event: WitnessAdded | WitnessRemoved | WitnessPolicySet, at: str) -> None:
+def _write_witness_rows(tx: Connection, event: WitnessEvent, at: str) -> None:
     match event:
         case WitnessAdded(witness=name):
             tx.execute(delete(witness).where(witness.c.name == name))
             facts = {"key_line": event.key_line, "station": event.station, "url": event.url}
             tx.execute(insert(witness).values(name=name, added_at=at, **facts))
-        case WitnessRemoved(witness=name):
-            tx.execute(update(witness).where(witness.c.name == name).values(removed_at=at))
+        case WitnessRemoved() | WitnessRemovalRequested() | WitnessRemovedV2():
+            write_witness_removal(tx, event, at)
         case WitnessPolicySet(needed=needed):
             upsert_rows(tx, witness_policy, ("id", "needed", "set_at"), [(1, needed, at)])
 

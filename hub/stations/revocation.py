@@ -13,6 +13,7 @@ from sqlalchemy import Connection, desc, insert, select, update
 from custody.hubevents import KeyRevocationRequested, KeyRevoked
 from hub import log
 from hub.access import BUREAU, Action, Actor, Subject, may
+from hub.accounts import codes
 from hub.db import Database
 from hub.errors import Conflict, Invalid, NotFound
 from hub.identifiers import new_id
@@ -49,18 +50,20 @@ def request_revocation(
     return change
 
 
-def approve_revocation(db: Database, keys: HubKeys, actor: Actor, change: str) -> str:
-    """Be the second person; the station's id.
+def approve_revocation(db: Database, keys: HubKeys, actor: Actor, change: str, totp: str | None = None) -> str:
+    """Be the second person; the station's id. `totp`: a code of theirs, which pages ask for.
 
-    Raises NotFound, NotOpenAnyMore, SecondPersonNeeded, NotAllowed, and Conflict when the key is another one meanwhile.
+    Raises NotFound, NotOpenAnyMore, SecondPersonNeeded, NotAllowed, Conflict when the key is another one meanwhile, and
+    what `codes.check_code` raises.
     """
     now = now_utc()
+    with db.read() as connection:
+        _approvable(connection, actor, change)
+    step = None if totp is None else codes.check_code(db, actor.name, totp, now)
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        request = _open_request(tx, change)
-        if actor.name == request.requested_by:
-            raise SecondPersonNeeded
-        if not may(actor, Action.APPROVE_KEYS, Subject(requested_by=request.requested_by)):
-            raise NotAllowed
+        if step is not None:
+            codes.use_code(tx, actor.name, step)
+        request = _approvable(tx, actor, change)
         row = _station(tx, request.station)
         if row.key_line != request.key_line:
             raise Conflict(f"the key of {row.id} was replaced after this was asked for; freeze it and ask again")
@@ -80,6 +83,15 @@ def _station(tx: Connection, name: str) -> Any:
     if row.revoked_at is not None:
         raise Conflict(f"the key of {name} is revoked already")
     return row
+
+
+def _approvable(tx: Connection, actor: Actor, change: str) -> Any:
+    request = _open_request(tx, change)
+    if actor.name == request.requested_by:
+        raise SecondPersonNeeded
+    if not may(actor, Action.APPROVE_KEYS, Subject(requested_by=request.requested_by)):
+        raise NotAllowed
+    return request
 
 
 def _open_request(tx: Connection, change: str) -> Any:

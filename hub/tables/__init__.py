@@ -12,6 +12,7 @@ from hub.tables.index import (
     camera,
     camera_event,
     command_answer,
+    disposition,
     docking,
     hub_subject,
     segment,
@@ -41,7 +42,7 @@ from hub.tables.people import (
 )
 from hub.tables.schema import metadata
 from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
-from hub.tables.witnesses import cosignature, witness, witness_policy, witness_state
+from hub.tables.witnesses import cosignature, witness, witness_policy, witness_removal, witness_state
 
 __all__ = [
     "account",
@@ -55,6 +56,7 @@ __all__ = [
     "command",
     "command_answer",
     "cosignature",
+    "disposition",
     "docking",
     "export_request",
     "hub_subject",
@@ -84,5 +86,6 @@ __all__ = [
     "unprojected",
     "witness",
     "witness_policy",
+    "witness_removal",
     "witness_state",
 ]

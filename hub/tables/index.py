@@ -150,6 +150,22 @@ command_answer = Table(
     Index("ix_command_answer_station_number", "station", "number"),
 )
 
+disposition = Table(
+    "disposition",
+    metadata,
+    # what stations state that became of dispositions; one row an event
+    Column("log_index", BigId, primary_key=True, autoincrement=False),
+    Column("station", Text, nullable=False),
+    Column("docking", Text, nullable=False),
+    Column("command_sha256", Text, nullable=False),
+    Column("outcome", Text, nullable=False),  # disposed, partly, refused
+    Column("rule", Text, nullable=False),  # "complete", or what kept a file or ended it
+    Column("disposed", Text, nullable=False),  # JSON list of manifest entries whose files left the vault
+    Column("kept", BigInteger, nullable=False),  # files of its intent that stayed
+    Column("at", Text, nullable=False),  # station's clock
+    Index("ix_disposition_station_docking", "station", "docking"),
+)
+
 # Full text of a segment's path, see hub/search.py. SQLite: the FTS5 table `segment_text` (search.FTS5_TABLE), made in
 # the migration because SQLAlchemy has no virtual tables. PostgreSQL: this table. Both are asked by search.find().
 segment_bigrams = Table(

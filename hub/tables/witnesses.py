@@ -18,6 +18,21 @@ witness = Table(
     Column("removed_at", Text),  # set: counts no more, and its name is not used again
 )
 
+witness_removal = Table(
+    "witness_removal",
+    metadata,
+    # that a witness's key count no more; the newest of a witness that is not approved is the open request
+    Column("id", Text, primary_key=True),  # UUIDv7
+    Column("witness", Text, nullable=False),
+    Column("key_line", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", Text, nullable=False),
+    Column("approved_by", Text),
+    Column("removed_at", Text),
+    CheckConstraint("approved_by IS NULL OR approved_by <> requested_by", name="two_people"),
+)
+
 witness_policy = Table(
     "witness_policy",
     metadata,

@@ -15,7 +15,7 @@ from hub.keys import HubKeys
 from hub.settings import write_new
 from hub.witnesses.queries import load_witnesses
 from hub.witnesses.rootsheet import load_sheet, render_sheet
-from hub.witnesses.service import accept_station, add_witness, remove_witness, set_policy
+from hub.witnesses.service import accept_station, add_witness, set_policy
 
 
 def list_witnesses(db: Database, arguments: argparse.Namespace) -> None:
@@ -47,9 +47,6 @@ def change(db: Database, keys: HubKeys, arguments: argparse.Namespace) -> dict[s
             return {"witness": accept_station(db, keys, arguments.station, operator)}
         case "add":
             return {"witness": add_witness(db, keys, arguments.key, operator, url=arguments.url)}
-        case "remove":
-            remove_witness(db, keys, arguments.name, operator)
-            return {"removed": arguments.name}
         case "policy":
             set_policy(db, keys, arguments.needed, operator)
             return {"needed": arguments.needed}

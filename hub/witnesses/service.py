@@ -19,7 +19,7 @@ from custody.checkpoint import parse_checkpoint
 from custody.cosignature import WitnessKey, parse_witness_line, take_cosignature
 from custody.errors import CustodyError, KeyInvalid
 from custody.event import Sha256Hex
-from custody.hubevents import WitnessAdded, WitnessPolicySet, WitnessRefused, WitnessRemoved
+from custody.hubevents import WitnessAdded, WitnessPolicySet, WitnessRefused
 from custody.witness import Code, body_of, size_of
 from hub import log
 from hub.db import Database, upsert_rows
@@ -79,16 +79,6 @@ def add_witness(
         tx.execute(insert(witness).values(name=key.name, added_at=to_text(now), **facts))
         entries.record(WitnessAdded, witness=key.name, operator=operator, **facts)
     return key.line
-
-
-def remove_witness(db: Database, keys: HubKeys, name: str, operator: str) -> None:
-    """Let a witness count no more, and say so in the log. Raises NotFound."""
-    now = now_utc()
-    with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        counting = (witness.c.name == name) & witness.c.removed_at.is_(None)
-        if tx.execute(update(witness).where(counting).values(removed_at=to_text(now))).rowcount != 1:
-            raise NotFound(f"没有名为 {name} 的见证方。 / there is no witness {name} in force")
-        entries.record(WitnessRemoved, witness=name, operator=operator)
 
 
 def set_policy(db: Database, keys: HubKeys, needed: int, operator: str) -> None:

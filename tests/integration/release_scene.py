@@ -38,7 +38,7 @@ class Docked:
 
     def __init__(self, hub: Hub, name: str = "dock-1", *, cosigned: bool = True, **closing: Any) -> None:
         self.hub, self.station = hub, hub.station(name)
-        self.number, self.previous = 0, "0" * 64
+        self.number, self.previous, self.last = 0, "0" * 64, b""
         story: Story = self.station
         sent = [self._docked(), story.dock(DOCKING, CAMERA, BAY, FILES, 4_000_000)]
         taken_at = (story.at + timedelta(hours=8)).replace(tzinfo=None, microsecond=0)
@@ -67,7 +67,7 @@ class Docked:
         [(_, _, raw)] = load_envelopes(self.hub.db, [(self.station.name, self.number + 1)])
         head, key = CommandHead(self.number, Sha256Hex(self.previous)), self.hub.keys.commands.verify_key
         got = open_command(raw, self.station.name, key, head, now_utc(), "synchronised")
-        self.number, self.previous = got.head.number, got.head.sha256
+        self.number, self.previous, self.last = got.head.number, got.head.sha256, raw
         self.station.at = now_utc()
         facts = {"number": got.head.number, "kind": got.header.kind, "command_sha256": got.sha256}
         answer = self.station.seal(CommandAnswered, **facts, result="accepted", reason="done")

@@ -135,6 +135,11 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("POST", "/stations/requests"): Row(Action.ENROL_STATION, ok=422),
     ("POST", "/stations/requests/{request_id}/approve"): Row(Action.APPROVE_ENROLMENT, nothing),
     ("POST", "/stations/requests/{request_id}/refuse"): Row(Action.ENROL_STATION, nothing),
+    ("GET", "/removals"): Row(Action.SEE_REMOVALS),
+    ("POST", "/removals/stations"): Row(Action.REQUEST_KEYS, ok=422),
+    ("POST", "/removals/witnesses"): Row(Action.REQUEST_KEYS, ok=422),
+    ("POST", "/removals/details"): Row(Action.REQUEST_OPENING_REMOVAL, ok=422),
+    ("POST", "/removals/{kind}/{request_id}/approve"): Row(Action.SEE_REMOVALS, ok=404),  # there is no such kind
     ("GET", "/commands"): Row(Action.SEE_COMMANDS),
     ("GET", "/api/v1/commands"): Row(Action.SEE_COMMANDS),
     ("GET", "/api/v1/commands/{command_id}"): Row(Action.SEE_COMMANDS, commands),

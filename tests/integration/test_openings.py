@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, text, update
 
+from custody.commandbody import OpeningsForgotten
+from custody.commands import CommandHead, open_command
 from custody.commitments import attach, detach
 from custody.hubevents import OpeningRemoved
 from custody.receipt import Receipt
@@ -24,7 +26,7 @@ from hub.openings.service import Choice, approve_removal, request_removal
 from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
 from hub.reindex import reindex
 from hub.stations.api import _messages
-from hub.tables import camera_event, log_entry, metadata, opening, opening_removal, refused
+from hub.tables import camera_event, command, log_entry, metadata, opening, opening_removal, refused
 from hub.times import now_utc, to_text
 from tests.bench.stations import SigningStation
 from tests.integration.hubs import TestHub, drop_triggers, make_hub
@@ -59,6 +61,27 @@ def remove(hub: TestHub, choice: Choice = ALL) -> tuple[str, int]:
     removal_id, count = request_removal(hub.db, hub.keys, RECORDS, choice, "asked_by_person")
     assert approve_removal(hub.db, hub.keys, LEADER, removal_id) == count
     return removal_id, count
+
+
+def test_a_removal_tells_each_station_which_of_its_events_and_no_name(hub: TestHub) -> None:
+    docks = {name: hub.enrol(name) for name in ("dock-1", "dock-2", "dock-3")}
+    hub.take("dock-1", docks["dock-1"].overdue(OFFICER), docks["dock-1"].overdue("1"), docks["dock-1"].overdue(OFFICER))
+    hub.take("dock-2", docks["dock-2"].overdue(OFFICER))
+    hub.take("dock-3", docks["dock-3"].overdue("1"))
+    removal_id, _ = remove(hub)
+    with hub.db.read() as connection:
+        rows = connection.execute(select(command).order_by(command.c.station)).all()
+    bodies = {row.station: json.loads(row.body) for row in rows}
+    assert bodies == {
+        "dock-1": {"removal_id": removal_id, "seqs": [1, 3]},
+        "dock-2": {"removal_id": removal_id, "seqs": [1]},
+    }
+    for row in rows:
+        key = hub.keys.commands.verify_key
+        opened = open_command(row.envelope, row.station, key, CommandHead(), now_utc(), "unknown")
+        assert isinstance(opened.body, OpeningsForgotten)
+        assert OFFICER.encode() not in row.envelope
+    check(hub)
 
 
 # --- coming in ---
@@ -163,7 +186,7 @@ def test_two_people_remove_a_value_and_every_proof_holds(hub: TestHub) -> None:
     removal_id, count = remove(hub)
     assert count == 2
     assert values(hub) == {1: None, 2: "318843", 3: None}
-    assert hub.types()[-2:] == ["opening.removal_requested.v1", "opening.removed.v1"]
+    assert hub.types()[-3:] == ["opening.removal_requested.v1", "opening.removed.v1", "command.issued.v1"]
     with hub.db.read() as connection:
         now = connection.execute(select(log_entry.c.envelope).order_by(log_entry.c.idx)).scalars().all()
         assert now[: len(leaves)] == leaves
@@ -172,11 +195,11 @@ def test_two_people_remove_a_value_and_every_proof_holds(hub: TestHub) -> None:
         for index in range(6):
             assert log.prove_inclusion(connection, index, 6) is not None
     assert hub.root_is_naive_root()
-    assert check(hub) == 6
+    assert check(hub) == 7
     [receipt] = hub.take("dock-1", *messages)  # whoever kept the openings brings nothing back
     assert isinstance(receipt, Receipt)
     assert values(hub) == {1: None, 2: "318843", 3: None}
-    assert check(hub) == 6
+    assert check(hub) == 7
 
 
 def test_who_may_remove(hub: TestHub) -> None:
@@ -211,7 +234,7 @@ def test_a_value_that_never_came_can_be_removed_before_it_comes(hub: TestHub) ->
     assert remove(hub, Choice("officer", entries=(1, 2, 77)))[1] == 1  # entry 2 commits to nothing, 77 is none
     hub.take("dock-1", message)
     assert values(hub) == {1: None}
-    assert check(hub) == 5
+    assert check(hub) == 6
 
 
 def test_a_choice_by_day_takes_what_came_before(hub: TestHub) -> None:
@@ -280,7 +303,7 @@ def test_no_removed_salt_is_left_whatever_came_and_went_before(small_hub: TestHu
         held = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
         assert [index for index in sorted(removed) if salts[index] in held] == []
         assert all(salts[index] in held for index in salts.keys() - removed)
-    assert check(small_hub) == 1 + 6 * 302
+    assert check(small_hub) == 1 + 6 * 303
 
 
 def in_files(folder: Path, *secret: bytes) -> list[str]:
@@ -323,7 +346,7 @@ def checked(hub: TestHub) -> TestHub:
     dock = hub.enrol()
     hub.take("dock-1", dock.overdue("318843"), dock.overdue(OFFICER), dock.overdue("318844"))
     remove(hub)
-    assert check(hub) == 6
+    assert check(hub) == 7
     return hub
 
 

@@ -17,19 +17,21 @@ from custody.checkpoint import Checkpoint, SigningKey, open_checkpoint, sign_che
 from custody.cosignature import CosigningKey, is_cosigned, parse_witness_line
 from custody.witness import Accepted, AddCheckpoint, parse_answer, size_of
 from hub import log
+from hub.access import Actor, Role
 from hub.audit.readers import add_reader
 from hub.errors import Conflict, Invalid, LogUntrusted, NotFound
 from hub.logcheck import check_log
+from hub.problems import NotOpenAnyMore, SecondPersonNeeded
 from hub.tables import cosignature, witness, witness_policy
 from hub.web import create_app
 from hub.witnesses.asking import Asking
 from hub.witnesses.queries import load_witnesses, newest_witnessed
+from hub.witnesses.removal import approve_removal, request_removal
 from hub.witnesses.rootsheet import MAX_QR_BYTES, load_sheet, render_sheet
 from hub.witnesses.service import (
     accept_station,
     add_witness,
     keep_cosignature,
-    remove_witness,
     set_policy,
     take_cosigned_note,
 )
@@ -37,6 +39,8 @@ from tests.integration.hubs import TestHub, drop_triggers
 from tests.integration.web_peer import client
 from tests.integration.witness_scene import OPERATOR, Dock, carry, enrolled, now
 
+ADMIN = Actor("admin", Role.ADMINISTRATOR, must_change_password=False)
+AUDITOR = Actor("auditor", Role.AUDITOR, must_change_password=False)
 LEADER = CosigningKey(SigningKey.from_seed("office.example/leader", bytes(range(32))))
 
 
@@ -64,6 +68,16 @@ def witnessed(hub: TestHub) -> str | None:
         return newest_witnessed(connection)
 
 
+def remove(hub: TestHub, name: str) -> None:
+    """By two people."""
+    change = request_removal(hub.db, hub.keys, ADMIN, name, "its keeper left")
+    with pytest.raises(SecondPersonNeeded):
+        approve_removal(hub.db, hub.keys, ADMIN, change)
+    assert approve_removal(hub.db, hub.keys, AUDITOR, change) == name
+    with pytest.raises(NotOpenAnyMore):
+        approve_removal(hub.db, hub.keys, AUDITOR, change)
+
+
 def checked(hub: TestHub) -> int:
     with hub.db.read() as connection:
         return check_log(connection, hub.keys, 480).size
@@ -73,13 +87,14 @@ def test_accepting_and_removing_are_stated_and_follow_from_the_log(hub: TestHub,
     add_witness(hub.db, hub.keys, LEADER.public.line, OPERATOR, url="http://127.0.0.1:9")
     add_witness(hub.db, hub.keys, LEADER.public.line, OPERATOR, url="http://127.0.0.1:9")  # again: nothing
     set_policy(hub.db, hub.keys, 3, OPERATOR)
-    remove_witness(hub.db, hub.keys, "dock-2/witness", OPERATOR)
+    remove(hub, "dock-2/witness")
     accept_station(hub.db, hub.keys, "dock-2", OPERATOR)
-    remove_witness(hub.db, hub.keys, LEADER.key.name, OPERATOR)
+    remove(hub, LEADER.key.name)
     kinds = [kind for kind in hub.types() if kind.startswith("witness") and kind != "witness.offered.v1"]
     assert kinds == [
-        "witness.added.v1", "witness.added.v1", "witness.added.v1", "witness_policy.set.v1", "witness.removed.v1",
-        "witness.added.v1", "witness.removed.v1",
+        "witness.added.v1", "witness.added.v1", "witness.added.v1", "witness_policy.set.v1",
+        "witness.removal_requested.v1", "witness.removed.v2", "witness.added.v1", "witness.removal_requested.v1",
+        "witness.removed.v2",
     ]  # fmt: skip
     assert [row.name for row in load_witnesses(hub.db).current] == ["dock-1/witness", "dock-2/witness"]
     assert checked(hub) == len(hub.entries())
@@ -121,7 +136,7 @@ def test_who_may_not_be_a_witness(hub: TestHub, docks: list[Dock]) -> None:
     with pytest.raises(Conflict):
         add_witness(hub.db, hub.keys, other.public.line, OPERATOR)
     with pytest.raises(NotFound):
-        remove_witness(hub.db, hub.keys, "nobody", OPERATOR)
+        remove(hub, "nobody")
     for needed in (0, 3):
         with pytest.raises(Invalid):
             set_policy(hub.db, hub.keys, needed, OPERATOR)
@@ -139,7 +154,7 @@ def test_a_checkpoint_is_witnessed_by_as_many_as_the_policy_asks(hub: TestHub, d
     assert note is not None
     assert open_checkpoint(note, hub.keys.log.verify_key).size == first
     assert all(is_cosigned(note, dock.witness.key.public) for dock in docks)
-    remove_witness(hub.db, hub.keys, "dock-2/witness", OPERATOR)
+    remove(hub, "dock-2/witness")
     assert witnessed(hub) is None
 
 

@@ -212,7 +212,7 @@ def test_a_disposition_is_off_until_its_handler_is_set_up_and_never_without_two_
         return dock.take(dock.hub.order(DISPOSITION, approval=approval(DISPOSITION, **changes)))
 
     seen: list[Command] = []
-    assert order() == ("refused", "release_off")
+    assert order() == ("refused", "disposition_off")
     dock.handlers["disposition.v1"] = lambda _store, command, _now: seen.append(command)
     assert order(approved_by="records") == NOT_APPROVED
     assert seen == []

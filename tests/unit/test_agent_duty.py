@@ -151,3 +151,23 @@ def test_who_had_a_camera_is_forgotten_ninety_days_after_the_hub_has_it(
     held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert [salt in held for salt in salts] == [False, False, True, True]
     assert duty.forget_officers(store, NOW + timedelta(days=91)) == 0
+
+
+def test_what_people_removed_is_forgotten_at_once_but_only_what_the_hub_has(
+    store: Store, station: Station, tmp_path: Path
+) -> None:
+    take(store, station)
+    duty.camera_left(store, station, "CAM1", "1", "safe", "ready", NOW)
+    duty.camera_returned(store, station, "CAM1", "1", NOW)
+    receipts = [(row.seq, row.sha256, row.seq) for row in store.outbox_from(1, 2)]
+    with store.begin():
+        store.set_receipted(receipts, NOW)
+    duty.check_out(store, station, Officer("2002", "李强", disabled=False), "CAM2", "2", "ready", (), NOW)
+    salts = [parse_opening(row.opening).fields[0].salt.hex().encode() for row in store.outbox_from(1, 9) if row.opening]
+    with store.begin():
+        assert duty.forget_openings(store, [1, 3, 99]) == 1
+    duty.overwrite_forgotten(store)
+    assert [row.opening is None for row in store.outbox_from(1, 9)] == [True, False, False, False]
+    assert store.execute("SELECT officer FROM checkout").fetchall() == [("2002",)]
+    held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [salt in held for salt in salts] == [False, True, True, True]

@@ -241,7 +241,8 @@ def test_docking(case: dict[str, object], hasher: Hasher, tmp_path: Path) -> Non
     if edit := case.get("edit"):
         folder = shutil.copytree(folder, tmp_path / "docking")
         apply_edit(folder, edit)
-    report = examine(os.fsencode(folder), [parse_key_line(case["key"])], lambda _: None, hasher)
+    keys = [parse_key_line(case[name]) for name in ("key", "log_key") if name in case]
+    report = examine(os.fsencode(folder), keys, lambda _: None, hasher)
     findings = [f for f in report.findings if not f.is_information]
     assert report.exit == case["exit"]
     assert sorted({f.kind.value for f in findings}) == case["kinds"]

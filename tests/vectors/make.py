@@ -30,6 +30,7 @@ from custody.stationevents import CameraOverdueV2, CameraUnlocked, Counts, Gap, 
 from custody.tiles import encode_bundle, tiles_of
 from tests.vectors.bundlecases import bundles
 from tests.vectors.commandcases import commands
+from tests.vectors.disposed import disposed
 from tests.vectors.dockings import AT, OTHER_KEY, STATION_KEY, Docking, Station, bent, build, pattern
 from tests.vectors.edits import edits
 from tests.vectors.witnesses import witnesses
@@ -565,6 +566,8 @@ def _dockings(top: Path) -> list[Case]:
         shutil.rmtree(top / "scratch")
         shutil.move(build(top / "scratch", docking), top / f"dockings/{name}")
         cases.append({"name": name, "docking": f"dockings/{name}", "key": key, "exit": 1, "kinds": kinds})
+    shutil.rmtree(top / "scratch")
+    cases += disposed(top, LOG_KEY)
     shutil.rmtree(top / "scratch")
     return cases
 
