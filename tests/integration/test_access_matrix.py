@@ -49,6 +49,10 @@ def commands(bureau: Bureau, person: Person) -> dict[str, str]:
     return bureau.commands(person)
 
 
+def alerts(bureau: Bureau, _: Person) -> dict[str, str]:
+    return bureau.alerts()
+
+
 def nothing(_: Bureau, __: Person) -> dict[str, str]:
     return {new_id(now_utc()): ABSENT}
 
@@ -135,6 +139,15 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("POST", "/stations/requests"): Row(Action.ENROL_STATION, ok=422),
     ("POST", "/stations/requests/{request_id}/approve"): Row(Action.APPROVE_ENROLMENT, nothing),
     ("POST", "/stations/requests/{request_id}/refuse"): Row(Action.ENROL_STATION, nothing),
+    ("GET", "/alerts"): Row(Action.SEE_ALERTS),
+    ("GET", "/alerts/{alert_id}"): Row(Action.SEE_ALERTS, alerts),
+    ("POST", "/alerts/{alert_id}/acknowledge"): Row(Action.SEE_ALERTS, alerts, Action.HANDLE_ALERTS, 303),
+    ("POST", "/alerts/{alert_id}/assign"): Row(
+        Action.SEE_ALERTS, alerts, Action.HANDLE_ALERTS, 303, send={"to": "p-approving_leader"}
+    ),
+    ("POST", "/alerts/{alert_id}/resolve"): Row(
+        Action.SEE_ALERTS, alerts, Action.HANDLE_ALERTS, 303, send={"note": "docked again"}
+    ),
     ("GET", "/commands"): Row(Action.SEE_COMMANDS),
     ("GET", "/api/v1/commands"): Row(Action.SEE_COMMANDS),
     ("GET", "/api/v1/commands/{command_id}"): Row(Action.SEE_COMMANDS, commands),
