@@ -494,6 +494,48 @@ class OpeningRemoved(Event):
     approved_by: str  # account; never the one that requested it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertOpened(Event):
+    """Something needs a person. In one commit with its cause; what is already open is not stated again."""
+
+    TYPE = "alert.opened.v1"
+    alert_id: str  # UUIDv7
+    kind: str  # code, see deploy/docs/alerts.md
+    subject: str  # what it is about, by machine: one alert of a kind is open about it
+    station: str | None  # whose section it belongs to, unless the kind is the whole bureau's
+    camera: str | None  # as the dock identified it
+    bay: str | None  # port of the dock
+    detail: str  # a code or a figure, for the alert's words
+    cause: (
+        int | None
+    )  # log index of the entry that it follows from; null: time has passed, or a state that nobody signed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertHandled(Event):
+    """An alert was taken note of, given to somebody, or went to the next because nobody took note of it in time."""
+
+    TYPE = "alert.handled.v1"
+    alert_id: str  # see alert.opened.v1
+    step: Literal["acknowledged", "assigned", "escalated"]  # what was done
+    account: str | None  # who did it; null: time did
+    assigned_to: str | None  # account it was given to
+    level: int  # how often it has gone to the next
+    note: str  # in the person's words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertResolved(Event):
+    """An alert is over. In one commit with what ended it."""
+
+    TYPE = "alert.resolved.v1"
+    alert_id: str  # see alert.opened.v1
+    account: str | None  # who resolved it; null: it ended by itself
+    cause: int | None  # log index of the entry that ended it; null: a person, a state, or time
+    count: int  # how often it was met while it was open
+    note: str  # in the person's words
+
+
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
     StationEnrolledV2,
@@ -535,4 +577,7 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     KeyRotated,
     OpeningRemovalRequested,
     OpeningRemoved,
+    AlertOpened,
+    AlertHandled,
+    AlertResolved,
 )

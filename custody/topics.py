@@ -14,6 +14,7 @@ from custody.errors import FormatError
 
 ROOT = "custodock/1"
 LOG_CHECKPOINT = f"{ROOT}/log/checkpoint"
+BUREAU_UNIT = "~bureau"  # of alerts that are no section's; no section can have this name
 STATION_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 Channel = Literal["state", "bay", "events", "receipts", "commands", "witness", "cosignatures", "keep", "refill"]
@@ -45,7 +46,8 @@ TOPICS = (
     Topic(f"{ROOT}/{{station}}/witness", "hub", ("station",), 1, False, "C2SP tlog-witness add-checkpoint body"),
     Topic(f"{ROOT}/{{station}}/cosignatures", "station", ("hub",), 1, False, "cosignature, conflict or refusal, JSON"),
     Topic(LOG_CHECKPOINT, "hub", ("station", "supervisor"), 1, True, "the newest checkpoint, signed note"),
-    Topic(f"{ROOT}/alerts/{{unit}}/{{alert}}", "hub", ("supervisor",), 1, True, "one open alert, JSON"),
+    # the hub reads what it wrote: after a crash, a restore or a takeover it finds what is retained there and clears it
+    Topic(f"{ROOT}/alerts/{{unit}}/{{alert}}", "hub", ("hub", "supervisor"), 1, True, "one open alert, JSON"),
 )
 
 
@@ -59,6 +61,13 @@ def station_topic(station: str, channel: Channel, bay: str | None = None) -> str
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", bay):
         raise FormatError(f"not a bay name: {bay[:40]!r}")
     return f"{ROOT}/{station}/bay/{bay}"
+
+
+def alert_topic(section: str, alert_id: str) -> str:
+    """The topic of one alert; `section` "": the bureau's as a whole. Raises FormatError for a name that is no level."""
+    if not re.fullmatch(r"[\w.@-]{0,64}", section) or not re.fullmatch(r"[0-9a-f-]{1,36}", alert_id):
+        raise FormatError(f"not a section and an alert's id: {section[:80]!r}, {alert_id[:40]!r}")
+    return f"{ROOT}/alerts/{section or BUREAU_UNIT}/{alert_id}"
 
 
 @lru_cache(maxsize=4096)

@@ -65,6 +65,8 @@ class Action(StrEnum):
     REQUEST_OPENING_REMOVAL = "request_opening_removal"
     APPROVE_OPENING_REMOVAL = "approve_opening_removal"
     SEE_REMOVALS = "see_removals"  # of keys and personal detail, asked for and done
+    SEE_ALERTS = "see_alerts"
+    HANDLE_ALERTS = "handle_alerts"  # acknowledge, assign, resolve
 
 
 class Relation(StrEnum):
@@ -142,6 +144,9 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.REQUEST_OPENING_REMOVAL: frozenset({Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_OPENING_REMOVAL: frozenset({Role.APPROVING_LEADER}),
     Action.SEE_REMOVALS: frozenset({Role.RECORDS_CUSTODIAN, Role.APPROVING_LEADER, Role.AUDITOR, Role.ADMINISTRATOR}),
+    # whoever an alert may go to; an officer is asked for a camera by people, not by the hub
+    Action.SEE_ALERTS: _EVERYBODY - {Role.OFFICER},
+    Action.HANDLE_ALERTS: _EVERYBODY - {Role.OFFICER},
 }
 # who asked, and who gets or loses something by it, never decides it; the tables refuse it too where a row can say it
 _SECOND_PERSON = frozenset(action for action in Action if action.value.startswith("approve_"))
@@ -164,6 +169,11 @@ def reach(role: Role, action: Action) -> frozenset[Relation]:
         return _ALL
     # an officer must find the section's dock and its cameras; of what others recorded they learn nothing
     return _OWN if role is Role.OFFICER and action is not Action.SEE_STATIONS else _SECTION
+
+
+def holds(actor: Actor, roles: frozenset[Role]) -> bool:
+    """Whether something that goes to these offices goes to this person."""
+    return actor.role in roles
 
 
 def relation(actor: Actor, subject: Subject) -> Relation:

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from hub.cli import backup, export, keys, log, openings, running, stations, users, witnesses
+from hub.cli import alerts, backup, export, keys, log, openings, running, stations, users, witnesses
 from hub.cli.shared import EXIT_CODES
 from hub.errors import HubError, LogUntrusted
 from hub.logfaults import IndexWrong
@@ -45,7 +45,18 @@ def _parser() -> argparse.ArgumentParser:
         "中心：接收采集站签名的事件，保管审计日志，提供网页。",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (keys, stations, users, running, log, openings, witnesses, export, backup):  # in the order of the help
+    for group in (
+        keys,
+        stations,
+        users,
+        running,
+        alerts,
+        log,
+        openings,
+        witnesses,
+        export,
+        backup,
+    ):  # in the order of the help
         group.add_to(commands)
     log.add_reindex_to(commands)
     commands.add_parser("broker", help="run the embedded MQTT broker on loopback; see `dock-hub broker --help`")

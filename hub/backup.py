@@ -26,7 +26,7 @@ from hub.logcheck import check_log, check_start
 from hub.migrations import check_schema, migrate
 from hub.reindex import reindex
 from hub.settings import FILE_NAME, Settings, write_new
-from hub.tables import metadata
+from hub.tables import backup_made, metadata
 from hub.times import now_utc, to_text
 
 _MANY = 2000
@@ -78,6 +78,12 @@ def back_up(
     manifest = write_manifest(aside, facts)
     publish(aside, target)
     return manifest
+
+
+def note_backup(db: Database, size: int) -> None:
+    """Remember that a backup was completed, with so many entries: an alert tells when none is for long."""
+    with db.begin() as tx:
+        tx.execute(insert(backup_made).values(finished_at=to_text(now_utc()), size=size))
 
 
 def copy_database(settings: Settings, db: Database, target: Path) -> None:

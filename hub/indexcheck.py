@@ -23,6 +23,9 @@ from custody.hubevents import (
     AccountChangeDecided,
     AccountChangeRequested,
     AccountCreated,
+    AlertHandled,
+    AlertOpened,
+    AlertResolved,
     BundleExported,
     BundleFinished,
     CommandApproved,
@@ -64,6 +67,7 @@ from custody.hubevents import (
 from custody.keyrotation import successor
 from hub import log
 from hub.accounts.derived import PeopleCheck
+from hub.alerts.derived import AlertRows
 from hub.commands.check import CommandRows
 from hub.db import Row
 from hub.exports.check import ExportRows
@@ -77,6 +81,7 @@ from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
 from hub.stations.derived import AboutStation, StationRequests, asked_for, carried_out
 from hub.tables import (
+    alert,
     camera_event,
     command_answer,
     disposition,
@@ -123,7 +128,7 @@ class IndexCheck:
         self._policy: dict[int, Row] = {}
         self._removals: dict[str, dict[str, Any]] = {}  # of witnesses
         self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
-        self._enrolments = StationRequests()
+        self._enrolments, self._alerts = StationRequests(), AlertRows()
         self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
         self._openings = OpeningCheck(connection)
@@ -176,6 +181,7 @@ class IndexCheck:
         self._compare_rows(station_revocation, names, revoked, "station_altered")
         for table, names, derived in self._people.derived():
             self._compare_rows(table, names, derived, "account_altered")
+        self._compare_rows(alert, tuple(alert.c.keys()), self._alerts.rows(), "alert_altered")
         readers = {name: tuple(row) for name, row in self._readers.items()}
         self._compare_rows(log_reader, tuple(log_reader.c.keys()), readers, "reader_altered")
         witnesses = {name: tuple(row) for name, row in self._witnesses.items()}
@@ -255,7 +261,7 @@ class IndexCheck:
 
     # --- the hub's own events ---
 
-    def _hub_event(self, entry: Logged) -> None:
+    def _hub_event(self, entry: Logged) -> None:  # noqa: PLR0912  one case for each family of events
         if not isinstance(entry.event, get_args(HubEvent)):
             return  # of a later version
         known = cast(HubEvent, entry.event)
@@ -299,6 +305,8 @@ class IndexCheck:
                 self._changes.take(known, entry.index, entry.received_at)
             case OpeningRemovalRequested() | OpeningRemoved():
                 self._openings.take(known, entry.index, entry.received_at)
+            case AlertOpened() | AlertHandled() | AlertResolved():
+                self._alerts.take(known, entry.received_at)
             case (
                 BundleExported()
                 | BundleFinished()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, update
@@ -21,6 +21,7 @@ from custody.checkpoint import SigningKey
 from custody.hubevents import StationFrozen
 from custody.receipt import ReceiptEntry
 from hub import log
+from hub.alerts.rules import Signal
 from hub.answers import Answer, Answers, Taken
 from hub.chains import ChainEnd, Verdict, chain_ends, judge, keep_key, logged_entries, move_heads, station_keys
 from hub.db import Database, Row
@@ -231,6 +232,7 @@ class Intake:
                     projection.set_aside(index, link.station, link.event_type, reason, received_at)
                 else:
                     projection.add(index, link.draft, received_at)
+                    entries.signals += [replace(Signal(*values), cause=index) for values in link.signals]
                 batch.accepted += 1
             elif verdict is Verdict.DUPLICATE:
                 batch.duplicates += 1

@@ -14,7 +14,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ from custody.event import NO_PREVIOUS, Event, Sha256Hex
 from custody.events import seal_event
 from custody.merkle import Subtree, inclusion_proof
 from custody.tiles import MAX_ENTRY_BYTES, Tile, grow, subtrees
+from hub.alerts.raising import raise_alerts
+from hub.alerts.rules import Signal, signals_of
 from hub.db import insert_rows, upsert_rows
 from hub.errors import KeysChanged, LogReadOnly
 from hub.identifiers import new_id
@@ -82,6 +84,7 @@ class Appender:
         self._rows: list[tuple[Any, ...]] = []
         self._leaves: list[bytes] = []
         self._subjects: list[tuple[str, str, int, str]] = []
+        self.signals: list[Signal] = []  # what these entries mean for alerts
 
     @property
     def size(self) -> int:
@@ -122,6 +125,7 @@ class Appender:
         self._own_seq, self._own_hash = event.seq, hashlib.sha256(raw).hexdigest()
         index = self.add(HUB_SOURCE, event.seq, raw, self._own_hash, kind.TYPE)
         self._subjects += subject_rows(event, index)
+        self.signals += [replace(signal, cause=index) for signal in signals_of(event)]
         return index
 
     def flush(self, tx: Connection) -> None:
@@ -158,6 +162,8 @@ class Appender:
 def appending(tx: Connection, keys: HubKeys, at: datetime) -> Iterator[Appender]:
     """Take the log's lock until `tx` ends; on leaving the block, write what was added with one new checkpoint.
 
+    What was added may open alerts or end them: that is stated and written with it.
+
     Take it before reading what decides about an entry: the lock is what makes the decision hold.
     """
     head = lock(tx)
@@ -165,6 +171,7 @@ def appending(tx: Connection, keys: HubKeys, at: datetime) -> Iterator[Appender]
         raise KeysChanged("中心密钥已更换，请重新启动 / a key of the hub was rotated; start this program again")
     appender = Appender(keys, head, at)
     yield appender
+    raise_alerts(tx, appender, appender.signals, at)
     appender.flush(tx)
 
 

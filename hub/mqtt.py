@@ -27,6 +27,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from custody.errors import FormatError
 from custody.topics import LOG_CHECKPOINT, TOPICS, parse_station_topic, station_topic, subscription
 from hub import log
+from hub.alerts.retained import PREFIX as ALERT_PREFIX
+from hub.alerts.retained import AlertTopics
 from hub.answers import Answers
 from hub.commands import sending
 from hub.commands.queries import load_envelopes, waiting_numbers
@@ -91,6 +93,7 @@ class HubLine:
         self._others = Others(settings.directory, db, intake.keys)
         self._client = self._make_client()
         self._witnesses = StationWitnesses(asking, self._client.publish)
+        self._alerts = AlertTopics(self._client)
 
     def stop(self) -> None:
         """Disconnect, and let `run` return; what is not committed yet was not acknowledged and comes again."""
@@ -254,10 +257,21 @@ class HubLine:
         if note != self._published_note:
             self._client.publish(LOG_CHECKPOINT, note.encode(), qos=1, retain=True)
             self._published_note = note
+        self._publish_alerts(now)
         try:
             self._witnesses.ask(now, self._stations)
         except SQLAlchemyError:
             logger.exception("asking_failed")
+
+    def _publish_alerts(self, now: float) -> None:
+        """Of several processes one does; while two take themselves for it, both publish the same."""
+        if not self.connected:
+            return
+        try:
+            with self._db.read() as connection:
+                self._alerts.tick(connection, leads=self._replicas is None or self._replicas.leads(now))
+        except SQLAlchemyError:
+            logger.exception("alerts_not_published")
 
     def _keep_mark(self, note: str) -> None:
         try:
@@ -328,6 +342,7 @@ class HubLine:
         self._stations = None
         self._asked.clear()
         self._sender = sending.Sender()
+        self._alerts.forget_connection()
 
     # --- paho's callbacks, all within loop() ---
 
@@ -374,7 +389,10 @@ class HubLine:
             if len(self._answered) < RECEIVE_MAXIMUM:
                 self._answered.append(message)
             return
-        if message.topic.endswith(b"/refill"):
+        if message.topic.startswith(ALERT_PREFIX.encode()):
+            self._alerts.hear(message)
+            self._client.ack_all([message.packet_id] if message.packet_id else [])
+        elif message.topic.endswith(b"/refill"):
             self._others.hear(message)
             self._client.ack_all([message.packet_id] if message.packet_id else [])
         elif message.packet_id or len(self._batch) < RECEIVE_MAXIMUM:

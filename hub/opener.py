@@ -166,8 +166,9 @@ def _frame(value: Any) -> bytes:
 
 def _to_plain(opened: Opened) -> tuple[Any, ...]:
     match opened:
-        case Link(_, station, seq, previous, sha256, kind, at, draft, unread, line, next_line, shown, wrong):
-            return "link", station, seq, previous, sha256, kind, at, draft, unread, line, next_line, shown, wrong
+        case Link(_, station, seq, previous, sha256, kind, at, draft, unread, line, next_line, shown, signals, wrong):
+            lines = line, next_line
+            return "link", station, seq, previous, sha256, kind, at, draft, unread, *lines, shown, signals, wrong
         case State(station, bay, json, online):
             return "state", station, bay, json, online
         case Refused(_, reason):

@@ -22,6 +22,8 @@ from custody.events import decode_chain, decode_event
 from custody.fields import load_object
 from custody.keyrotation import successor
 from custody.topics import parse_station_topic
+from hub.alerts.rules import signals_of
+from hub.db import Row
 from hub.projections import NOT_FOR_STATIONS, Draft, project
 from hub.states import State, read_state
 from hub.stationkeys import station_key
@@ -68,6 +70,7 @@ class Link:
     key_line: str  # whose signature it carries
     next_key_line: str  # that must sign the event after it; differs only for a rotation that holds
     opened: tuple[tuple[str, bytes, bytes], ...] = ()  # field, salt and value, once they fit the envelope
+    signals: tuple[Row, ...] = ()  # what it means for alerts: `hub.alerts.rules.Signal`, as plain values
     opening_wrong: bool = False  # an opening came that does not fit; the envelope is taken without it
 
 
@@ -158,10 +161,12 @@ def _link(
     if envelope.payload_type not in (EVENT_TYPE, STATEMENT_TYPE):
         return Refused(message, "bad_format")  # a receipt or anything else signed by this key is no event
     draft, at, follows = None, None, None
+    signals: tuple[Row, ...] = ()
     try:
         event = decode_event(envelope.payload_type, envelope.payload)
         source, seq, previous, kind, at = event.source, event.seq, str(event.previous), event.TYPE, to_text(event.at)
         draft, unread = draft_of(event, utc_offset_minutes)
+        signals = tuple(signal.plain for signal in signals_of(event)) if draft else ()
         follows = successor(event, key)
     except (UnknownType, FormatError) as error:
         source, seq, previous = decode_chain(envelope.payload_type, envelope.payload)
@@ -172,7 +177,8 @@ def _link(
         return Refused(message, "bad_format")
     digest, next_line = hashlib.sha256(message.raw).hexdigest(), (follows or key).line
     opened, wrong = _open(message.opening, envelope)
-    return Link(message, station, seq, previous, digest, kind, at, draft, unread, key.line, next_line, opened, wrong)
+    lines = key.line, next_line
+    return Link(message, station, seq, previous, digest, kind, at, draft, unread, *lines, opened, signals, wrong)
 
 
 def _open(raw: bytes | None, envelope: Envelope) -> tuple[tuple[tuple[str, bytes, bytes], ...], bool]:

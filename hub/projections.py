@@ -17,6 +17,9 @@ from custody.hubevents import (
     AccountChangeDecided,
     AccountChangeRequested,
     AccountCreated,
+    AlertHandled,
+    AlertOpened,
+    AlertResolved,
     BundleExported,
     BundleFinished,
     CommandApproved,
@@ -167,6 +170,9 @@ HubEvent = (
     | KeyRotated
     | OpeningRemovalRequested
     | OpeningRemoved
+    | AlertOpened
+    | AlertHandled
+    | AlertResolved
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)

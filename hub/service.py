@@ -10,6 +10,8 @@ import threading
 
 import uvicorn
 
+from hub.alerts.sending import Sender, read_senders, through_apprise
+from hub.alerts.watching import Watch
 from hub.db import Database, open_database
 from hub.errors import Invalid, LogReadOnly
 from hub.intake import Intake
@@ -59,6 +61,7 @@ def run(settings: Settings) -> None:
         timestamps_wanted=authority is not None,
     )
     stamper = Stamper(db, authority) if authority else None
+    watch = Watch(db, keys, make_sender(settings, db))
     server = SpeakingServer(
         uvicorn.Config(
             app,
@@ -81,7 +84,7 @@ def run(settings: Settings) -> None:
     asking = threading.Thread(target=witnesses.run, name="witnesses", daemon=True)  # a request may hang for a while
     asking.start()
     try:
-        failure = _serve(settings, db, keys, intake, server)
+        failure = _serve(settings, db, keys, intake, server, watch)
     finally:
         witnesses.stop()
         asking.join(TIMEOUT_SECONDS)
@@ -95,32 +98,43 @@ def run(settings: Settings) -> None:
 
 
 def _serve(
-    settings: Settings, db: Database, keys: HubKeys, intake: Intake, server: uvicorn.Server
+    settings: Settings, db: Database, keys: HubKeys, intake: Intake, server: uvicorn.Server, watch: Watch
 ) -> list[BaseException]:
-    """Run the web server, with the broker line in a thread beside it; what ended the line early, if anything did."""
+    """Run the web server, broker line and watch in threads beside it; what ended one early, if anything."""
     failure: list[BaseException] = []
-    if not settings.mqtt:
+    beside: list[tuple[str, BrokerLine | Watch]] = [("alerts", watch)]
+    if settings.mqtt:
+        beside.append(("mqtt", BrokerLine(settings, db, keys, intake)))
+    else:
         logger.info("no_broker_set envelopes=http_only")
-        server.run()
-        return failure
-    line = BrokerLine(settings, db, keys, intake)
 
-    def work() -> None:
+    def work(name: str, part: BrokerLine | Watch) -> None:
         try:
-            line.run()
-        except BaseException as error:  # noqa: BLE001  a hub without intake must not look healthy: it ends
-            logger.critical("intake_ended error=%r", error)
+            part.run()
+        except BaseException as error:  # noqa: BLE001  a hub without one of these must not look healthy: it ends
+            logger.critical("%s_ended error=%r", name, error)
             failure.append(error)
             server.should_exit = True
 
-    thread = threading.Thread(target=work, name="mqtt")
-    thread.start()
+    threads = [threading.Thread(target=work, args=one, name=one[0]) for one in beside]
+    for thread in threads:
+        thread.start()
     try:
         server.run()
     finally:
-        line.stop()
-        thread.join()
+        for _, part in beside:
+            part.stop()
+        for thread in threads:
+            thread.join()
     return failure
+
+
+def make_sender(settings: Settings, db: Database) -> Sender | None:
+    """What sends alerts outside, where the settings name a file of addresses. Raises SettingsInvalid."""
+    if not settings.alert_senders:
+        return None
+    senders = read_senders(settings.directory / settings.alert_senders)
+    return Sender(db, senders, through_apprise(senders.urls))
 
 
 class BrokerLine:

@@ -49,6 +49,8 @@ class Settings:
     """``https://…`` of an RFC 3161 authority that confirms the log's checkpoints hourly; empty: none is asked."""
     timestamp_ca: str = ""
     """PEM file: the certificates that its time-stamps must lead to."""
+    alert_senders: str = ""
+    """TOML file with the addresses that alerts are sent to, readable by the hub alone; empty: pages and MQTT only."""
 
     @property
     def database_url(self) -> str:

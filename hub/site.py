@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -18,6 +18,8 @@ from starlette.responses import HTMLResponse, Response
 from hub import wording
 from hub.access import BUREAU, Action, Actor, may, may_ever
 from hub.accounts.service import form_token, new_cookie
+from hub.alerts import saying
+from hub.alerts.queries import count_waiting
 from hub.db import Database
 from hub.keys import HubKeys
 from hub.language import COOKIE as LANGUAGE_COOKIE
@@ -35,6 +37,7 @@ _YEAR_SECONDS = 365 * 86400
 
 _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
+    ("/alerts", mark("Alerts"), Action.SEE_ALERTS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/commands", mark("Commands"), Action.SEE_COMMANDS),
     ("/exports", mark("Exports"), Action.SEE_EXPORTS),
@@ -88,6 +91,7 @@ class Frame:
     software: str
     at: str
     read_only: bool  # the log is behind what others hold of it
+    alerts: int  # that wait for this person
     sees_log: bool  # all of it: where links into it lead somewhere
 
 
@@ -157,15 +161,17 @@ def _frame(request: Request, language: Language, token: str) -> Frame:
     href = "?" + urlencode([*kept, ("lang", other.value)])
     at = words.moment(now_utc())
     sees_log = actor is not None and may(actor, Action.SEE_LOG, BUREAU)
-    return Frame(language, actor, sections, token, href, site.software, at, _is_read_only(site), sees_log)
+    return Frame(language, actor, sections, token, href, site.software, at, *_as_of_now(site, actor), sees_log)
 
 
-def _is_read_only(site: Site) -> bool:
+def _as_of_now(site: Site, actor: Actor | None) -> tuple[bool, int]:
+    """Whether the log is read-only, and how many alerts wait for this person."""
     try:
         with site.db.read() as connection:
-            return why_read_only(connection) is not None
+            waiting = count_waiting(connection, actor) if actor else 0
+            return why_read_only(connection) is not None, waiting
     except SQLAlchemyError:  # the page may be the one that says that the database is away
-        return False
+        return False, 0
 
 
 def _environment(words: Wording) -> Environment:
@@ -202,6 +208,9 @@ def _environment(words: Wording) -> Environment:
         "command_kind": words.command_kind,
         "command_state": words.command_state,
         "command_field": words.command_field,
+        "alert_title": partial(saying.title, words),
+        "alert_words": partial(saying.speak, words),
+        "severity": partial(saying.severity, words),
     }
     environment.globals["static"] = static_href
     return environment

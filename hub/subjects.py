@@ -12,7 +12,7 @@ from typing import Literal
 
 from custody.event import Event
 
-Kind = Literal["account", "recording", "camera", "export"]
+Kind = Literal["account", "recording", "camera", "export", "alert"]
 FIELDS: dict[str, Kind] = {
     "account": "account",  # the person concerned, or who did it
     "operator": "account",  # an account on the hub's computer
@@ -20,12 +20,14 @@ FIELDS: dict[str, Kind] = {
     "decided_by": "account",
     "approved_by": "account",
     "withdrawn_by": "account",
+    "assigned_to": "account",
     "recording": "recording",  # log index of its seal
     "recordings": "recording",
     "camera": "camera",
     "camera_id": "camera",
     "bundle_id": "export",
     "export_id": "export",
+    "alert_id": "alert",
 }
 
 

@@ -230,6 +230,9 @@ ENTRY_TYPES = {
     "key.revocation_requested.v1": mark("Revocation of a key requested"),
     "key.revoked.v1": mark("Key revoked"),
     "key.rotated.v1": mark("Key rotated"),
+    "alert.opened.v1": mark("Alert opened"),
+    "alert.handled.v1": mark("Alert taken note of or passed on"),
+    "alert.resolved.v1": mark("Alert resolved"),
 }
 
 OFFLOADS = {  # of a camera that was taken out

@@ -22,6 +22,7 @@ from hub.access import Actor
 from hub.accounts import code_pages, people_pages, section_pages, token_pages
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
+from hub.alerts import pages as alert_pages
 from hub.audit import api as log_api
 from hub.audit import download as log_export
 from hub.audit import pages as log_pages
@@ -115,6 +116,7 @@ def create_app(
         section_pages.router,
         token_pages.router,
         overview_pages.router,
+        alert_pages.router,
         recording_pages.router,
         witness_pages.open_router,
         verify_pages.open_router,

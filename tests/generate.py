@@ -1,7 +1,8 @@
 """Generates what is said elsewhere about events and topics: ``python -m tests.generate [--check]``.
 
 From the events of custody and custody/topics.py come custody/spec/events.md, custody/spec/schemas/*.json and
-custody/spec/asyncapi.json. With --check nothing is written; the exit code says whether the committed files are fresh.
+custody/spec/asyncapi.json; from hub/alerts/kinds.py the tables in deploy/docs/alerts.md and its Chinese twin. With
+--check nothing is written; the exit code says whether the committed files are fresh.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from custody.events import EVENTS, PREDICATE_PREFIX, STATEMENT
 from custody.fields import MAX_TEXT, Sha256Hex
 from custody.stationevents import SegmentSealed
 from custody.topics import ROOT, TOPICS, Topic
+from tests import alertdocs
 
 SPEC = Path(events.__file__).parent / "spec"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -244,10 +246,15 @@ def main(argv: list[str]) -> int:
     made = generated()
     present = {f"schemas/{p.name}" for p in (SPEC / "schemas").glob("*.json")} | {"events.md", "asyncapi.json"}
     stale = sorted(n for n in present | set(made) if not (SPEC / n).is_file() or (SPEC / n).read_bytes() != made.get(n))
+    pages = {path: text for path, text in alertdocs.pages().items() if path.read_text(encoding="utf-8") != text}
     if argv == ["--check"]:
+        for path in pages:
+            print(f"stale: {path.name} (run python -m tests.generate)", file=sys.stderr)
         for name in stale:
             print(f"stale: custody/spec/{name} (run python -m tests.generate)", file=sys.stderr)
-        return int(bool(stale))
+        return int(bool(stale or pages))
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
     for name in stale:
         if name in made:
             (SPEC / name).parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,9 @@ from custody.hubevents import (
     AccountChangeDecided,
     AccountChangeRequested,
     AccountCreated,
+    AlertHandled,
+    AlertOpened,
+    AlertResolved,
     BundleExported,
     BundleFinished,
     CommandApproved,
@@ -75,6 +78,7 @@ from custody.stationevents import (
     StationStarted,
     WitnessOffered,
 )
+from hub.alerts.saying import About, speak
 from hub.language import mark
 from hub.openings.reading import PLAIN, Unshown, reveal
 from hub.vocabulary import CHANGES, OFFLOADS
@@ -85,6 +89,10 @@ EVERYTHING_READ = mark("everything on the card")
 NOT_EVERYTHING_READ = mark("not everything could be read")
 COMMAND_LINE_ALONE = mark("nobody (on the command line, by one person)")
 APPROVED, REFUSED = mark("approved"), mark("refused")
+BY_ITSELF = mark("nobody: it ended by itself")
+ESCALATED = mark("nobody took note of it in time, so it went to the next as well")
+ASSIGNED = mark("%(account)s gave it to %(to)s")
+ACKNOWLEDGED = mark("%(account)s took note of it")
 # message, and its values out of the event
 _Said = tuple[str, Callable[[Wording, Any], dict[str, object]]]
 
@@ -101,6 +109,19 @@ def _person(words: Wording, value: str) -> str:
 def _check(words: Wording, e: CameraChecked) -> dict[str, object]:
     charge = "?" if e.charge.percent is None else f"{e.charge.percent} %"
     return {"camera_id": e.camera_id, "bay": e.bay, "verdict": words.verdict(e.verdict), "charge": charge}
+
+
+def _alert(words: Wording, about: About) -> dict[str, object]:
+    said = speak(words, about)
+    return {"title": said.title, "what": said.what}
+
+
+def _alert_step(words: Wording, e: AlertHandled) -> str:
+    if e.step == "escalated":
+        return words.say(ESCALATED)
+    if e.step == "assigned":
+        return words.say(ASSIGNED, account=e.account, to=e.assigned_to)
+    return words.say(ACKNOWLEDGED, account=e.account)
 
 
 SENTENCES: dict[type[Event], _Said] = {
@@ -415,6 +436,22 @@ SENTENCES: dict[type[Event], _Said] = {
     LogRefused: (
         mark("The station refuses the log: a checkpoint does not go with one that it holds (%(code)s)."),
         _of("code"),
+    ),
+    AlertOpened: (
+        mark("Alert: %(title)s. %(what)s"),
+        lambda words, e: _alert(words, About(e.kind, e.station, e.camera, e.bay, e.detail)),
+    ),
+    AlertHandled: (
+        mark("Alert: %(step)s%(note)s"),
+        lambda words, e: {"step": _alert_step(words, e), "note": f": {e.note}" if e.note else ""},
+    ),
+    AlertResolved: (
+        mark("Alert resolved by %(who)s, after it was met %(count)s times%(note)s"),
+        lambda words, e: {
+            "who": e.account or words.say(BY_ITSELF),
+            "count": whole(e.count),
+            "note": f": {e.note}" if e.note else ".",
+        },
     ),
     LogCleared: (mark("People at the station decided about a log that it had refused: %(reason)s."), _of("reason")),
 }

@@ -67,7 +67,7 @@ def add_to(commands: Any) -> None:
 
 
 def _backup(arguments: argparse.Namespace) -> None:
-    from hub.backup import back_up  # noqa: PLC0415
+    from hub.backup import back_up, note_backup  # noqa: PLC0415
     from hub.restore.command import read_passphrase  # noqa: PLC0415
 
     settings, keys, database = opened(arguments)
@@ -78,6 +78,7 @@ def _backup(arguments: argparse.Namespace) -> None:
         settings, database, keys, arguments.to,
         with_keys=arguments.with_keys, passphrase=passphrase, quick=arguments.quick,
     )  # fmt: skip
+    note_backup(database, manifest.size)
     if not arguments.quiet:
         told = dataclasses.asdict(manifest)
         show(arguments, {"backup": str(arguments.to)} | {k: told[k] for k in ("size", "created_at", "keys", "log")})

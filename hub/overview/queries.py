@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, case, func, select
 
 from hub.access import Action, Actor
+from hub.alerts.queries import AlertPanel, load_panel
 from hub.db import Database
 from hub.sections import Scope, scope_of
 from hub.tables import bay_state, camera, docking, station, station_state
@@ -118,6 +119,7 @@ class Overview:
     totals: Totals
     stations: tuple[StationNow, ...]
     dockings: tuple[DockingRow, ...]
+    alerts: AlertPanel | None
 
 
 def load_overview(db: Database, actor: Actor, now: datetime) -> Overview:
@@ -126,7 +128,8 @@ def load_overview(db: Database, actor: Actor, now: datetime) -> Overview:
         stations = load_stations(connection, scope_of(connection, actor, Action.SEE_STATIONS), now)
         scope = scope_of(connection, actor, Action.SEE_DOCKINGS)
         dockings = load_dockings(connection, scope, limit=12)
-        return Overview(now, load_totals(connection, scope, stations), stations, dockings)
+        alerts = load_panel(connection, actor)
+        return Overview(now, load_totals(connection, scope, stations), stations, dockings, alerts)
 
 
 def load_stations(connection: Connection, scope: Scope, now: datetime) -> tuple[StationNow, ...]:

@@ -14,6 +14,9 @@ from custody.hubevents import (
     AccountChangeDecided,
     AccountChangeRequested,
     AccountCreated,
+    AlertHandled,
+    AlertOpened,
+    AlertResolved,
     BundleExported,
     BundleFinished,
     CommandApproved,
@@ -52,6 +55,7 @@ from custody.hubevents import (
     WitnessRemoved,
     WitnessRemovedV2,
 )
+from hub.alerts.derived import write_alert_rows
 from hub.db import upsert_rows
 from hub.openings.service import write_removal
 from hub.projections import HubEvent
@@ -64,7 +68,9 @@ from hub.witnesses.removal import write_removal as write_witness_removal
 WitnessEvent = WitnessAdded | WitnessRemoved | WitnessRemovalRequested | WitnessRemovedV2 | WitnessPolicySet
 
 
-def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at: str) -> None:
+def write_hub_rows(  # noqa: PLR0912  one case for each family of events
+    tx: Connection, event: Event | None, index: int, received_at: str
+) -> None:
     """Write what the hub wrote when it stated `event` at this log index; nothing for one of a later version."""
     if not isinstance(event, get_args(HubEvent)):
         return
@@ -106,6 +112,8 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             write_key_rows(tx, known, index, received_at)
         case OpeningRemovalRequested() | OpeningRemoved():
             write_removal(tx, known, index, received_at)
+        case AlertOpened() | AlertHandled() | AlertResolved():
+            write_alert_rows(tx, known, received_at)
         case (
             BundleExported() | BundleFinished() | LogExported() | LogExportFinished() | LogRestored() | WitnessRefused()
         ):

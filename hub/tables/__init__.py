@@ -6,6 +6,7 @@ hex. `log_entry` is the truth; every table of `hub.tables.index` can be thrown a
 
 from __future__ import annotations
 
+from hub.tables.alerts import alert, alert_message, alert_repeat, backup_made
 from hub.tables.commands import command, key_change
 from hub.tables.exports import export_request
 from hub.tables.index import (
@@ -47,7 +48,11 @@ from hub.tables.witnesses import cosignature, witness, witness_policy, witness_r
 __all__ = [
     "account",
     "account_request",
+    "alert",
+    "alert_message",
+    "alert_repeat",
     "api_token",
+    "backup_made",
     "bay_state",
     "camera",
     "camera_event",

@@ -22,7 +22,7 @@ hub_subject = Table(
     "hub_subject",
     metadata,
     # whom and what the hub's own events are about (hub/subjects.py); what the log's filters find them by
-    Column("kind", Text, primary_key=True),  # account, recording, camera, export
+    Column("kind", Text, primary_key=True),  # account, recording, camera, export, alert
     Column("name", Text, primary_key=True),  # of a recording: the log index of its seal
     Column("log_index", BigId, primary_key=True, autoincrement=False),
     Column("event_type", Text, nullable=False),

@@ -12,11 +12,15 @@ from starlette.testclient import TestClient
 
 from custody.commandbody import HoldLifted
 from custody.stationevents import CameraDocked, CameraLeftV2, CameraReturnedV2
+from hub import log
 from hub.access import Action, Actor, Role
+from hub.alerts.raising import open_alert
+from hub.alerts.rules import opening
 from hub.commands.service import request_command
 from hub.exports.service import request_export
 from hub.identifiers import new_id
-from hub.tables import account, docking, log_entry, opening, second_factor, segment, station
+from hub.tables import account, docking, log_entry, second_factor, segment, station
+from hub.tables import opening as shown
 from hub.times import now_utc, to_text
 from tests.integration.site_data import Hub, Story
 from tests.integration.web_peer import add_person, client, sign_in, signed_in
@@ -117,7 +121,7 @@ class Bureau:
         """Log indexes of entries whose commitments can be shown, and whose they are."""
         whose = self.entries()
         with self.hub.db.read() as connection:
-            found = connection.execute(select(opening.c.log_index)).scalars()
+            found = connection.execute(select(shown.c.log_index)).scalars()
             return {str(index): whose[str(index)] for index in found} | {"99999": ABSENT}
 
     def dockings(self) -> dict[str, str]:
@@ -141,6 +145,20 @@ class Bureau:
             index = connection.execute(select(segment.c.log_index).where(segment.c.camera == camera)).scalar_one()
         order = {"selection": "1 recordings named", "recipient": "court", "reason": "case 7"}
         return request_export(self.hub.db, self.hub.keys, who, [index], order, now_utc())
+
+    def alerts(self) -> dict[str, str]:
+        """New alerts, and whose they are."""
+        raised = (
+            ("camera_overdue", "dock-a", OURS),
+            ("camera_overdue", "dock-b", THEIRS),
+            ("key_revoked", "dock-a", BUREAU),
+        )
+        with self.hub.db.begin() as tx, log.appending(tx, self.hub.keys, now_utc()) as entries:
+            made = {
+                open_alert(tx, entries, opening(kind, new_id(now_utc()), station=name, camera="C"), now_utc()): whose
+                for kind, name, whose in raised
+            }
+        return made | {new_id(now_utc()): ABSENT}
 
     def code(self) -> str:
         """The present code of everybody's authenticator, as often as one wants it."""

@@ -52,7 +52,11 @@ OFFSET = 480
 RECORDS = Actor("records", Role.RECORDS_CUSTODIAN, must_change_password=False)
 LEADER = Actor("leader", Role.APPROVING_LEADER, must_change_password=False)
 COSIGNER = CosigningKey(SigningKey.from_seed("dock/witness", bytes(32)))
-NOT_COMPARED = {"session", "sign_in_failure", "station_state", "bay_state", "log_state", "refused", "account"}
+NOT_COMPARED = {"session", "sign_in_failure", "station_state", "bay_state", "log_state", "refused", "account"} | {
+    "alert_repeat",
+    "alert_message",
+    "backup_made",
+}  # in no event
 
 
 @dataclass

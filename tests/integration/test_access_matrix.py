@@ -49,6 +49,10 @@ def commands(bureau: Bureau, person: Person) -> dict[str, str]:
     return bureau.commands(person)
 
 
+def alerts(bureau: Bureau, _: Person) -> dict[str, str]:
+    return bureau.alerts()
+
+
 def nothing(_: Bureau, __: Person) -> dict[str, str]:
     return {new_id(now_utc()): ABSENT}
 
@@ -140,6 +144,15 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("POST", "/removals/witnesses"): Row(Action.REQUEST_KEYS, ok=422),
     ("POST", "/removals/details"): Row(Action.REQUEST_OPENING_REMOVAL, ok=422),
     ("POST", "/removals/{kind}/{request_id}/approve"): Row(Action.SEE_REMOVALS, ok=404),  # there is no such kind
+    ("GET", "/alerts"): Row(Action.SEE_ALERTS),
+    ("GET", "/alerts/{alert_id}"): Row(Action.SEE_ALERTS, alerts),
+    ("POST", "/alerts/{alert_id}/acknowledge"): Row(Action.SEE_ALERTS, alerts, Action.HANDLE_ALERTS, 303),
+    ("POST", "/alerts/{alert_id}/assign"): Row(
+        Action.SEE_ALERTS, alerts, Action.HANDLE_ALERTS, 303, send={"to": "p-approving_leader"}
+    ),
+    ("POST", "/alerts/{alert_id}/resolve"): Row(
+        Action.SEE_ALERTS, alerts, Action.HANDLE_ALERTS, 303, send={"note": "docked again"}
+    ),
     ("GET", "/commands"): Row(Action.SEE_COMMANDS),
     ("GET", "/api/v1/commands"): Row(Action.SEE_COMMANDS),
     ("GET", "/api/v1/commands/{command_id}"): Row(Action.SEE_COMMANDS, commands),

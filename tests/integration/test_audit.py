@@ -144,7 +144,7 @@ def expected(hub: Hub, asked: EntryFilter) -> list[int]:
         return (
             asked.event_type in ("", kind)
             and asked.source in ("", source)
-            and asked.camera in ("", getattr(event, "camera_id", ""))
+            and (asked.camera in ("", getattr(event, "camera_id", "")) or ("camera", asked.camera) in subjects)
             and (not asked.account or ("account", asked.account) in subjects)
             and (
                 asked.recording is None

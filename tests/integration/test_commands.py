@@ -77,7 +77,8 @@ def test_a_hold_is_issued_at_once_and_known_to_be_carried_out_by_the_stations_an
     hub.take("dock-1", answer(station, one), answer(station, two, "refused", "bad_body"))
     assert state(hub, first) == ("accepted", "done")
     assert state(hub, second) == ("refused", "bad_body")
-    assert reindex(hub.db, 480) == 5
+    assert hub.types()[-1] == "alert.opened.v1"
+    assert reindex(hub.db, 480) == 6
     assert state(hub, second) == ("refused", "bad_body")
     sound(hub)
 

@@ -78,7 +78,7 @@ def test_a_fork_freezes_the_station(hub: TestHub, told: str) -> None:
         lie = other.segment()
     assert hub.take("dock-1", lie) == []
     assert hub.take("dock-1", truth, dock.segment()) == []  # not even a receipt for what is in the log
-    assert hub.types()[-1] == "station.frozen.v1"
+    assert hub.types()[-2:] == ["station.frozen.v1", "alert.opened.v1"]
     assert rows(hub, station)[0]["frozen_reason"]
     [kept] = [r for r in rows(hub, refused) if r["reason"] == "fork"]
     assert bytes(kept["sample"]) == lie  # type: ignore[call-overload]

@@ -1,80 +1,28 @@
 """The delivered Mosquitto configuration and access list, run by a real Mosquitto with real certificates."""
 
-import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import pytest
 
 from custody.topics import TOPICS, Topic
-from tests.integration.mqtt_peer import Client, answers, wait_until
-from tests.ports import free_port
+from tests.integration.mosquitto import DEPLOY, MISSING, Site, make_site
+from tests.integration.mqtt_peer import Client, wait_until
 
-DEPLOY = Path(__file__).parents[2] / "deploy" / "mosquitto"
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-pytestmark = pytest.mark.skipif(
-    not (MOSQUITTO and shutil.which("openssl")), reason="needs the programs mosquitto and openssl"
-)
+pytestmark = pytest.mark.skipif(MISSING, reason="needs the programs mosquitto and openssl")
 NOT_AUTHORIZED = 135
 NAMES = {"station": "dock-7", "hub": "hub", "supervisor": "supervisor-east", "other": "dock-9"}
 
 
-@dataclass
-class Site:
-    """A running broker with its certificates."""
-
-    port: int
-    directory: Path
-    process: subprocess.Popen[bytes]
-
-    def tls(self, name: str) -> tuple[Path, Path, Path]:
-        if not (self.directory / f"{name}.pem").exists():
-            subprocess.run([DEPLOY / "issue", self.directory, name], check=True)
-        return self.directory / "ca.pem", self.directory / f"{name}.pem", self.directory / f"{name}.key"
-
-    def client(self, name: str, session_seconds: int = 0, ack: bool = True) -> Client:
-        return Client(self.port, name, tls=self.tls(name), session_seconds=session_seconds, ack=ack)
-
-    def start(self) -> None:
-        config = self.directory / "custodock.conf"
-        assert MOSQUITTO
-        self.process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdout=subprocess.DEVNULL)
-        wait_until(lambda: answers(self.port) or self.process.poll() is not None, "mosquitto to listen")
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        self.process.send_signal(number)
-        self.process.wait(15)
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The delivered files with only paths, port and user name replaced."""
-    directory = tmp_path_factory.mktemp("mosquitto")
-    site = Site(free_port(), directory, subprocess.Popen(["true"]))
-    site.process.wait()
-    subprocess.run([DEPLOY / "issue", directory, "server", "127.0.0.1"], check=True)
-    config = (DEPLOY / "custodock.conf").read_text(encoding="utf-8")
-    for delivered, here in {
-        "/etc/custodock/mosquitto": str(directory),
-        "/var/lib/custodock/mosquitto/": f"{directory}/",
-        "listener 8883": f"listener {site.port} 127.0.0.1",
-        "per_listener_settings": "user root\nper_listener_settings",  # started as root it would become "mosquitto"
-    }.items():
-        assert delivered in config
-        config = config.replace(delivered, here)
-    (directory / "custodock.conf").write_text(config, encoding="utf-8")
-    supervisor = [sys.executable, DEPLOY / "make-acl", "--supervisor", "supervisor-east:east"]
-    (directory / "acl").write_bytes(subprocess.run(supervisor, check=True, capture_output=True).stdout)
-    site.start()
-    yield site
-    site.stop()
+    made = make_site(tmp_path_factory.mktemp("mosquitto"), "supervisor-east:east")
+    yield made
+    made.stop()
 
 
 def example(topic: Topic) -> str:

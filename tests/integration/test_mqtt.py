@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from custody.checkpoint import open_checkpoint
 from custody.receipt import Receipt, open_receipt
+from custody.stationevents import CameraReturnedV2
 from custody.topics import LOG_CHECKPOINT, station_topic
 from hub import log
 from hub.db import open_database
@@ -269,3 +270,30 @@ def test_a_process_subscribes_to_all_stations_or_to_its_own() -> None:
     assert filters()[:3] == ["custodock/1/+/state", "custodock/1/+/bay/+", "custodock/1/+/events"]
     assert "custodock/1/dock-2/events" in filters(["dock-1", "dock-2"])
     assert not any("+" in topic.split("/")[2] for topic in filters(["dock-1", "dock-2"]))
+
+
+def test_open_alerts_are_retained_and_cleared(place: Installation, line: HubLine) -> None:
+    """On the embedded broker, which keeps nothing when it ends."""
+    dock = place.hub.enrol()
+    wait_until(lambda: line.subscribed, "the line")
+    place.hub.take("dock-1", dock.overdue())
+    reader = Client(place.port, "reader")
+    reader.subscribe("custodock/1/alerts/#")
+    wait_until(lambda: len(reader.messages) == 1, "the alert")
+    assert b'"camera_overdue"' in reader.payloads[0]
+    place.broker.kill()
+    place.broker.wait()
+    place.start_broker()
+    again = Client(place.port, "again")
+    again.subscribe("custodock/1/alerts/#")
+    wait_until(lambda: again.payloads == reader.payloads, "the alert on a broker that had forgotten it")
+    returned = dock.stated(CameraReturnedV2, camera_id="DSJ-000123", bay="1", officer="310042", was_out=True)
+    place.hub.take("dock-1", returned)
+    wait_until(lambda: again.payloads[-1] == b"", "its end")
+    last = Client(place.port, "last")
+    last.subscribe("custodock/1/alerts/#")
+    last.publish("custodock/1/alerts/~bureau/0", b"mark", retain=False)
+    wait_until(lambda: last.payloads[-1:] == [b"mark"], "what came after all that is retained")
+    assert last.payloads == [b"mark"]
+    for one in (again, last):
+        one.close()

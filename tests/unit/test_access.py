@@ -48,6 +48,8 @@ approve_export        - - - - a - - -
 request_opening_removal - - - - - a - -
 approve_opening_removal - - - - a - - -
 see_removals          - - - - a a a a
+see_alerts            - s s a a s a a
+handle_alerts         - s s a a s a a
 """
 REACH = {line.split()[0]: dict(zip(Role, line.split()[1:], strict=True)) for line in TABLE.strip().splitlines()}
 WITHIN = {"-": "", "o": "o", "s": "os", "a": "osa"}
