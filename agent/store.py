@@ -35,6 +35,7 @@ MIGRATIONS = (
     "010_key_rotation.sql",
     "011_openings.sql",
     "012_secret.sql",
+    "013_viewing.sql",
 )
 
 

@@ -31,6 +31,9 @@ from custody.hubevents import (
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
+    FootageMismatched,
+    FootageViewed,
+    FootageViewStarted,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -92,6 +95,7 @@ from hub.tables import (
     witness_policy,
 )
 from hub.times import to_text
+from hub.viewing.check import ViewingRows
 
 _BY_LOG_INDEX = (segment, camera_event, command_answer, unprojected)
 _ONCE_UNREADABLE = ("unknown_type", "bad_format", "projection_failed")  # reasons that a later version may not have
@@ -116,6 +120,7 @@ class IndexCheck:
         self._policy: dict[int, Row] = {}
         self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
         self._enrolments = StationRequests()
+        self._viewings = ViewingRows()
         self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
         self._openings = OpeningCheck(connection)
@@ -173,6 +178,7 @@ class IndexCheck:
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
         self._exports.compare(self._connection)
+        self._viewings.compare(self._connection)
         self._openings.compare()
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
@@ -242,7 +248,7 @@ class IndexCheck:
 
     # --- the hub's own events ---
 
-    def _hub_event(self, entry: Logged) -> None:
+    def _hub_event(self, entry: Logged) -> None:  # noqa: PLR0912  one branch a kind of row
         if not isinstance(entry.event, get_args(HubEvent)):
             return  # of a later version
         known = cast(HubEvent, entry.event)
@@ -280,6 +286,8 @@ class IndexCheck:
                 self._commands.take(known, entry.index, entry.received_at)
             case ExportRequested() | ExportDecided():
                 self._exports.take(known, entry.received_at)
+            case FootageViewStarted() | FootageViewed():
+                self._viewings.take(known, entry.index, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
                 self._changes.take(known, entry.index, entry.received_at)
             case OpeningRemovalRequested() | OpeningRemoved():
@@ -291,6 +299,7 @@ class IndexCheck:
                 | LogExported()
                 | LogExportFinished()
                 | LogRestored()
+                | FootageMismatched()
             ):
                 pass  # they have no rows but those that every event's subjects have
             case _:

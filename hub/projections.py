@@ -26,6 +26,9 @@ from custody.hubevents import (
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
+    FootageMismatched,
+    FootageViewed,
+    FootageViewStarted,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -77,6 +80,7 @@ from custody.stationevents import (
     SegmentSealed,
     StationKeyRotated,
     StationStarted,
+    ViewingOffered,
     WitnessOffered,
 )
 from hub.db import Row, insert_rows, upsert_rows
@@ -100,7 +104,7 @@ CameraEvent = (
     | ReleaseIntended
     | ReleaseFinished
 )
-ChainEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated | SecretKept
+ChainEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated | SecretKept | ViewingOffered
 StationEvent = (
     StationStarted | DockingStarted | SegmentSealed | DockingClosed | CameraEvent | ChainEvent | CommandAnswered
 )
@@ -143,6 +147,9 @@ HubEvent = (
     | KeyRotated
     | OpeningRemovalRequested
     | OpeningRemoved
+    | FootageViewStarted
+    | FootageViewed
+    | FootageMismatched
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -189,7 +196,7 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, (known.source,), ""  # its rows are the chain's: `hub.chains.keep_key`
         case WitnessOffered():
             return known.TYPE, (known.source, _text(known.key_line)), ""
-        case LogRefused() | LogCleared() | SecretKept():
+        case LogRefused() | LogCleared() | SecretKept() | ViewingOffered():
             return known.TYPE, (known.source,), ""  # no rows: pages find them in the log by type
         case (
             CameraUnlocked()
@@ -240,7 +247,7 @@ class Projection:
         if kind == WitnessOffered.TYPE:
             self.witness_keys[row[0]] = row[1]
             return
-        if kind in (LogRefused.TYPE, LogCleared.TYPE, StationKeyRotated.TYPE, SecretKept.TYPE):
+        if kind in (LogRefused.TYPE, LogCleared.TYPE, StationKeyRotated.TYPE, SecretKept.TYPE, ViewingOffered.TYPE):
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))

@@ -23,6 +23,9 @@ from custody.hubevents import (
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
+    FootageMismatched,
+    FootageViewed,
+    FootageViewStarted,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -57,9 +60,12 @@ from hub.restore.commandrows import write_command_rows, write_export_rows, write
 from hub.restore.peoplerows import write_people_rows
 from hub.restore.stationrows import write_station_rows
 from hub.tables import log_reader, refused, witness, witness_policy
+from hub.viewing.check import write_viewing_rows
 
 
-def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at: str) -> None:
+def write_hub_rows(  # noqa: PLR0912  one branch a kind of row
+    tx: Connection, event: Event | None, index: int, received_at: str
+) -> None:
     """Write what the hub wrote when it stated `event` at this log index; nothing for one of a later version."""
     if not isinstance(event, get_args(HubEvent)):
         return
@@ -97,12 +103,20 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             write_command_rows(tx, known, index, received_at)
         case ExportRequested() | ExportDecided():
             write_export_rows(tx, known, received_at)
+        case FootageViewStarted() | FootageViewed():
+            write_viewing_rows(tx, known, index, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
         case OpeningRemovalRequested() | OpeningRemoved():
             write_removal(tx, known, index, received_at)
         case (
-            BundleExported() | BundleFinished() | LogExported() | LogExportFinished() | LogRestored() | WitnessRefused()
+            BundleExported()
+            | BundleFinished()
+            | LogExported()
+            | LogExportFinished()
+            | LogRestored()
+            | WitnessRefused()
+            | FootageMismatched()
         ):
             pass  # they have no rows
         case _:
