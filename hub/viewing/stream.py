@@ -110,6 +110,7 @@ class FootageResponse(Response):
             with self._db.read() as connection:
                 held = held_grant(connection, self._viewing, now_utc())
             if held is None:
+                self._meter.close()
                 end_viewing(self._db, self._keys, self._viewing.id, "grant_over", now_utc())
                 raise ViewingEnded
             chunk = next(self._source)
@@ -117,6 +118,7 @@ class FootageResponse(Response):
             piece = chunk[max(0, self._span.first - start) : self._span.last + 1 - start]
             self._meter.admit(index, len(piece))
         except FootageAltered as altered:
+            self._meter.close()  # exact figures for the entry that ends it
             state_mismatch(self._db, self._keys, self._viewing, altered.chunk, altered.leaf, now_utc())
             raise
         return piece

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from agent.commands import take_command
+from agent.commands import Trust, command_head, take_command
 from agent.opening import open_dock
 from agent.pipeline import Order, offload
 from agent.settings import HubLink, load_settings, save_link
@@ -62,10 +62,11 @@ class ViewingScene:
 
     def __init__(self, root: Path, footage: dict[str, bytes | Path]) -> None:
         """`footage` by file name: bytes, or a file to take."""
+        root.mkdir(exist_ok=True)
         self.root, self.agent_dir = root, root / "agent"
         self.vault, self.port = self.agent_dir / "vault", free_port()
-        self.hub = Hub(root / "hub") if (root / "hub").mkdir() is None else None  # type: ignore[func-returns-value]
-        assert self.hub is not None
+        (root / "hub").mkdir()
+        self.hub = Hub(root / "hub")
         self.agent_dir.mkdir(mode=0o700)
         self.address = f"127.0.0.1:{self.port}"
         (self.agent_dir / "agent.toml").write_text(f'vault = "vault"\nviewing = "{self.address}"\n')
@@ -75,6 +76,7 @@ class ViewingScene:
             command_key=keys.commands.verify_key,
         )  # fmt: skip
         save_link(self.agent_dir, link)
+        self._trust = Trust(keys.commands.verify_key, keys.log.verify_key, {}, keys.receipts.verify_key)
         self.station: Station = load_or_create_station(self.agent_dir, STATION)
         enrol_station(self.hub.db, keys, self.station.key.verify_key.line)
         self._sent = 0
@@ -141,27 +143,27 @@ class ViewingScene:
         body = Grant(**facts | changes)
         command_id = request_command(self.hub.db, self.hub.keys, CUSTODIAN, STATION, body)
         approve_command(self.hub.db, self.hub.keys, LEADER, command_id, self.phone.code())
-        self._carry_out(command_id)
+        self._carry_out()
         return body.grant_id
 
     def revoke(self, grant_id: str, *, station_knows: bool = True) -> None:
         """End a grant at the hub, and at the station where it is on line."""
         leader = replace(LEADER, name="another-leader")
         body = GrantRevoked(grant_id=grant_id, reason="case closed")
-        command_id = request_command(self.hub.db, self.hub.keys, leader, STATION, body)
+        request_command(self.hub.db, self.hub.keys, leader, STATION, body)
         if station_knows:
-            self._carry_out(command_id)
+            self._carry_out()
 
-    def _carry_out(self, command_id: str) -> None:
-        with self.hub.db.read() as connection:
-            raw = connection.execute(select(command.c.envelope).where(command.c.id == command_id)).scalar_one()
-        pinned = load_settings(self.agent_dir)
-        trust = make_ground(pinned, STATION, Store(self.agent_dir / "station.db"))
-        trust.store.close()
+    def _carry_out(self) -> None:
+        """The station takes every command that it has not answered yet."""
         with self.store() as store:
-            answer = take_command(store, self.station, trust.pinned, bytes(raw), datetime.now(UTC), "synchronised")
-        assert answer is not None
-        assert (answer.result, answer.reason) == ("accepted", "done")
+            query = select(command.c.envelope).where(command.c.number > command_head(store).number)
+            with self.hub.db.read() as connection:
+                raws = connection.execute(query.order_by(command.c.number)).scalars().all()
+            for raw in raws:
+                answer = take_command(store, self.station, self._trust, bytes(raw), now_utc(), "synchronised")
+                assert answer is not None
+                assert (answer.result, answer.reason) == ("accepted", "done")
         self.deliver()
 
     @contextmanager
@@ -191,3 +193,12 @@ def listening(process: subprocess.Popen[bytes], port: int) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
+
+
+def make_video(path: Path, seconds: int, kilobits: int = 3000) -> None:
+    """H.264 in MP4 at an even bit rate. Raises FileNotFoundError without ffmpeg."""
+    rate = f"{kilobits}k"
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-t", str(seconds)]
+    codec = ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", rate,
+             "-x264opts", "nal-hrd=cbr"]  # fmt: skip
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *picture, *codec, "-movflags", "+faststart", str(path)], check=True)
