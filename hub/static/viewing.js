@@ -31,12 +31,18 @@
     video.addEventListener("loadedmetadata", () => { video.currentTime = from; }, { once: true });
     video.load();
   });
-  state.addEventListener("htmx:afterSwap", () => {
+  const watch = new MutationObserver(() => {
     if (!state.querySelector("[data-over]")) return;
+    watch.disconnect();
+    const last = state.cloneNode(true);  // what is not in the page any more asks no more
+    last.removeAttribute("hx-get");
+    state.replaceWith(last);
     broken.hidden = true;
     video.removeAttribute("src");
     video.load();
     player.hidden = true;
     whole.hidden = true;
+    document.getElementById("while-open").hidden = true;
   });
+  watch.observe(state, { childList: true });
 })();

@@ -71,8 +71,9 @@ def start_viewing(db: Database, keys: HubKeys, actor: Actor, recording: int, for
     """
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
         footage, held = load_grant(tx, actor, recording, now)
-        same = (viewing.c.grant_id == held.grant_id) & (viewing.c.form == form) & viewing.c.ended_at.is_(None)
-        going_on = tx.execute(select(viewing.c.id).where(viewing.c.account == actor.name, same)).scalars().first()
+        c = viewing.c  # two equal files of an offload share their grants, not their viewings
+        same = (c.recording == recording) & (c.grant_id == held.grant_id) & (c.form == form) & c.ended_at.is_(None)
+        going_on = tx.execute(select(c.id).where(c.account == actor.name, same)).scalars().first()
         if going_on is not None:
             return str(going_on)
         viewing_id = new_id(now)

@@ -25,7 +25,6 @@ router = APIRouter(include_in_schema=False)
 Viewer = Annotated[Actor, Depends(allowed(Action.VIEW_FOOTAGE))]
 LogIndex = Annotated[int, Path(ge=0, lt=1 << 62)]
 CHECKED = [Depends(checked_form)]
-_STOP_POLLING = 286  # htmx shows the answer and asks no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,7 @@ def show_player(request: Request, actor: Viewer, viewing_id: str) -> Response:
 
 @router.get("/viewing/{viewing_id}/state")
 def show_state(request: Request, actor: Viewer, viewing_id: str) -> Response:
-    view = _view(request, actor, viewing_id)
-    return render(request, "viewing_state.html", view, _STOP_POLLING if view.viewing.reason else 200)
+    return render(request, "viewing_state.html", _view(request, actor, viewing_id))
 
 
 @router.post("/viewing/{viewing_id}/end", dependencies=CHECKED)

@@ -1,4 +1,4 @@
-"""The player in a real browser: it plays, it seeks, and it says what happened when the footage is not what was sealed."""
+"""The player in a real browser: it plays, seeks, and says what happened when footage is not what was sealed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ViewingSce
         make_video(good, SECONDS)
     except FileNotFoundError:
         pytest.skip("ffmpeg is not installed")
-    bad.write_bytes(good.read_bytes())
+    bad.write_bytes(good.read_bytes() + b"\0\0\0\x08free")  # plays the same, and is another file
     made = ViewingScene(root / "scene", {"GOOD.MP4": good, "BAD.MP4": bad})
     for name in ("GOOD.MP4", "BAD.MP4"):
         made.grant(name)

@@ -198,7 +198,7 @@ def listening(process: subprocess.Popen[bytes], port: int) -> None:
 def make_video(path: Path, seconds: int, kilobits: int = 3000) -> None:
     """H.264 in MP4 at an even bit rate. Raises FileNotFoundError without ffmpeg."""
     rate = f"{kilobits}k"
-    picture = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-t", str(seconds)]
-    codec = ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", rate,
-             "-x264opts", "nal-hrd=cbr"]  # fmt: skip
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *picture, *codec, "-movflags", "+faststart", str(path)], check=True)
+    words = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-t", str(seconds), "-c:v", "libx264"]
+    words += ["-preset", "ultrafast", "-b:v", rate, "-minrate", rate, "-maxrate", rate, "-bufsize", rate]
+    words += ["-x264opts", "nal-hrd=cbr", "-movflags", "+faststart", str(path)]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True)
