@@ -483,7 +483,6 @@ class FootageViewStarted(Event):
     station: str  # that keeps the footage
     docking_id: str  # see segment.sealed.v1
     file_sha256: Sha256Hex  # see segment.sealed.v1
-    form: Literal["original", "derived"]  # the sealed bytes, or a marked copy that a browser can play
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

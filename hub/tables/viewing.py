@@ -13,7 +13,6 @@ viewing = Table(
     Column("account", Text, nullable=False),  # who views
     Column("recording", BigInteger, nullable=False),  # log index of its seal
     Column("grant_id", Text, nullable=False),
-    Column("form", Text, nullable=False),  # original, derived
     Column("started_at", Text, nullable=False),
     Column(
         "started_index", BigInteger, nullable=False

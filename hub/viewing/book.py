@@ -30,7 +30,6 @@ from hub.viewing.grants import Footage, HeldGrant, good_grant, load_footage
 from hub.viewing.policy import IDLE, add_chunks, count_chunks, seconds_of
 from hub.viewing.problems import NoGrant
 
-Form = Literal["original", "derived"]
 Reason = Literal["closed", "idle", "grant_over", "mismatch", "hub_stopped"]
 
 
@@ -41,7 +40,6 @@ class Viewing:
     id: str
     account: str
     grant_id: str
-    form: Form
     started_at: datetime
     started_index: int
     started: bytes
@@ -64,15 +62,15 @@ def load_grant(connection: Connection, actor: Actor, recording: int, now: dateti
     raise NoGrant
 
 
-def start_viewing(db: Database, keys: HubKeys, actor: Actor, recording: int, form: Form, now: datetime) -> str:
-    """State that a viewing begins, and return its id; an open one by the same grant in the same form goes on.
+def start_viewing(db: Database, keys: HubKeys, actor: Actor, recording: int, now: datetime) -> str:
+    """State that a viewing begins, and return its id; an open one by the same grant goes on.
 
     Raises as `load_grant` does.
     """
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
         footage, held = load_grant(tx, actor, recording, now)
         c = viewing.c  # two equal files of an offload share their grants, not their viewings
-        same = (c.recording == recording) & (c.grant_id == held.grant_id) & (c.form == form) & c.ended_at.is_(None)
+        same = (c.recording == recording) & (c.grant_id == held.grant_id) & c.ended_at.is_(None)
         going_on = tx.execute(select(c.id).where(c.account == actor.name, same)).scalars().first()
         if going_on is not None:
             return str(going_on)
@@ -80,11 +78,11 @@ def start_viewing(db: Database, keys: HubKeys, actor: Actor, recording: int, for
         index = entries.record(
             FootageViewStarted, viewing_id=viewing_id, account=actor.name, recording=recording, grant_id=held.grant_id,
             purpose=held.purpose, station=footage.station, docking_id=footage.docking,
-            file_sha256=Sha256Hex(footage.file_sha256), form=form,
+            file_sha256=Sha256Hex(footage.file_sha256),
         )  # fmt: skip
         row = {"id": viewing_id, "account": actor.name, "recording": recording, "grant_id": held.grant_id}
         at = to_text(now)
-        tx.execute(insert(viewing).values(**row, form=form, started_at=at, started_index=index, active_at=at))
+        tx.execute(insert(viewing).values(**row, started_at=at, started_index=index, active_at=at))
     return viewing_id
 
 
@@ -96,7 +94,7 @@ def load_viewing(connection: Connection, actor: Actor, viewing_id: str) -> Viewi
     if row is None or footage is None:
         raise NotFound
     return Viewing(
-        row.id, row.account, row.grant_id, row.form, datetime.fromisoformat(row.started_at), row.started_index,
+        row.id, row.account, row.grant_id, datetime.fromisoformat(row.started_at), row.started_index,
         log.stored_bytes(row.envelope), row.reason, row.bytes_streamed, count_chunks(row.chunks), footage,
     )  # fmt: skip
 

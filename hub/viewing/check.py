@@ -11,14 +11,14 @@ from hub.logfaults import untrusted
 from hub.logwalk import plain
 from hub.tables import viewing
 
-_STATED = ("id", "account", "recording", "grant_id", "form", "started_at", "started_index", "ended_at", "ended_index",
+_STATED = ("id", "account", "recording", "grant_id", "started_at", "started_index", "ended_at", "ended_index",
            "reason")  # fmt: skip
 ViewingEvent = FootageViewStarted | FootageViewed
 
 
 def started(event: FootageViewStarted, index: int, received_at: str) -> dict[str, Any]:
     """The columns that a beginning sets."""
-    names = ("account", "recording", "grant_id", "form")
+    names = ("account", "recording", "grant_id")
     row = {"id": event.viewing_id, "started_at": received_at, "started_index": index, "active_at": received_at}
     return row | {name: getattr(event, name) for name in names}
 

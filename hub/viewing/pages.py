@@ -63,7 +63,7 @@ def show_before(request: Request, actor: Viewer, log_index: LogIndex) -> Respons
 @router.post("/recordings/{log_index}/viewing", dependencies=CHECKED)
 def start(request: Request, actor: Viewer, log_index: LogIndex) -> Response:
     db = site_of(request).db
-    viewing_id = book.start_viewing(db, keys_of(request), actor, log_index, "original", now_utc())
+    viewing_id = book.start_viewing(db, keys_of(request), actor, log_index, now_utc())
     return RedirectResponse(f"/viewing/{viewing_id}", 303)
 
 

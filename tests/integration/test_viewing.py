@@ -268,7 +268,7 @@ class Caller:
     def __init__(self, scene: ViewingScene, name: str, grant_id: str) -> None:
         self.scene, self.key = scene, scene.hub.keys.commands
         saved = scene.saved(name)
-        viewing_id = book.start_viewing(scene.hub.db, scene.hub.keys, HOLDER, saved.recording, "original", now_utc())
+        viewing_id = book.start_viewing(scene.hub.db, scene.hub.keys, HOLDER, saved.recording, now_utc())
         with scene.hub.db.read() as connection:
             self.viewing = book.load_viewing(connection, HOLDER, viewing_id)
             size = log.read_head(connection).size
@@ -331,7 +331,7 @@ def test_what_a_station_refuses(scene: ViewingScene) -> None:
     # the log knows it, the station does not: an entry of ours about a grant that was never given
     with scene.hub.db.begin() as tx, log.appending(tx, scene.hub.keys, now_utc()) as entries:
         facts = {name: getattr(read(caller), name) for name in
-                 ("account", "recording", "purpose", "station", "docking_id", "file_sha256", "form")}  # fmt: skip
+                 ("account", "recording", "purpose", "station", "docking_id", "file_sha256")}  # fmt: skip
         index = entries.record(FootageViewStarted, viewing_id="v", grant_id="made up", **facts)
     with scene.hub.db.read() as connection:
         raw_entry = connection.execute(select(log_entry.c.envelope).where(log_entry.c.idx == index)).scalar_one()

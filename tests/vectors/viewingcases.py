@@ -29,7 +29,7 @@ def started(**changes: object) -> FootageViewStarted:
     made = FootageViewStarted(
         id=f"{UUID}1", source="hub", seq=1, previous=NO_PREVIOUS, at=datetime(2026, 3, 5, 8, 0, tzinfo=UTC),
         clock="unknown", viewing_id=f"{UUID}2", account="wang", recording=17, grant_id=f"{UUID}3", purpose="2026-17",
-        station=STATION, docking_id="20260305T080000Z-0badcafe", file_sha256=Sha256Hex("ab" * 32), form="original",
+        station=STATION, docking_id="20260305T080000Z-0badcafe", file_sha256=Sha256Hex("ab" * 32),
     )  # fmt: skip
     return replace(made, **changes)  # type: ignore[arg-type]
 

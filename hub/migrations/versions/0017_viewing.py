@@ -15,7 +15,6 @@ def upgrade() -> None:
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("recording", sa.BigInteger(), nullable=False),
         sa.Column("grant_id", sa.Text(), nullable=False),
-        sa.Column("form", sa.Text(), nullable=False),
         sa.Column("started_at", sa.Text(), nullable=False),
         sa.Column("started_index", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.Text()),
