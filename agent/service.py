@@ -39,6 +39,7 @@ from agent.store import Store
 from agent.uplink import Uplink
 from agent.usbbay import UsbBay
 from agent.usbports import Attached
+from agent.viewing.offer import load_or_create_certificate, state_offer
 from agent.waiting import happened
 from agent.witness import Witness, load_or_create_witness_key, offer_key
 from custody.commandbody import Disposition
@@ -91,6 +92,7 @@ class Service:
             self._uplink = Uplink(self._settings.link, witness, self._dock.store, self._describe, self._handlers())
             await self._dock.store.call(_state_started, self._station)
             await self._dock.store.call(offer_key, self._station, key)
+            await self._offer_viewing()
         else:
             await self._dock.store.call(_state_started, self._station)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -126,6 +128,21 @@ class Service:
         if self._settings.kiosk_port:
             await self._screen_up.wait()
 
+    async def _offer_viewing(self) -> None:
+        """Tell the hub where footage can be viewed by grant, or that it cannot any more."""
+        digest = None
+        if self._settings.viewing:
+            try:
+                _, digest = load_or_create_certificate(self._settings.directory, self._station.id)
+            except (OSError, ValueError) as error:  # the dock docks on, and nothing can be viewed
+                log.error("viewing_without_certificate why=%s", error)  # noqa: TRY400 - a file, no fault of ours
+                return
+        await self._dock.store.call(state_offer, self._station, self._settings.viewing, digest)
+
+    async def _serve_viewing(self) -> None:
+        process = await asyncio.to_thread(import_module, "agent.viewing.process")
+        await process.keep_serving(self._settings, self._station.id)
+
     def _handlers(self) -> dict[str, Handler]:
         """Kinds of commands that this station takes only where an operator has switched them on."""
         loop = asyncio.get_running_loop()
@@ -160,6 +177,8 @@ class Service:
             work["devices"] = DeviceWatch(self._on_devices).run()
         if settings.kiosk_port:
             work["kiosk"] = self._kiosk()
+        if settings.viewing and settings.link is not None and settings.link.command_key is not None:
+            work["viewing"] = self._serve_viewing()
         return work
 
     async def _kiosk(self) -> None:

@@ -23,6 +23,7 @@ SETTLE_SECONDS = 2.0
 BAY_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
 CAMERA_MAX = 64
 RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
+VIEWING_HOST = re.compile(r"[A-Za-z0-9.:-]{1,100}")
 PORT = re.compile(r"[A-Za-z0-9:._-]{1,80}-usb[0-9]-[0-9]+(\.[0-9]+)*")
 
 
@@ -81,7 +82,8 @@ class BaySettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything an operator may decide. `link` is None until the station is enrolled; `kiosk_port` 0: no screen."""
+    """Everything an operator may decide. `link` is None until the station is enrolled; `kiosk_port` 0: no screen;
+    `viewing` "": no footage is served to the hub."""
 
     directory: Path
     vault: Path
@@ -95,7 +97,16 @@ class Settings:
     release_keep_days: int = 0  # how long it stays on them at least, after it was saved
     secret_recipients: tuple[str, ...] = ()  # age keys of who alone may read what secret bays keep
     disposition: bool = False  # may files leave the vault at all, on the authority of two people
+    viewing: str = ""  # host:port under which the hub reaches this dock for footage (custody/spec/viewing.md)
     link: HubLink | None = None
+
+    def viewing_address(self) -> tuple[str, int]:
+        """Host and port of `viewing`. Raises SettingsInvalid."""
+        host, _, port = self.viewing.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not VIEWING_HOST.fullmatch(host) or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+            raise invalid('viewing is "host:port" of this dock', 'viewing 应为本站的 "地址:端口"')
+        return host, int(port)
 
 
 def load_settings(directory: Path) -> Settings:
@@ -107,7 +118,7 @@ def load_settings(directory: Path) -> Settings:
         raise invalid(f"{path.name} cannot be read: {error}", f"无法读取 {path.name}：{error}") from error
     numbers = {"settle_seconds", "kiosk_port", "minimum_charge_percent", "minimum_hours", "duty_hours",
                "release_keep_days"}  # fmt: skip
-    _no_others(body, {"vault", "bay", "release", "disposition", "secret_recipients"} | numbers, path.name)
+    _no_others(body, {"vault", "bay", "release", "disposition", "secret_recipients", "viewing"} | numbers, path.name)
     for switch in ("release", "disposition"):
         if type(body.get(switch, False)) is not bool:
             raise invalid(f"{switch} is true or false", f"{switch} 应为 true 或 false")
@@ -123,7 +134,9 @@ def load_settings(directory: Path) -> Settings:
     ports = [port for bay in bays for port in bay.ports]
     if len(set(ports)) != len(ports):
         raise invalid("two bays have one port", "有两个仓位使用同一端口")
-    return Settings(
+    if not isinstance(viewing := body.get("viewing", ""), str):
+        raise invalid('viewing is "host:port" of this dock', 'viewing 应为本站的 "地址:端口"')
+    settings = Settings(
         directory, directory / vault, bays,
         settle_seconds=_number(body, "settle_seconds", 0, 3600, SETTLE_SECONDS),
         kiosk_port=int(_number(body, "kiosk_port", 0, 65535, 0)),
@@ -134,8 +147,12 @@ def load_settings(directory: Path) -> Settings:
         release_keep_days=int(_number(body, "release_keep_days", 0, 3650, 0)),
         secret_recipients=_recipients(body.get("secret_recipients", []), any(bay.secret for bay in bays)),
         disposition=body.get("disposition", False),
+        viewing=viewing,
         link=load_link(directory),
     )  # fmt: skip
+    if settings.viewing:
+        settings.viewing_address()
+    return settings
 
 
 def _recipients(value: Any, needed: bool) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ MIGRATIONS = (
     "011_openings.sql",
     "012_secret.sql",
     "013_disposition.sql",
+    "014_viewing.sql",
 )
 
 

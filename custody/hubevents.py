@@ -536,6 +536,51 @@ class AlertResolved(Event):
     note: str  # in the person's words
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FootageViewStarted(Event):
+    """The holder of a grant is about to view a recording (Art. 17). Stated before the first byte of it; the station
+    that keeps the footage gives none without the proof that this is in the log, see viewing.md."""
+
+    TYPE = "footage.view_started.v1"
+    viewing_id: str  # UUIDv7, names the viewing
+    account: str  # who views
+    recording: int  # log index of its seal
+    grant_id: str  # the command grant.v1 that allows it
+    purpose: str  # as granted
+    station: str  # that keeps the footage
+    docking_id: str  # see segment.sealed.v1
+    file_sha256: Sha256Hex  # see segment.sealed.v1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FootageViewed(Event):
+    """A viewing ended. Where it is not `exact` the hub broke off meanwhile and the figures are upper bounds."""
+
+    TYPE = "footage.viewed.v1"
+    viewing_id: str  # see footage.view_started.v1
+    account: str  # who viewed
+    recording: int  # log index of its seal
+    bytes_streamed: int  # sent to the browser, parts that were sent twice counted twice
+    chunks_streamed: int  # different chunks of 1 MiB among them, begun ones included
+    chunk_count: int  # that the file has
+    seconds_streamed: int | None  # playing time of these chunks at the file's mean bit rate; null: length not known
+    exact: bool
+    reason: Literal["closed", "idle", "grant_over", "mismatch", "hub_stopped"]  # why it ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FootageMismatched(Event):
+    """What a station gave for viewing is not what it sealed; nothing of this chunk was shown."""
+
+    TYPE = "footage.mismatched.v1"
+    viewing_id: str  # see footage.view_started.v1
+    account: str  # who viewed
+    recording: int  # log index of its seal
+    station: str  # that gave it
+    chunk: int | None  # number of the chunk, from 0; null: the station says that its file has another size
+    leaf_sha256: Sha256Hex | None  # leaf hash of what came, see rolling-hash.md; null with the former
+
+
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
     StationEnrolledV2,
@@ -580,4 +625,7 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     AlertOpened,
     AlertHandled,
     AlertResolved,
+    FootageViewStarted,
+    FootageViewed,
+    FootageMismatched,
 )

@@ -430,6 +430,16 @@ class DispositionFinished(Event):
     kept: tuple[int, ...]  # entries of the intent whose files are still there, rising
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewingOffered(Event):
+    """Where the hub can fetch footage from this station for viewing, and the certificate that it must find there, see
+    viewing.md. The last one counts."""
+
+    TYPE = "viewing.offered.v1"
+    address: str  # host:port; empty: nowhere any more
+    certificate_sha256: Sha256Hex | None  # of the TLS certificate in DER; null with an empty address
+
+
 STATION_EVENTS: tuple[type[Event], ...] = (
     StationStarted,
     DockingStarted,
@@ -457,4 +467,5 @@ STATION_EVENTS: tuple[type[Event], ...] = (
     ReleaseFinished,
     DispositionIntended,
     DispositionFinished,
+    ViewingOffered,
 )

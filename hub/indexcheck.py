@@ -35,6 +35,9 @@ from custody.hubevents import (
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
+    FootageMismatched,
+    FootageViewed,
+    FootageViewStarted,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -102,6 +105,7 @@ from hub.tables import (
     witness_removal,
 )
 from hub.times import to_text
+from hub.viewing.check import ViewingRows
 from hub.witnesses.removal import removal_row
 
 WitnessEvent = WitnessAdded | WitnessRemoved | WitnessRemovalRequested | WitnessRemovedV2 | WitnessPolicySet
@@ -129,6 +133,7 @@ class IndexCheck:
         self._removals: dict[str, dict[str, Any]] = {}  # of witnesses
         self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
         self._enrolments, self._alerts = StationRequests(), AlertRows()
+        self._viewings = ViewingRows()
         self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
         self._openings = OpeningCheck(connection)
@@ -192,6 +197,7 @@ class IndexCheck:
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
         self._exports.compare(self._connection)
+        self._viewings.compare(self._connection)
         self._openings.compare()
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
@@ -301,6 +307,8 @@ class IndexCheck:
                 self._commands.take(known, entry.index, entry.received_at)
             case ExportRequested() | ExportDecided():
                 self._exports.take(known, entry.received_at)
+            case FootageViewStarted() | FootageViewed():
+                self._viewings.take(known, entry.index, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
                 self._changes.take(known, entry.index, entry.received_at)
             case OpeningRemovalRequested() | OpeningRemoved():
@@ -314,6 +322,7 @@ class IndexCheck:
                 | LogExported()
                 | LogExportFinished()
                 | LogRestored()
+                | FootageMismatched()
             ):
                 pass  # they have no rows but those that every event's subjects have
             case _:

@@ -29,6 +29,9 @@ from custody.hubevents import (
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
+    FootageMismatched,
+    FootageViewed,
+    FootageViewStarted,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -84,6 +87,7 @@ from custody.stationevents import (
     SegmentSealed,
     StationKeyRotated,
     StationStarted,
+    ViewingOffered,
     WitnessOffered,
 )
 from hub.db import Row, insert_rows, upsert_rows
@@ -118,7 +122,7 @@ CameraEvent = (
     | ReleaseFinished
     | DispositionIntended
 )
-ChainEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated | SecretKept
+ChainEvent = WitnessOffered | LogRefused | LogCleared | StationKeyRotated | SecretKept | ViewingOffered
 StationEvent = (
     StationStarted
     | DockingStarted
@@ -173,6 +177,9 @@ HubEvent = (
     | AlertOpened
     | AlertHandled
     | AlertResolved
+    | FootageViewStarted
+    | FootageViewed
+    | FootageMismatched
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -220,7 +227,7 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
             return known.TYPE, (known.source,), ""  # its rows are the chain's: `hub.chains.keep_key`
         case WitnessOffered():
             return known.TYPE, (known.source, _text(known.key_line)), ""
-        case LogRefused() | LogCleared() | SecretKept():
+        case LogRefused() | LogCleared() | SecretKept() | ViewingOffered():
             return known.TYPE, (known.source,), ""  # no rows: pages find them in the log by type
         case (
             CameraUnlocked()
@@ -275,7 +282,7 @@ class Projection:
         if kind == WitnessOffered.TYPE:
             self.witness_keys[row[0]] = row[1]
             return
-        if kind in (LogRefused.TYPE, LogCleared.TYPE, StationKeyRotated.TYPE, SecretKept.TYPE):
+        if kind in (LogRefused.TYPE, LogCleared.TYPE, StationKeyRotated.TYPE, SecretKept.TYPE, ViewingOffered.TYPE):
             return
         if kind in CAMERA_EVENT_TYPES:
             self.camera_events.append((log_index, *row))

@@ -28,6 +28,7 @@ from hub.restore.line import RestoreLine, finish_left_over
 from hub.restore.status import read_status
 from hub.settings import Settings
 from hub.timestamps import Stamper, load_authority
+from hub.viewing.sweep import Sweep
 from hub.web import create_app
 from hub.witnesses.asking import Asking
 from hub.witnesses.http import TIMEOUT_SECONDS, HttpWitnesses
@@ -83,9 +84,12 @@ def run(settings: Settings) -> None:
     witnesses = HttpWitnesses(db, keys, settings.directory)
     asking = threading.Thread(target=witnesses.run, name="witnesses", daemon=True)  # a request may hang for a while
     asking.start()
+    sweep = Sweep(db, keys, alone=not settings.replica)
+    sweep.start()
     try:
         failure = _serve(settings, db, keys, intake, server, watch)
     finally:
+        sweep.stop()
         witnesses.stop()
         asking.join(TIMEOUT_SECONDS)
         if stamper:

@@ -94,6 +94,12 @@ REASONS = {
     "stated_wrongly": mark("It was stated wrongly"),
     "fork": mark("Two different histories of one station"),
     "done": mark("Done"),
+    # why a viewing ended
+    "closed": mark("Closed by the viewer"),
+    "idle": mark("Nothing was viewed for a while"),
+    "grant_over": mark("The grant is over or was revoked"),
+    "mismatch": mark("The footage is not what was sealed"),
+    "hub_stopped": mark("The hub was stopped meanwhile"),
     # why a station did not carry a command out
     "expired": mark("The command came too late"),
     "from_future": mark("The station's clock is behind the hub's"),
@@ -226,6 +232,10 @@ ENTRY_TYPES = {
     "command.withdrawn.v1": mark("Command withdrawn"),
     "command.issued.v1": mark("Command issued"),
     "command.answered.v1": mark("Command answered"),
+    "footage.view_started.v1": mark("Viewing of footage began"),
+    "footage.viewed.v1": mark("Viewing of footage ended"),
+    "footage.mismatched.v1": mark("Footage at the station is not what was sealed"),
+    "viewing.offered.v1": mark("Station says where footage can be viewed"),
     "key.rotation_requested.v1": mark("Key rotation requested"),
     "key.revocation_requested.v1": mark("Revocation of a key requested"),
     "key.revoked.v1": mark("Key revoked"),

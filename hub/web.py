@@ -63,6 +63,7 @@ from hub.stations import api as delivery_api
 from hub.stations import pages as enrolment_pages
 from hub.times import now_utc
 from hub.verify import pages as verify_pages
+from hub.viewing import pages as viewing_pages
 from hub.witnesses import pages as witness_pages
 
 log = logging.getLogger(__name__)
@@ -138,6 +139,7 @@ def create_app(
         app.include_router(release_pages.router)  # before the forms of commands, whose addresses take any word
         app.include_router(command_pages.router)
         app.include_router(command_api.router)
+        app.include_router(viewing_pages.router)
         app.include_router(delivery_api.router, max_body_size=delivery_api.MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=STATIC_DIR))
     app.add_middleware(_Headers)

@@ -25,6 +25,9 @@ from custody.hubevents import (
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
+    FootageMismatched,
+    FootageViewed,
+    FootageViewStarted,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -76,6 +79,7 @@ from custody.stationevents import (
     SegmentSealed,
     StationKeyRotated,
     StationStarted,
+    ViewingOffered,
     WitnessOffered,
 )
 from hub.alerts.saying import About, speak
@@ -88,6 +92,7 @@ LOG_WHOLE = mark("the whole log")
 EVERYTHING_READ = mark("everything on the card")
 NOT_EVERYTHING_READ = mark("not everything could be read")
 COMMAND_LINE_ALONE = mark("nobody (on the command line, by one person)")
+AT_MOST = mark(" (at most; the hub broke off meanwhile)")
 APPROVED, REFUSED = mark("approved"), mark("refused")
 BY_ITSELF = mark("nobody: it ended by itself")
 ESCALATED = mark("nobody took note of it in time, so it went to the next as well")
@@ -430,6 +435,39 @@ SENTENCES: dict[type[Event], _Said] = {
     WitnessRefused: (
         mark("Witness %(witness)s holds that this log contradicts what it showed before (%(code)s)."),
         _of("witness", "code"),
+    ),
+    FootageViewStarted: (
+        mark("%(account)s begins to view recording %(recording)s by grant %(grant)s, for: %(purpose)s."),
+        lambda _, e: {"account": e.account, "recording": e.recording, "grant": e.grant_id, "purpose": e.purpose},
+    ),
+    FootageViewed: (
+        mark(
+            "%(account)s has viewed recording %(recording)s: %(bytes)s sent, about %(time)s of it%(unsure)s; "
+            "%(reason)s."
+        ),
+        lambda words, e: {
+            "account": e.account,
+            "recording": e.recording,
+            "bytes": size(e.bytes_streamed),
+            "time": words.duration(e.seconds_streamed),
+            "unsure": "" if e.exact else words.say(AT_MOST),
+            "reason": words.reason(e.reason),
+        },
+    ),
+    FootageMismatched: (
+        mark(
+            "Station %(station)s gave other bytes of recording %(recording)s than it had sealed (chunk %(chunk)s); "
+            "they were not shown."
+        ),
+        lambda _, e: {
+            "station": e.station,
+            "recording": e.recording,
+            "chunk": "—" if e.chunk is None else whole(e.chunk),
+        },
+    ),
+    ViewingOffered: (
+        mark("The station says where footage can be viewed by grant: %(address)s."),
+        lambda _, e: {"address": e.address or "—"},
     ),
     WitnessOffered: (mark("The station offers a key to witness the log with."), _of()),
     StationKeyRotated: (mark("The station replaced its key; from its next entry on only the new one counts."), _of()),

@@ -18,6 +18,8 @@ from hub.recordings.story import Story, load_facts, tell
 from hub.search import ANY_LABEL
 from hub.sections import docking_subject, openable, station_subject
 from hub.site import attachment, render, site_of, words_of
+from hub.times import now_utc
+from hub.viewing.grants import viewing_facts
 from hub.vocabulary import LABELS
 
 router = APIRouter(include_in_schema=False)
@@ -54,6 +56,8 @@ class RecordingView:
     may_hold: bool
     may_grant: bool
     may_export: bool
+    may_view: bool  # holds a grant that is good now
+    mismatched: tuple[int, ...]  # log entries that state that its station gave other bytes than it had sealed
 
 
 @router.get("/recordings")
@@ -94,6 +98,7 @@ def load_view(request: Request, actor: Actor, log_index: int) -> RecordingView:
         may_open = openable(connection, actor, facts.events)
         kept = station_subject(connection, recording.row.station) or BUREAU
         carried = docking_subject(connection, recording.row.station, recording.row.docking)
+        may_view, mismatched = viewing_facts(connection, actor, log_index, now_utc())
     orders = site.keys is not None
     return RecordingView(
         recording,
@@ -102,6 +107,8 @@ def load_view(request: Request, actor: Actor, log_index: int) -> RecordingView:
         orders and may(actor, Action.ORDER_HOLD, kept),
         orders and may(actor, Action.REQUEST_GRANT, carried),
         orders and may_ever(actor, Action.REQUEST_EXPORT),
+        orders and may_view,
+        mismatched,
     )
 
 

@@ -26,6 +26,9 @@ from custody.hubevents import (
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
+    FootageMismatched,
+    FootageViewed,
+    FootageViewStarted,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -63,6 +66,7 @@ from hub.restore.commandrows import write_command_rows, write_export_rows, write
 from hub.restore.peoplerows import write_people_rows
 from hub.restore.stationrows import write_station_rows
 from hub.tables import log_reader, refused, witness, witness_policy
+from hub.viewing.check import write_viewing_rows
 from hub.witnesses.removal import write_removal as write_witness_removal
 
 WitnessEvent = WitnessAdded | WitnessRemoved | WitnessRemovalRequested | WitnessRemovedV2 | WitnessPolicySet
@@ -108,6 +112,8 @@ def write_hub_rows(  # noqa: PLR0912  one case for each family of events
             write_command_rows(tx, known, index, received_at)
         case ExportRequested() | ExportDecided():
             write_export_rows(tx, known, received_at)
+        case FootageViewStarted() | FootageViewed():
+            write_viewing_rows(tx, known, index, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
         case OpeningRemovalRequested() | OpeningRemoved():
@@ -115,7 +121,13 @@ def write_hub_rows(  # noqa: PLR0912  one case for each family of events
         case AlertOpened() | AlertHandled() | AlertResolved():
             write_alert_rows(tx, known, received_at)
         case (
-            BundleExported() | BundleFinished() | LogExported() | LogExportFinished() | LogRestored() | WitnessRefused()
+            BundleExported()
+            | BundleFinished()
+            | LogExported()
+            | LogExportFinished()
+            | LogRestored()
+            | WitnessRefused()
+            | FootageMismatched()
         ):
             pass  # they have no rows
         case _:

@@ -43,6 +43,7 @@ from hub.tables.people import (
 )
 from hub.tables.schema import metadata
 from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
+from hub.tables.viewing import viewing
 from hub.tables.witnesses import cosignature, witness, witness_policy, witness_removal, witness_state
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "station_state",
     "timestamp_attempt",
     "unprojected",
+    "viewing",
     "witness",
     "witness_policy",
     "witness_removal",

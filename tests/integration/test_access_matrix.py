@@ -113,6 +113,14 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("GET", "/recordings/{log_index}/custody"): Row(Action.SEE_RECORDINGS, recordings),
     ("GET", "/recordings/{log_index}/custody.pdf"): Row(Action.SEE_RECORDINGS, recordings),
     ("GET", "/api/v1/recordings/{log_index}"): Row(Action.SEE_RECORDINGS, recordings),
+    # nobody here holds a grant: who could hold one is told so, whoever's the recording is not sees nothing
+    ("GET", "/recordings/{log_index}/viewing"): Row(Action.VIEW_FOOTAGE, recordings, ok=403),
+    ("POST", "/recordings/{log_index}/viewing"): Row(Action.VIEW_FOOTAGE, recordings, ok=403),
+    ("GET", "/viewing/{viewing_id}"): Row(Action.VIEW_FOOTAGE, nothing),
+    ("GET", "/viewing/{viewing_id}/state"): Row(Action.VIEW_FOOTAGE, nothing),
+    ("GET", "/viewing/{viewing_id}/footage"): Row(Action.VIEW_FOOTAGE, nothing),
+    ("HEAD", "/viewing/{viewing_id}/footage"): Row(Action.VIEW_FOOTAGE, nothing),
+    ("POST", "/viewing/{viewing_id}/end"): Row(Action.VIEW_FOOTAGE, nothing),
     ("GET", "/log/entries/{index}"): Row(Action.SEE_ENTRY, entries),
     ("GET", "/log/entries/{index}/envelope"): Row(Action.SEE_ENTRY, entries),
     ("GET", "/log/entries/{index}/opening"): Row(Action.SEE_ENTRY, opened),
@@ -228,8 +236,8 @@ def ask(bureau: Bureau, browser: TestClient, method: str, path: str, row: Row, n
     address = path.replace("{rest:path}", "000.p/1")
     address = re.sub(r"\{\w+\}", name, address)
     sent = filled(row.send, name, bureau.code)
-    if method == "GET":
-        return browser.get(address, params=sent)
+    if method in ("GET", "HEAD"):
+        return browser.request(method, address, params=sent)
     if path.startswith("/api/"):
         return browser.post(address, json=sent, headers={"x-form-token": token})
     return browser.post(address, data={"form_token": token} | sent)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.commands import EffectRefused, Handler, Trust, take_command
-from agent.grants import Uptime, find_grant, keep_grant, revoke_grant, why_not_good
+from agent.grants import Reached, Uptime, find_grant, keep_grant, keep_mark, load_mark, revoke_grant, why_not_good
 from agent.officers import PinRefused, check_pin, officers, set_officer
 from agent.policies import ordered_policy, policy_in_force
 from agent.readiness import Policy
@@ -251,22 +251,37 @@ def test_when_a_grant_is_good(dock: Dock) -> None:
         assert not keep_grant(dock.store, 1, grant(), Uptime("boot", 1000))
     row = find_grant(dock.store, f"{UUID}1")
     assert row is not None
-    for now, clock, uptime, why in (
-        (AT, "synchronised", Uptime("boot", 1599), None),
-        (AT, "unknown", Uptime("boot", 1599), None),
-        (AT - timedelta(days=9), "unknown", Uptime("boot", 1600), "expired"),  # the clock set back
-        (AT + timedelta(hours=1), "synchronised", Uptime("boot", 1001), "expired"),
-        (AT + timedelta(hours=1), "unsynchronised", Uptime("boot", 1001), None),  # the first bound still holds
-        (AT, "synchronised", Uptime("other", 1), None),
-        (AT, "unsynchronised", Uptime("other", 1), "clock_unsynchronised"),
+    minutes = timedelta(minutes=1)
+    for now, clock, uptime, mark, why in (
+        (AT, "synchronised", Uptime("boot", 1599), None, None),
+        (AT, "unknown", Uptime("boot", 1599), None, None),
+        (AT - timedelta(days=9), "unknown", Uptime("boot", 1600), None, "expired"),  # the clock set back
+        (AT - timedelta(days=9), "synchronised", Uptime("boot", 1600), None, "expired"),  # by who answers for its time
+        (AT + 10 * minutes, "synchronised", Uptime("boot", 1001), None, "expired"),
+        (AT + timedelta(hours=1), "unsynchronised", Uptime("boot", 1001), None, None),  # nothing sure says so
+        (AT, "synchronised", Uptime("other", 1), None, None),
+        (AT + 10 * minutes, "synchronised", Uptime("other", 1), None, "expired"),  # a new boot gives no time back
+        (AT, "unsynchronised", Uptime("other", 1), None, "clock_unsynchronised"),
+        # set back after a new boot: the mark remembers
+        (AT, "synchronised", Uptime("other", 1), Reached(AT + 10 * minutes, Uptime("boot", 1001)), "expired"),
+        (AT, "synchronised", Uptime("other", 601), Reached(AT, Uptime("other", 1)), "expired"),
+        (AT, "synchronised", Uptime("other", 600), Reached(AT, Uptime("other", 1)), None),
     ):
-        assert why_not_good(row, now, clock, uptime) == why  # type: ignore[arg-type]
+        assert why_not_good(row, mark, now, clock, uptime) == why  # type: ignore[arg-type]
     with dock.store.begin():
         revoke_grant(dock.store, 1, f"{UUID}1")
     row = find_grant(dock.store, f"{UUID}1")
     assert row is not None
-    assert why_not_good(row, AT, "synchronised", Uptime("boot", 1001)) == "revoked"
+    assert why_not_good(row, None, AT, "synchronised", Uptime("boot", 1001)) == "revoked"
     assert find_grant(dock.store, f"{UUID}2") is None
+
+
+def test_the_mark_of_the_clock_only_rises(dock: Dock) -> None:
+    later = Reached(AT + timedelta(days=1), Uptime("boot", 5.0))
+    for reached in (Reached(AT, Uptime("boot", 9.0)), later, Reached(AT, Uptime("other", 1.0))):
+        with dock.store.begin():
+            keep_mark(dock.store, reached)
+    assert load_mark(dock.store) == later
 
 
 def test_a_revocation_may_come_before_its_grant(dock: Dock) -> None:
@@ -275,7 +290,7 @@ def test_a_revocation_may_come_before_its_grant(dock: Dock) -> None:
     assert dock.take(dock.hub.order(grant(), approval=approval(grant()))) == ("accepted", "done")
     row = find_grant(dock.store, f"{UUID}1")
     assert row is not None
-    assert why_not_good(row, AT, "synchronised", row.received) == "revoked"
+    assert why_not_good(row, None, AT, "synchronised", row.received.uptime) == "revoked"
     assert dock.take(dock.hub.order(grant(), approval=approval(grant()))) == ("refused", "grant_known")
 
 

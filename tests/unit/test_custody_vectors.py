@@ -38,6 +38,7 @@ from custody.manifest import ManifestReader
 from custody.merkle import verify_consistency, verify_inclusion
 from custody.receipt import open_receipt
 from custody.tiles import decode_bundle, encode_bundle, parse_tile_path, tiles_of
+from custody.viewing import ViewingRefused, open_request
 from custody.witness import Code, Conflict, Cosign, Memory, Refusal, decide, parse_request
 from tests.vectors import make
 
@@ -173,6 +174,17 @@ def test_command(case: dict[str, Any]) -> None:
     check_code(case, refused)
     assert (after is not None) == case["answered"] == (refused is None or refused.code in ANSWERED)
     assert after in (None, CommandHead(head.number + 1, Sha256Hex(hashlib.sha256(raw).hexdigest())))
+
+
+@each("viewings")
+def test_request_for_footage(case: dict[str, Any]) -> None:
+    raw, refused = (VECTORS / case["file"]).read_bytes(), None
+    try:
+        request = open_request(raw, case["station"], parse_key_line(case["key"]), parse_key_line(case["log_key"]))
+        assert (request.first_chunk, request.chunks, request.holder) == (3, 16, "wang")
+    except ViewingRefused as caught:
+        refused = caught
+    check_code(case, refused)
 
 
 @each("proofs")

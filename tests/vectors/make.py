@@ -33,6 +33,7 @@ from tests.vectors.commandcases import commands
 from tests.vectors.disposed import disposed
 from tests.vectors.dockings import AT, OTHER_KEY, STATION_KEY, Docking, Station, bent, build, pattern
 from tests.vectors.edits import edits
+from tests.vectors.viewingcases import viewings
 from tests.vectors.witnesses import witnesses
 
 HERE = Path(__file__).parent
@@ -54,6 +55,7 @@ def make(top: Path) -> None:
         "commitments": _commitments(),
         "openings": _openings(files),
         "commands": commands(files),
+        "viewings": viewings(files),
         "proofs": _proofs(),
         "tile_paths": _tile_paths(),
         "tile_trees": _tile_trees(),
@@ -574,7 +576,18 @@ def _dockings(top: Path) -> list[Case]:
 
 def snapshot(top: Path) -> dict[str, bytes]:
     """Every made file below `top`."""
-    made = ("keys", "notes", "envelopes", "openings", "receipts", "commands", "manifests", "dockings", "bundles")
+    made = (
+        "keys",
+        "notes",
+        "envelopes",
+        "openings",
+        "receipts",
+        "commands",
+        "viewings",
+        "manifests",
+        "dockings",
+        "bundles",
+    )
     files = [f for folder in made for f in (top / folder).rglob("*") if f.is_file()]
     return {f.relative_to(top).as_posix(): f.read_bytes() for f in [*files, top / "cases.json", top / "tree.json"]}
 
@@ -593,6 +606,7 @@ def main(argv: list[str], render: Callable[[Path], None] = make) -> int:
         "openings",
         "receipts",
         "commands",
+        "viewings",
         "manifests",
         "dockings",
         "bundles",
