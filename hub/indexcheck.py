@@ -28,6 +28,7 @@ from custody.hubevents import (
     CommandIssued,
     CommandRequested,
     CommandWithdrawn,
+    CopyEnded,
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
@@ -53,6 +54,9 @@ from custody.hubevents import (
     StationFrozen,
     TokenAdded,
     TokenRevoked,
+    UseDecided,
+    UseRequested,
+    UseRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -63,7 +67,6 @@ from hub import log
 from hub.accounts.derived import PeopleCheck
 from hub.commands.check import CommandRows
 from hub.db import Row
-from hub.exports.check import ExportRows
 from hub.indexscratch import Scratch
 from hub.keychanges.check import KeyChangeRows
 from hub.logfaults import IndexWrong, untrusted
@@ -72,6 +75,7 @@ from hub.opening import draft_of
 from hub.openings.check import OpeningCheck
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
+from hub.requests.check import UseRows
 from hub.stations.derived import AboutStation, StationRequests, asked_for, carried_out
 from hub.tables import (
     camera_event,
@@ -114,7 +118,7 @@ class IndexCheck:
         self._readers: dict[str, list[Any]] = {}
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
-        self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
+        self._commands, self._changes, self._uses = CommandRows(), KeyChangeRows(), UseRows()
         self._enrolments = StationRequests()
         self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
@@ -172,7 +176,7 @@ class IndexCheck:
         self._compare_rows(witness_policy, tuple(witness_policy.c.keys()), self._policy, "witness_altered")
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
-        self._exports.compare(self._connection)
+        self._uses.compare(self._connection)
         self._openings.compare()
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
@@ -278,8 +282,8 @@ class IndexCheck:
                 self._witness_event(known, entry.received_at)
             case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
                 self._commands.take(known, entry.index, entry.received_at)
-            case ExportRequested() | ExportDecided():
-                self._exports.take(known, entry.received_at)
+            case ExportRequested() | ExportDecided() | UseRequested() | UseDecided() | UseRevoked() | CopyEnded():
+                self._uses.take(known, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
                 self._changes.take(known, entry.index, entry.received_at)
             case OpeningRemovalRequested() | OpeningRemoved():

@@ -23,6 +23,7 @@ from custody.hubevents import (
     CommandIssued,
     CommandRequested,
     CommandWithdrawn,
+    CopyEnded,
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
@@ -48,6 +49,9 @@ from custody.hubevents import (
     StationFrozen,
     TokenAdded,
     TokenRevoked,
+    UseDecided,
+    UseRequested,
+    UseRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -124,6 +128,10 @@ HubEvent = (
     | TokenRevoked
     | ExportRequested
     | ExportDecided
+    | UseRequested
+    | UseDecided
+    | UseRevoked
+    | CopyEnded
     | BundleExported
     | BundleFinished
     | LogReaderAdded

@@ -37,7 +37,7 @@ _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/commands", mark("Commands"), Action.SEE_COMMANDS),
-    ("/exports", mark("Exports"), Action.SEE_EXPORTS),
+    ("/requests", mark("Use of footage"), Action.SEE_USES),
     ("/log", mark("Audit log"), Action.SEE_LOG),
     ("/stations", mark("Stations"), Action.SEE_ENROLMENT),
     ("/people", mark("People"), Action.SEE_PEOPLE),
@@ -201,6 +201,9 @@ def _environment(words: Wording) -> Environment:
         "command_kind": words.command_kind,
         "command_state": words.command_state,
         "command_field": words.command_field,
+        "use": words.use,
+        "use_state": words.use_state,
+        "copy_end": words.copy_end,
     }
     environment.globals["static"] = static_href
     return environment

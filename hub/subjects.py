@@ -20,6 +20,9 @@ FIELDS: dict[str, Kind] = {
     "decided_by": "account",
     "approved_by": "account",
     "withdrawn_by": "account",
+    "holder": "account",  # who is to view footage
+    "revoked_by": "account",
+    "noted_by": "account",
     "recording": "recording",  # log index of its seal
     "recordings": "recording",
     "camera": "camera",

@@ -20,6 +20,7 @@ from custody.hubevents import (
     CommandIssued,
     CommandRequested,
     CommandWithdrawn,
+    CopyEnded,
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
@@ -45,6 +46,9 @@ from custody.hubevents import (
     StationFrozen,
     TokenAdded,
     TokenRevoked,
+    UseDecided,
+    UseRequested,
+    UseRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -53,9 +57,10 @@ from custody.hubevents import (
 from hub.db import upsert_rows
 from hub.openings.service import write_removal
 from hub.projections import HubEvent
-from hub.restore.commandrows import write_command_rows, write_export_rows, write_key_rows
+from hub.restore.commandrows import write_command_rows, write_key_rows
 from hub.restore.peoplerows import write_people_rows
 from hub.restore.stationrows import write_station_rows
+from hub.restore.userows import write_use_rows
 from hub.tables import log_reader, refused, witness, witness_policy
 
 
@@ -95,8 +100,8 @@ def write_hub_rows(tx: Connection, event: Event | None, index: int, received_at:
             _write_witness_rows(tx, known, received_at)
         case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
             write_command_rows(tx, known, index, received_at)
-        case ExportRequested() | ExportDecided():
-            write_export_rows(tx, known, received_at)
+        case ExportRequested() | ExportDecided() | UseRequested() | UseDecided() | UseRevoked() | CopyEnded():
+            write_use_rows(tx, known, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
         case OpeningRemovalRequested() | OpeningRemoved():

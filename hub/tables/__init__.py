@@ -7,7 +7,6 @@ hex. `log_entry` is the truth; every table of `hub.tables.index` can be thrown a
 from __future__ import annotations
 
 from hub.tables.commands import command, key_change
-from hub.tables.exports import export_request
 from hub.tables.index import (
     camera,
     camera_event,
@@ -39,6 +38,7 @@ from hub.tables.people import (
     session,
     sign_in_failure,
 )
+from hub.tables.requests import use_recording, use_request
 from hub.tables.schema import metadata
 from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
 from hub.tables.witnesses import cosignature, witness, witness_policy, witness_state
@@ -56,7 +56,6 @@ __all__ = [
     "command_answer",
     "cosignature",
     "docking",
-    "export_request",
     "hub_subject",
     "key_change",
     "log_check",
@@ -82,6 +81,8 @@ __all__ = [
     "station_state",
     "timestamp_attempt",
     "unprojected",
+    "use_recording",
+    "use_request",
     "witness",
     "witness_policy",
     "witness_state",
