@@ -273,7 +273,7 @@ USES = {
 
 USE_STATES = {
     "waiting": mark("Waits for a decision"),
-    "approved": mark("Approved"),
+    "approved": mark("Approval stands"),
     "used": mark("Copy made"),
     "expired": mark("The approval has expired"),
     "refused": mark("Refused"),

@@ -123,7 +123,7 @@ def create_app(
         log_pages.router,
         log_export.router,
         custody_pages.router,
-        register_pages.router,
+        register_pages.router,  # before the requests, whose addresses take any word
         restore_pages.router,
         station_api.router,
         recording_api.router,

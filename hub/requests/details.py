@@ -44,6 +44,8 @@ class Details:
     """A request. `others`: requests about any of the same recordings; `warnings`: marked messages."""
 
     row: UseRow
+    asker_role: str | None  # of today; None: the account is not known here
+    holder_role: str | None
     asked: tuple[Asked, ...]  # the first `SHOWN` that this reader may see
     lost: bool  # a restore lost which recordings they are
     others: tuple[UseRow, ...]
@@ -70,6 +72,8 @@ def load_details(connection: Connection, actor: Actor, request_id: str, now: dat
     seen = seen_recordings(connection, actor, [one.row.log_index for one in asked])
     return Details(
         row=row,
+        asker_role=held.asker_role,
+        holder_role=held.holder_role,
         asked=tuple(one for one in asked if one.row.log_index in seen),
         lost=not recordings,
         others=_others(connection, actor, request_id, now),

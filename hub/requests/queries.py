@@ -60,7 +60,13 @@ class UseRow:
 _asker, _holder = account.alias("asker"), account.alias("holder")
 # a request belongs to the section of whoever asked, and to that of whoever is to view
 QUERY: Select[Any] = (
-    select(use_request, _asker.c.section.label("asker_section"), _holder.c.section.label("holder_section"))
+    select(
+        use_request,
+        _asker.c.section.label("asker_section"),
+        _asker.c.role.label("asker_role"),
+        _holder.c.section.label("holder_section"),
+        _holder.c.role.label("holder_role"),
+    )
     .outerjoin(_asker, _asker.c.name == use_request.c.requested_by)
     .outerjoin(_holder, _holder.c.name == use_request.c.holder)
 )

@@ -100,8 +100,8 @@ def _day(text: str) -> date | None:
 
 
 COLUMNS = (
-    mark("Asked"), mark("Asked for by"), mark("Use"), mark("Recordings"), mark("For"), mark("Case"), mark("Purpose"),
-    mark("State"), mark("Decided"), mark("Decided by"), mark("Why it ended"), mark("Good until"), mark("Used"),
+    mark("Asked at"), mark("Asked for by"), mark("Use"), mark("Recordings"), mark("For"), mark("Case"), mark("Reason"),
+    mark("State"), mark("Decided at"), mark("Decided by"), mark("Why it ended"), mark("Good until"), mark("Used"),
     mark("Copy no."), mark("What became of the copy"), mark("Request"),
 )  # fmt: skip
 MORE = mark("and %(n)s more")

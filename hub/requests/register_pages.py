@@ -59,7 +59,7 @@ class RegisterView:
     newest_href: str
 
 
-@router.get("/register")
+@router.get("/requests/register")
 def show_register(request: Request, actor: Reader, asked: AskedRegister, cursor: str = "") -> Response:
     words = words_of(request)
     with site_of(request).db.read() as connection:
@@ -78,7 +78,7 @@ def show_register(request: Request, actor: Reader, asked: AskedRegister, cursor:
     return render(request, "register.html", view)
 
 
-@router.get("/register.csv")
+@router.get("/requests/register.csv")
 def download_csv(request: Request, actor: Reader, asked: AskedRegister) -> Response:
     with site_of(request).db.read() as connection:
         rows = read_register(connection, actor, asked, now_utc(), rows=MAX_ROWS)
@@ -86,7 +86,7 @@ def download_csv(request: Request, actor: Reader, asked: AskedRegister) -> Respo
     return attachment(made, "register.csv", "text/csv; charset=utf-8")
 
 
-@router.get("/register.pdf")
+@router.get("/requests/register.pdf")
 def download_pdf(request: Request, actor: Reader, asked: AskedRegister) -> Response:
     words = words_of(request)
     with site_of(request).db.read() as connection:

@@ -43,7 +43,7 @@ PAGES = (
     "/commands/release",
     "/requests",
     "/requests/new?recordings=8",
-    "/register",
+    "/requests/register",
     "/log",
     "/log/entries/3",
     "/log?type=docking.closed.v1&from=2026-01-01",

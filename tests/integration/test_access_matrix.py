@@ -175,9 +175,9 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("POST", "/requests/{request_id}/copy"): Row(
         Action.SEE_USES, requests, Action.REQUEST_COPY, 409, send={"how": "returned"}
     ),
-    ("GET", "/register"): Row(Action.SEE_USES),
-    ("GET", "/register.csv"): Row(Action.SEE_USES),
-    ("GET", "/register.pdf"): Row(Action.SEE_USES),
+    ("GET", "/requests/register"): Row(Action.SEE_USES),
+    ("GET", "/requests/register.csv"): Row(Action.SEE_USES),
+    ("GET", "/requests/register.pdf"): Row(Action.SEE_USES),
 }
 FORMS = {
     "/commands/hold": Row(Action.ORDER_HOLD, stations, ok=303, gone=422, send=HOLD),

@@ -6,20 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from custody.stationevents import CameraLeftV2
 from hub.access import Actor, Role
 from hub.accounts import placing
+from hub.accounts.codes import enter_code
 from hub.accounts.placing import Place
+from hub.accounts.service import sign_in
 from hub.logcheck import check_log
 from hub.requests.approving import approve_use
 from hub.requests.policy import DAY_SECONDS, Wanted
 from hub.requests.queries import UseRow, load_request
 from hub.requests.service import request_use
-from hub.tables import segment
+from hub.tables import account, segment
 from hub.times import now_utc
-from tests.integration.authenticators import Authenticator, new_person
+from tests.integration.authenticators import Authenticator, new_person, with_factor
 from tests.integration.release_scene import CAMERA, Docked
 from tests.integration.site_data import Hub
 
@@ -39,8 +41,9 @@ class UseScene:
         story, left = self.hub.station("dock-1"), {"camera_id": CAMERA, "bay": "1", "offload": "safe"}
         self.hub.take("dock-1", story.stated(CameraLeftV2, **left, verdict="ready", officer="1001"))
         self.docked = Docked(self.hub, story=story)
+        self._passwords = {one.name: self.hub.account(one.name, one.role.value) for one in PEOPLE}
         self.phones: dict[str, Authenticator] = {
-            one.name: new_person(self.hub.db, self.hub.keys, one.name, one.role.value) for one in PEOPLE
+            one.name: with_factor(self.hub.db, self.hub.keys, one.name) for one in PEOPLE
         }
         self._number("wang", "1001")
         with self.hub.db.read() as connection:
@@ -74,6 +77,15 @@ class UseScene:
 
     def approve(self, request_id: str, actor: Actor = LEADER) -> None:
         approve_use(self.hub.db, self.hub.keys, actor, request_id, self.phones[actor.name].code(), now_utc())
+
+    def signed_in(self, name: str) -> str:
+        """A session of somebody, as it stands in their browser's cookie."""
+        db, now = self.hub.db, now_utc()
+        with db.begin() as tx:  # each password costs a tenth of a second
+            tx.execute(update(account).where(account.c.name == name).values(must_change_password=False))
+        token = sign_in(db, self.hub.keys, name, self._passwords[name], "here", now)
+        enter_code(db, self.hub.keys, name, self.phones[name].code(), token, now)
+        return token
 
     def row(self, request_id: str, actor: Actor = LEADER) -> UseRow:
         return load_request(self.hub.db, actor, request_id, now_utc())
