@@ -33,8 +33,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A grant that an approval made: where, and whether its station has it."""
+    """A grant that an approval made: for which recording, where, and whether its station has it."""
 
+    recording: int
     station: str
     state: CommandState
 
@@ -77,7 +78,7 @@ def load_details(connection: Connection, actor: Actor, request_id: str, now: dat
         asked=tuple(one for one in asked if one.row.log_index in seen),
         lost=not recordings,
         others=_others(connection, actor, request_id, now),
-        grants=_grants(connection, held),
+        grants=_grants(connection, held, recordings),
         warnings=policy.warnings(row.use, _number(connection, row.holder or row.requested_by), numbers),
     )
 
@@ -112,7 +113,8 @@ def _others(connection: Connection, actor: Actor, request_id: str, now: datetime
     return read_rows(connection, actor, query, now)
 
 
-def _grants(connection: Connection, held: Any) -> tuple[Grant, ...]:
-    ids = json.loads(held.grants or "[]")
-    rows = connection.execute(COMMANDS.where(command.c.id.in_(ids)).order_by(command.c.id)) if ids else ()
-    return tuple(Grant(row.station, command_state(row)) for row in rows)
+def _grants(connection: Connection, held: Any, recordings: tuple[int, ...]) -> tuple[Grant, ...]:
+    about = dict(zip(json.loads(held.grants or "[]"), recordings, strict=False))  # none for a copy
+    rows = connection.execute(COMMANDS.where(command.c.id.in_(about))) if about else ()
+    found = [Grant(about[row.id], row.station, command_state(row)) for row in rows]
+    return tuple(sorted(found, key=lambda one: one.recording))
