@@ -9,7 +9,8 @@
  4. Bag: `bagit.txt` is one; every file that the tag manifest lists is there with that digest.
  5. Envelopes: of the one form, signed in their source's own name, and in the log under the checkpoint, in the order
     of their source's numbers.
- 6. Export: the hub stated in the log, before it copied, exactly the recordings that are here.
+ 6. Export: the hub stated in the log, before it copied, exactly the recordings that are here; where its request and
+    approval are here, another person approved just that.
  7. Footage: each sealed file is there with the sealed size, SHA-256 and tree root; if not, its leaves name the chunks.
  8. Payload manifest and SHA256SUMS: exactly one line for each sealed file.
  9. Dockings: a manifest that is here is the one that the docking's closing names, and its seals are here.
@@ -41,6 +42,7 @@ from custody.bundle import (
     proof_path,
     seal_fault,
 )
+from custody.bundleapproval import BundleApproval
 from custody.bundlebag import BundleBag
 from custody.bundlecontents import Contents
 from custody.bundlekeys import BundleKeys
@@ -51,7 +53,14 @@ from custody.errors import CustodyError
 from custody.event import Event
 from custody.finding import Finding, Kind
 from custody.footage import Sealed
-from custody.hubevents import BundleExported, BundleFinished, KeyRevoked, StationEnrolled
+from custody.hubevents import (
+    BundleExported,
+    BundleFinished,
+    KeyRevoked,
+    StationEnrolled,
+    UseDecided,
+    UseRequested,
+)
 from custody.signers import Statement
 from custody.stationevents import DockingClosed, DockingStarted, SegmentSealed
 from custody.vaultcheck import VaultCheck
@@ -75,6 +84,7 @@ class BundleCheck:
         self.log = BundleLog(self.contents, self.keys)
         self.bag = BundleBag(self.contents)
         self.exports: list[BundleExported] = []
+        self.approval = BundleApproval()
         self._revoked: dict[str, tuple[int, int]] = {}  # by station: log index, and the first event in doubt
         self.seals: dict[int, SegmentSealed] = {}  # by log index
         self.seal_hashes: dict[DockingKey, set[bytes]] = {}
@@ -171,6 +181,8 @@ class BundleCheck:
                     self.contents.find(Kind.INCOMPLETE_OFFLOAD, path, detail=event.reason)
             case BundleExported() if event.source == HUB_SOURCE:
                 self.exports.append(event)
+            case UseRequested() | UseDecided() if event.source == HUB_SOURCE:
+                self.approval.take(event)
             case _:
                 self._wrong(path, event)
 
@@ -201,7 +213,7 @@ class BundleCheck:
         self._check_revocations()
         if self.contents.hides(ENVELOPES):
             return
-        fault = _export_fault(self.exports, self.log.finished)
+        fault = _export_fault(self.exports, self.log.finished) or self.approval.fault(self.exports)
         if fault is not None:
             self.contents.find(Kind.EXPORT_WRONG, None, detail=fault)
             return

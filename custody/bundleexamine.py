@@ -262,6 +262,7 @@ def _facts(check: BundleCheck, asked_for_time: bool) -> BundleFacts:
         reason=export.reason if export else "",
         selection=export.selection if export else "",
         operator=export.operator if export else "",
+        copy_number=check.approval.copy_number,
         recordings=len(check.seals),
         origin=log.origin if log else None,
         log_size=log.size if log else None,

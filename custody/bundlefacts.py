@@ -19,6 +19,7 @@ class BundleFacts:
     reason: str
     selection: str
     operator: str
+    copy_number: int | None  # given with the approval; None of an earlier hub
     recordings: int
     origin: str | None  # of the log
     log_size: int | None

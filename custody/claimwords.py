@@ -118,6 +118,8 @@ def bundle_lines(facts: BundleFacts, found: tuple[Claim, ...], lang: Lang) -> It
     else:
         yield "bundle {}: exported {} by {} for {}".format(*values)
         yield f"    reason: {inert(facts.reason)}; selection: {inert(facts.selection)}; {facts.recordings} recordings"
+    if facts.copy_number is not None:
+        yield f"    第 {facts.copy_number} 号复制件" if zh else f"    copy no. {facts.copy_number}"
     yield "已证明：" if zh else "Proved:"
     yield from (f"  ✓ {claim_line(c, lang)}" for c in found if c.proved)
     yield "未证明：" if zh else "Not proved:"

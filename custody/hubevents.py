@@ -9,7 +9,9 @@ from typing import Literal
 from custody.event import Event, Sha256Hex
 
 KeyRole = Literal["log", "receipts", "events", "commands"]
-MAX_LISTED_RECORDINGS = 1000  # in one bundle.exported event
+MAX_LISTED_RECORDINGS = 1000  # in one bundle.exported or use.requested event
+Use = Literal["view", "copy", "burn", "disclose"]  # of footage, as Art. 17 tells them apart
+CopyEnd = Literal["returned", "destroyed", "lost"]
 RemovalReason = Literal["retention_over", "asked_by_person", "ordered", "stated_wrongly"]
 MAX_REMOVED_ENTRIES = 1000  # in one removal of openings
 
@@ -209,7 +211,7 @@ class SignedIn(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequested(Event):
-    """Somebody asks that footage may leave the vault; another person must approve it."""
+    """Somebody asks that footage may leave the vault. Stated by earlier versions; now it is use.requested.v1."""
 
     TYPE = "export.requested.v1"
     request_id: str  # UUIDv7
@@ -224,13 +226,74 @@ class ExportRequested(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportDecided(Event):
-    """An export that was requested is approved by a second person, or ends: refused, or withdrawn."""
+    """An export that was requested was decided. Stated by earlier versions; now it is use.decided.v1."""
 
     TYPE = "export.decided.v1"
     request_id: str  # see export.requested.v1
     approved: bool
     decided_by: str  # account; an approval's never the one that requested it
     expires_at: datetime | None  # by the hub's clock: until then one bundle may be begun; null unless approved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseRequested(Event):
+    """Somebody asks to use footage (Art. 17); another person decides. Texts are asked for without names of people.
+
+    A request for more than `MAX_LISTED_RECORDINGS` recordings has several such events, one after another in the log.
+    """
+
+    TYPE = "use.requested.v1"
+    request_id: str  # UUIDv7
+    use: Use  # view: at the hub; copy: within the bureau; burn: on a disc; disclose: to somebody outside
+    part: int  # number of this event within its request, from 1
+    parts: int  # how many such events the request has
+    recordings: tuple[int, ...]  # log indexes of the seals of what is asked for, rising; this part's share
+    recordings_sha256: Sha256Hex  # over all parts: of their log indexes, rising, each in decimal with a newline
+    recordings_in_all: int  # over all parts
+    bytes_in_all: int  # of footage, as sealed
+    selection: str  # how they were chosen, for people
+    holder: str | None  # account that is to view them; null unless `use` is view
+    recipient: str  # who is to receive the copy; empty for view
+    case_number: str  # of the case file; empty: of none
+    reason: str  # why
+    valid_seconds: int  # how long an approval shall be good
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseDecided(Event):
+    """A request to use footage is approved by a second person, or ends: refused, or withdrawn by whoever had asked."""
+
+    TYPE = "use.decided.v1"
+    request_id: str  # see use.requested.v1
+    approved: bool
+    decided_by: str  # account; an approval's never the one that requested it, nor the one that is to view
+    reason: str  # why it was refused; empty otherwise
+    expires_at: datetime | None  # by the hub's clock; null unless approved
+    grants: tuple[str, ...]  # for view: id of each recording's grant and of its command, in the recordings' order
+    copy_number: int | None  # of the one copy that may be made, rising from 1 without gaps; null for view
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseRevoked(Event):
+    """An approval to use footage is good for nothing any more."""
+
+    TYPE = "use.revoked.v1"
+    request_id: str  # see use.requested.v1
+    revoked_by: str  # account
+    reason: str  # why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyEnded(Event):
+    """Somebody states what became of a numbered copy."""
+
+    TYPE = "copy.ended.v1"
+    request_id: str  # see use.requested.v1
+    copy_number: int  # see use.decided.v1
+    how: CopyEnd
+    note: str  # by whom or where, without names of people; may be empty
+    noted_by: str  # account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +314,7 @@ class BundleExported(Event):
     recipient: str  # who gets the bundle
     reason: str  # why, as given by whoever exports
     operator: str  # account on the hub's computer that ran the export
-    request_id: str | None = None  # see export.requested.v1; null: of a version that asked nobody
+    request_id: str | None = None  # see use.requested.v1; null: of a version that asked nobody
     requested_by: str | None = None  # account
     approved_by: str | None = None  # account; never the one that requested it
 
@@ -601,6 +664,10 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     SignedIn,
     ExportRequested,
     ExportDecided,
+    UseRequested,
+    UseDecided,
+    UseRevoked,
+    CopyEnded,
     BundleExported,
     BundleFinished,
     LogReaderAdded,

@@ -49,9 +49,11 @@ class Action(StrEnum):
     ORDER_HOLD = "order_hold"
     REQUEST_LIFT = "request_lift"
     APPROVE_LIFT = "approve_lift"
-    REQUEST_GRANT = "request_grant"
-    APPROVE_GRANT = "approve_grant"
-    REVOKE_GRANT = "revoke_grant"
+    SEE_USES = "see_uses"  # requests to use footage and their register (Art. 17); whoever asked sees their own
+    REQUEST_VIEW = "request_view"
+    REQUEST_COPY = "request_copy"  # copy, burn, disclose; and note what became of a copy
+    APPROVE_USE = "approve_use"
+    REVOKE_USE = "revoke_use"
     REQUEST_RELEASE = "request_release"
     APPROVE_RELEASE = "approve_release"
     REQUEST_DISPOSITION = "request_disposition"
@@ -59,9 +61,6 @@ class Action(StrEnum):
     REQUEST_KEYS = "request_keys"
     APPROVE_KEYS = "approve_keys"
     FREEZE_STATION = "freeze_station"
-    SEE_EXPORTS = "see_exports"
-    REQUEST_EXPORT = "request_export"
-    APPROVE_EXPORT = "approve_export"
     REQUEST_OPENING_REMOVAL = "request_opening_removal"
     APPROVE_OPENING_REMOVAL = "approve_opening_removal"
     SEE_REMOVALS = "see_removals"  # of keys and personal detail, asked for and done
@@ -103,6 +102,7 @@ BUREAU = Subject()  # the log, the people, the hub's keys
 
 _EVERYBODY = frozenset(Role)
 _HANDLE_CAMERAS_ONLY = frozenset({Role.EQUIPMENT_OFFICE})  # whose recordings exist is not their business
+_SEE_FOOTAGE = _EVERYBODY - {Role.ADMINISTRATOR, Role.EQUIPMENT_OFFICE}
 _WHOLE_BUREAU = frozenset({Role.EQUIPMENT_OFFICE, Role.APPROVING_LEADER, Role.AUDITOR, Role.ADMINISTRATOR})
 
 _MAY: dict[Action, frozenset[Role]] = {
@@ -112,7 +112,7 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.SEE_RECORDINGS: _EVERYBODY - _HANDLE_CAMERAS_ONLY,
     Action.SEE_LOG: _WHOLE_BUREAU - _HANDLE_CAMERAS_ONLY,
     Action.SEE_ENTRY: _EVERYBODY - _HANDLE_CAMERAS_ONLY,
-    Action.VIEW_FOOTAGE: _EVERYBODY - {Role.ADMINISTRATOR, Role.EQUIPMENT_OFFICE},
+    Action.VIEW_FOOTAGE: _SEE_FOOTAGE,
     Action.SEE_PEOPLE: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
     Action.CHANGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
     Action.SEE_ENROLMENT: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
@@ -128,9 +128,14 @@ _MAY: dict[Action, frozenset[Role]] = {
     ),
     Action.REQUEST_LIFT: frozenset({Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_LIFT: frozenset({Role.APPROVING_LEADER}),
-    Action.REQUEST_GRANT: frozenset({Role.SECTION_HEAD, Role.CUSTODIAN, Role.RECORDS_CUSTODIAN}),
-    Action.APPROVE_GRANT: frozenset({Role.APPROVING_LEADER}),
-    Action.REVOKE_GRANT: frozenset({Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN, Role.APPROVING_LEADER, Role.AUDITOR}),
+    Action.SEE_USES: _EVERYBODY - _HANDLE_CAMERAS_ONLY,
+    # Art. 17 asks for a need of the work, the leader's approval and an entry in the register, not for a rank: whoever
+    # may be given footage at all may ask to view it, an officer what they recorded themselves
+    Action.REQUEST_VIEW: _SEE_FOOTAGE,
+    # a copy leaves the vault: it is asked for by those whose office is to keep count of footage and to get copies back
+    Action.REQUEST_COPY: frozenset({Role.CUSTODIAN, Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
+    Action.APPROVE_USE: frozenset({Role.APPROVING_LEADER}),
+    Action.REVOKE_USE: frozenset({Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN, Role.APPROVING_LEADER, Role.AUDITOR}),
     Action.REQUEST_RELEASE: frozenset({Role.CUSTODIAN, Role.EQUIPMENT_OFFICE}),
     Action.APPROVE_RELEASE: frozenset({Role.SECTION_HEAD, Role.APPROVING_LEADER}),
     Action.REQUEST_DISPOSITION: frozenset({Role.RECORDS_CUSTODIAN}),
@@ -138,9 +143,6 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.REQUEST_KEYS: frozenset({Role.ADMINISTRATOR}),
     Action.APPROVE_KEYS: frozenset({Role.APPROVING_LEADER, Role.AUDITOR}),
     Action.FREEZE_STATION: frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.APPROVING_LEADER}),
-    Action.SEE_EXPORTS: _EVERYBODY - _HANDLE_CAMERAS_ONLY - {Role.OFFICER},
-    Action.REQUEST_EXPORT: frozenset({Role.CUSTODIAN, Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
-    Action.APPROVE_EXPORT: frozenset({Role.APPROVING_LEADER}),
     Action.REQUEST_OPENING_REMOVAL: frozenset({Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_OPENING_REMOVAL: frozenset({Role.APPROVING_LEADER}),
     Action.SEE_REMOVALS: frozenset({Role.RECORDS_CUSTODIAN, Role.APPROVING_LEADER, Role.AUDITOR, Role.ADMINISTRATOR}),

@@ -32,6 +32,7 @@ from custody.hubevents import (
     CommandIssued,
     CommandRequested,
     CommandWithdrawn,
+    CopyEnded,
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
@@ -60,6 +61,9 @@ from custody.hubevents import (
     StationFrozen,
     TokenAdded,
     TokenRevoked,
+    UseDecided,
+    UseRequested,
+    UseRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -73,7 +77,6 @@ from hub.accounts.derived import PeopleCheck
 from hub.alerts.derived import AlertRows
 from hub.commands.check import CommandRows
 from hub.db import Row
-from hub.exports.check import ExportRows
 from hub.indexscratch import Scratch
 from hub.keychanges.check import KeyChangeRows
 from hub.logfaults import IndexWrong, untrusted
@@ -82,6 +85,7 @@ from hub.opening import draft_of
 from hub.openings.check import OpeningCheck
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
 from hub.refusals import SAMPLE_BYTES
+from hub.requests.check import UseRows
 from hub.stations.derived import AboutStation, StationRequests, asked_for, carried_out
 from hub.tables import (
     alert,
@@ -131,7 +135,7 @@ class IndexCheck:
         self._witnesses: dict[str, list[Any]] = {}
         self._policy: dict[int, Row] = {}
         self._removals: dict[str, dict[str, Any]] = {}  # of witnesses
-        self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
+        self._commands, self._changes, self._uses = CommandRows(), KeyChangeRows(), UseRows()
         self._enrolments, self._alerts = StationRequests(), AlertRows()
         self._viewings = ViewingRows()
         self._revocations: dict[str, dict[str, Any]] = {}
@@ -196,7 +200,7 @@ class IndexCheck:
         self._compare_rows(witness_policy, tuple(witness_policy.c.keys()), self._policy, "witness_altered")
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
-        self._exports.compare(self._connection)
+        self._uses.compare(self._connection)
         self._viewings.compare(self._connection)
         self._openings.compare()
         for row in self._refused.values():
@@ -305,8 +309,8 @@ class IndexCheck:
                 self._witness_event(known, entry.received_at)
             case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
                 self._commands.take(known, entry.index, entry.received_at)
-            case ExportRequested() | ExportDecided():
-                self._exports.take(known, entry.received_at)
+            case ExportRequested() | ExportDecided() | UseRequested() | UseDecided() | UseRevoked() | CopyEnded():
+                self._uses.take(known, entry.received_at)
             case FootageViewStarted() | FootageViewed():
                 self._viewings.take(known, entry.index, entry.received_at)
             case KeyRotationRequested() | KeyRotated():

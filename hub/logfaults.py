@@ -28,7 +28,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "reader_altered": ("日志读取者与日志不符", "a log reader does not follow from the log"),
     "witness_altered": ("见证方登记与日志不符", "a witness or the witness policy does not follow from the log"),
     "key_altered": ("密钥更换记录与日志不符", "a rotation of a key does not follow from the log"),
-    "export_altered": ("导出申请与日志不符", "a request for an export does not follow from the log"),
+    "use_altered": ("借阅申请与日志不符", "a request to use footage does not follow from the log"),
     "command_altered": ("命令与日志不符", "a command to a station does not follow from the log"),
     "viewing_altered": ("查看记录与日志不符", "a viewing of footage does not follow from the log"),
     "opening_altered": ("承诺的开启值与日志不符", "the opening of a commitment does not follow from the log"),

@@ -26,6 +26,7 @@ from custody.hubevents import (
     CommandIssued,
     CommandRequested,
     CommandWithdrawn,
+    CopyEnded,
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
@@ -54,6 +55,9 @@ from custody.hubevents import (
     StationFrozen,
     TokenAdded,
     TokenRevoked,
+    UseDecided,
+    UseRequested,
+    UseRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -153,6 +157,10 @@ HubEvent = (
     | TokenRevoked
     | ExportRequested
     | ExportDecided
+    | UseRequested
+    | UseDecided
+    | UseRevoked
+    | CopyEnded
     | BundleExported
     | BundleFinished
     | LogReaderAdded

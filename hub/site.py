@@ -40,7 +40,7 @@ _SECTIONS = (
     ("/alerts", mark("Alerts"), Action.SEE_ALERTS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/commands", mark("Commands"), Action.SEE_COMMANDS),
-    ("/exports", mark("Exports"), Action.SEE_EXPORTS),
+    ("/requests", mark("Use of footage"), Action.SEE_USES),
     ("/log", mark("Audit log"), Action.SEE_LOG),
     ("/stations", mark("Stations"), Action.SEE_ENROLMENT),
     ("/removals", mark("Revocations and removals"), Action.SEE_REMOVALS),
@@ -211,6 +211,9 @@ def _environment(words: Wording) -> Environment:
         "alert_title": partial(saying.title, words),
         "alert_words": partial(saying.speak, words),
         "severity": partial(saying.severity, words),
+        "use": words.use,
+        "use_state": words.use_state,
+        "copy_end": words.copy_end,
     }
     environment.globals["static"] = static_href
     return environment

@@ -21,6 +21,9 @@ FIELDS: dict[str, Kind] = {
     "approved_by": "account",
     "withdrawn_by": "account",
     "assigned_to": "account",
+    "holder": "account",  # who is to view footage
+    "revoked_by": "account",
+    "noted_by": "account",
     "recording": "recording",  # log index of its seal
     "recordings": "recording",
     "camera": "camera",

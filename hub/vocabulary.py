@@ -112,6 +112,7 @@ REASONS = {
     "grant_known": mark("The station has a grant of this number already"),
     "pin_missing": mark("A new officer needs a PIN"),
     "bad_rotation": mark("The rotation does not follow from the keys that the station knows"),
+    "approval_revoked": mark("Its approval was revoked"),
     # why footage stays on a camera: the rules of a release, as the dock's screen says them (agent/releasewords.py)
     "not_enrolled": mark("The station is not enrolled at the hub"),
     "camera_not_docked": mark("The camera is not in its bay"),
@@ -208,8 +209,12 @@ ENTRY_TYPES = {
     "section.decided.v1": mark("Section of a person or station decided"),
     "account.second_factor_set.v1": mark("Second factor set up"),
     "account.signed_in.v1": mark("Signed in"),
-    "export.requested.v1": mark("Export requested"),
-    "export.decided.v1": mark("Export decided"),
+    "export.requested.v1": mark("Export requested (earlier form)"),
+    "export.decided.v1": mark("Export decided (earlier form)"),
+    "use.requested.v1": mark("Use of footage requested"),
+    "use.decided.v1": mark("Use of footage decided"),
+    "use.revoked.v1": mark("Use of footage revoked"),
+    "copy.ended.v1": mark("Copy returned, destroyed or lost"),
     "bundle.exported.v1": mark("Footage exported"),
     "bundle.finished.v1": mark("Export ended"),
     "log.exported.v1": mark("Log entries exported"),
@@ -281,6 +286,29 @@ ROLES = {
     "records_custodian": mark("Records custodian"),
     "auditor": mark("Auditor"),
     "administrator": mark("Administrator"),
+}
+
+USES = {
+    "view": mark("View"),
+    "copy": mark("Copy"),
+    "burn": mark("Burn to disc"),
+    "disclose": mark("Disclose to somebody outside"),
+}
+
+USE_STATES = {
+    "waiting": mark("Waits for a decision"),
+    "approved": mark("Approval stands"),
+    "used": mark("Copy made"),
+    "expired": mark("The approval has expired"),
+    "refused": mark("Refused"),
+    "withdrawn": mark("Withdrawn"),
+    "revoked": mark("Revoked"),
+}
+
+COPY_ENDS = {
+    "returned": mark("Came back"),
+    "destroyed": mark("Destroyed"),
+    "lost": mark("Lost"),
 }
 
 COMMAND_KINDS = {

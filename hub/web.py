@@ -32,7 +32,6 @@ from hub.commands import api as command_api
 from hub.commands import pages as command_pages
 from hub.db import Database
 from hub.errors import DomainError, LogReadOnly
-from hub.exports import pages as export_pages
 from hub.intake import Intake
 from hub.overview import api as station_api
 from hub.overview import pages as overview_pages
@@ -55,6 +54,8 @@ from hub.recordings import custody as custody_pages
 from hub.recordings import pages as recording_pages
 from hub.releases import pages as release_pages
 from hub.removals import pages as removal_pages
+from hub.requests import pages as request_pages
+from hub.requests import register_pages
 from hub.restore import pages as restore_pages
 from hub.restore.status import Status
 from hub.sections import EVERYTHING
@@ -127,6 +128,7 @@ def create_app(
         log_pages.router,
         log_export.router,
         custody_pages.router,
+        register_pages.router,  # before the requests, whose addresses take any word
         restore_pages.router,
         station_api.router,
         recording_api.router,
@@ -135,7 +137,7 @@ def create_app(
         app.include_router(router)
     if intake is not None:
         app.state.intake = intake
-        app.include_router(export_pages.router)
+        app.include_router(request_pages.router)
         app.include_router(release_pages.router)  # before the forms of commands, whose addresses take any word
         app.include_router(command_pages.router)
         app.include_router(command_api.router)

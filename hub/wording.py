@@ -19,11 +19,14 @@ from hub.vocabulary import (
     COMMAND_FIELDS,
     COMMAND_KINDS,
     COMMAND_STATES,
+    COPY_ENDS,
     ENTRY_TYPES,
     LABEL_EXPLANATIONS,
     LABELS,
     REASONS,
     ROLES,
+    USE_STATES,
+    USES,
     VERDICTS,
 )
 
@@ -192,3 +195,15 @@ class Wording:
     def command_field(self, name: str) -> str:
         """What a fact of a command is; an unknown one is shown as it came, made visible."""
         return self.say(COMMAND_FIELDS[name]) if name in COMMAND_FIELDS else visible(name[:80])
+
+    def use(self, code: str) -> str:
+        """What footage is asked for to do with it."""
+        return self.say(USES[code]) if code in USES else visible(code[:80])
+
+    def use_state(self, code: str) -> str:
+        """How a request to use footage stands."""
+        return self.say(USE_STATES[code]) if code in USE_STATES else visible(code[:80])
+
+    def copy_end(self, code: str) -> str:
+        """What became of a numbered copy."""
+        return self.say(COPY_ENDS[code]) if code in COPY_ENDS else visible(code[:80])

@@ -22,13 +22,13 @@ from hub.tables import (
     checkpoint,
     command,
     command_answer,
-    export_request,
     log_check,
     opening_removal,
     section_request,
     station,
     station_request,
     station_state,
+    use_request,
 )
 from hub.times import from_text, to_text
 
@@ -161,7 +161,7 @@ def _requests(connection: Connection) -> Iterator[tuple[str, str, datetime]]:
     waits = (c.request_index.is_not(None), c.approved_by.is_(None), c.withdrawn_by.is_(None), c.number.is_(None))
     undecided: tuple[tuple[str, Table, tuple[Any, ...]], ...] = (
         ("command", command, waits),
-        ("export", export_request, (export_request.c.decided_at.is_(None),)),
+        ("use", use_request, (use_request.c.decided_at.is_(None),)),
         ("removal", opening_removal, (opening_removal.c.approved_by.is_(None),)),
         ("account", account_request, (account_request.c.decided_at.is_(None),)),
         ("section", section_request, (section_request.c.decided_at.is_(None),)),

@@ -41,7 +41,7 @@ DETAILS = {
     "rollback": mark("The log became shorter"),
     "stopped": mark("The witness has stopped until people decide"),
     "command": mark("a command"),
-    "export": mark("an export"),
+    "use": mark("a use of footage"),
     "removal": mark("a removal of personal detail"),
     "account": mark("an account"),
     "section": mark("a section"),

@@ -22,6 +22,7 @@ from custody.hubevents import (
     CommandIssued,
     CommandRequested,
     CommandWithdrawn,
+    CopyEnded,
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
@@ -50,6 +51,9 @@ from custody.hubevents import (
     StationFrozen,
     TokenAdded,
     TokenRevoked,
+    UseDecided,
+    UseRequested,
+    UseRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -85,7 +89,7 @@ from custody.stationevents import (
 from hub.alerts.saying import About, speak
 from hub.language import mark
 from hub.openings.reading import PLAIN, Unshown, reveal
-from hub.vocabulary import CHANGES, OFFLOADS
+from hub.vocabulary import CHANGES, COPY_ENDS, OFFLOADS, USES
 from hub.wording import Wording, size, whole
 
 LOG_WHOLE = mark("the whole log")
@@ -98,6 +102,7 @@ BY_ITSELF = mark("nobody: it ended by itself")
 ESCALATED = mark("nobody took note of it in time, so it went to the next as well")
 ASSIGNED = mark("%(account)s gave it to %(to)s")
 ACKNOWLEDGED = mark("%(account)s took note of it")
+COPY_NUMBER = mark("Copy no. %(n)s.")
 # message, and its values out of the event
 _Said = tuple[str, Callable[[Wording, Any], dict[str, object]]]
 
@@ -274,6 +279,38 @@ SENTENCES: dict[type[Event], _Said] = {
     ExportDecided: (
         mark("The export that was asked for was decided by %(by)s: %(how)s."),
         lambda words, e: {"by": e.decided_by, "how": words.say(APPROVED if e.approved else REFUSED)},
+    ),
+    UseRequested: (
+        mark("%(by)s asks for: %(use)s; %(count)s recordings (%(bytes)s), for %(who)s, because: %(why)s."),
+        lambda words, e: {
+            "by": e.requested_by,
+            "use": words.say(USES.get(e.use, e.use)),
+            "count": whole(e.recordings_in_all),
+            "bytes": size(e.bytes_in_all),
+            "who": e.holder or e.recipient,
+            "why": e.reason,
+        },
+    ),
+    UseDecided: (
+        mark("The use of footage that was asked for was decided by %(by)s: %(how)s. %(why)s"),
+        lambda words, e: {
+            "by": e.decided_by,
+            "how": words.say(APPROVED if e.approved else REFUSED),
+            "why": e.reason or (words.say(COPY_NUMBER, n=e.copy_number) if e.copy_number else ""),
+        },
+    ),
+    UseRevoked: (
+        mark("%(revoked_by)s revoked the approval of a use of footage, because: %(reason)s."),
+        _of("revoked_by", "reason"),
+    ),
+    CopyEnded: (
+        mark("%(by)s notes of copy no. %(n)s: %(how)s. %(note)s"),
+        lambda words, e: {
+            "by": e.noted_by,
+            "n": e.copy_number,
+            "how": words.say(COPY_ENDS.get(e.how, e.how)),
+            "note": e.note,
+        },
     ),
     BundleExported: (
         mark("%(operator)s exports %(count)s recordings (%(bytes)s) for %(recipient)s, because: %(why)s."),

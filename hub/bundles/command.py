@@ -8,16 +8,19 @@ import pwd
 from pathlib import Path
 from typing import Any
 
+from custody.commandbody import MAX_GRANT_SECONDS
 from hub.bundles.selection import find_recordings
 from hub.bundles.service import Exported, export_bundle
 from hub.bundles.work import check_order
 from hub.db import Database
 from hub.errors import Conflict, Invalid
-from hub.exports.service import approved_order, request_export
 from hub.keychanges.command import person
 from hub.keys import HubKeys
 from hub.problems import BadQuery
 from hub.recordings.queries import parse_filter
+from hub.requests.exporting import approved_order
+from hub.requests.policy import Wanted
+from hub.requests.service import request_use
 from hub.times import now_utc
 from hub.timestamps import Authority, token_for
 from hub.witnesses.asking import ASK_SECONDS
@@ -30,10 +33,11 @@ def export(db: Database, keys: HubKeys, arguments: argparse.Namespace, authority
     """Make the bundle of an approved request. Raises DomainError."""
     if not arguments.approved:
         raise Invalid(
-            "导出须先申请，并由另一人在网页“导出”中批准：先用 --request（或在网页）申请，再用 --approved 编号 导出。"
+            "导出须先申请，并由另一人在网页“录像借阅”中批准：先用 --request（或在网页）申请，"
+            "再用 --approved 编号 导出。"
             " / "
             "an export is asked for and approved by another person first: run this with --request, or ask on the page "
-            "of exports; then run it with --approved REQUEST."
+            "“Use of footage”; then run it with --approved REQUEST."
         )
     if arguments.to is None or not arguments.footage:
         raise Invalid("请给出 --footage 和 --to。 / --footage and --to are needed.")
@@ -64,9 +68,13 @@ def ask(db: Database, keys: HubKeys, arguments: argparse.Namespace) -> dict[str,
     if not arguments.account:
         raise Invalid("请用 --account 给出您的账号。 / --account is needed: who asks.")
     recordings, selection = _selected(db, arguments)
-    texts = {"selection": selection, "recipient": arguments.recipient, "reason": arguments.reason}
     check_order(tuple(recordings), arguments.recipient, arguments.reason)
-    request_id = request_export(db, keys, person(arguments, db, keys), recordings, texts, now_utc())
+    wanted = Wanted(
+        use=arguments.use, recordings=tuple(recordings), selection=selection, holder=None,
+        recipient=arguments.recipient.strip(), case_number=arguments.case.strip(), reason=arguments.reason.strip(),
+        valid_seconds=MAX_GRANT_SECONDS,
+    )  # fmt: skip
+    request_id = request_use(db, keys, person(arguments, db, keys), wanted, now_utc())
     return {"request": request_id, "recordings": len(recordings)}
 
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from custody.bundle import footage_path
-from custody.hubevents import BundleExported
+from custody.hubevents import BundleExported, UseDecided, UseRequested
 from custody.stationevents import SegmentSealed
+from hub.bundles.selection import number_of
 from hub.wording import BEIJING, visible
 
 MAX_SHOWN = 2000  # rows of the page; the payload manifest lists all
@@ -28,14 +29,20 @@ pre{background:#f2f2f2;padding:.8rem;white-space:pre-wrap}.wide{overflow-x:auto}
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
 
 
+Approval = Sequence[tuple[int, UseRequested | UseDecided]]  # request and approval of one copy, with log indexes
+
+
 def render_page(
-    exports: Sequence[tuple[int, BundleExported]], seals: Mapping[int, SegmentSealed], key_lines: Mapping[str, str]
+    exports: Sequence[tuple[int, BundleExported]],
+    approval: Approval,
+    seals: Mapping[int, SegmentSealed],
+    key_lines: Mapping[str, str],
 ) -> bytes:
     """The readable page of a bundle."""
     first = exports[0][1]
     rows = "".join(_row(index, seal) for index, seal in list(seals.items())[:MAX_SHOWN])
     more = "" if len(seals) <= MAX_SHOWN else f"<p>… {len(seals)} / manifest-sha256.txt</p>"
-    facts = _facts(exports, first)
+    facts = _facts(exports, first, approval)
     origin = key_lines["log"].partition("+")[0]
     return f"""<!doctype html>
 <html lang="zh-CN">
@@ -90,10 +97,15 @@ extract <code>register.csv</code> lists every use.</p>
 """.encode()
 
 
-def _facts(exports: Sequence[tuple[int, BundleExported]], first: BundleExported) -> list[tuple[tuple[str, str], str]]:
+def _facts(
+    exports: Sequence[tuple[int, BundleExported]], first: BundleExported, approval: Approval
+) -> list[tuple[tuple[str, str], str]]:
     indexes = ", ".join(str(index) for index, _ in exports)
+    approved = ", ".join(str(index) for index, _ in approval)
+    number = number_of(approval)
     at = f"{first.at.astimezone(BEIJING):%Y-%m-%d %H:%M:%S} UTC+8"
     return [
+        (("复制件编号", "copy no."), "—" if number is None else str(number)),
         (("证据包编号", "bundle"), first.bundle_id),
         (("导出时间", "exported at"), at),
         (("交给", "recipient"), first.recipient),
@@ -103,6 +115,7 @@ def _facts(exports: Sequence[tuple[int, BundleExported]], first: BundleExported)
         (("申请人", "asked for by"), first.requested_by or "—"),
         (("批准人", "approved by"), first.approved_by or "—"),
         (("导出申请编号", "request"), first.request_id or "—"),
+        (("日志中的申请与批准", "request and approval in the log"), approved or "—"),
         (("日志中的导出声明", "statement in the log"), indexes),
     ]
 
@@ -123,24 +136,27 @@ def _text(value: str) -> str:
     return escape(visible(value))
 
 
-def render_register(exports: Sequence[tuple[int, BundleExported]], recordings: set[int]) -> bytes:
+def render_register(
+    exports: Sequence[tuple[int, BundleExported]], copies: Mapping[str, Approval], recordings: set[int]
+) -> bytes:
     """The uses of these recordings that the log knows: today exports alone. UTF-8 with a mark, as Excel wants it."""
     made = io.StringIO()
     table = csv.writer(made)
     table.writerow(("时间 time", "日志序号 log index", "使用 use", "操作账户 operator", "对象 recipient", "事由 reason",
                     "范围 selection", "证据包 bundle", "申请 request", "申请人 asked for by", "批准人 approved by",
-                    "涉及录像 recordings"))  # fmt: skip
+                    "复制件编号 copy no.", "涉及录像 recordings"))  # fmt: skip
     for index, export in exports:
         used = sorted(recordings.intersection(export.recordings))
         if used:
             listed = " ".join(map(str, used))
             cells = ("导出 export", export.operator, export.recipient, export.reason, export.selection)
-            approval = (export.request_id or "", export.requested_by or "", export.approved_by or "")
+            number = number_of(copies.get(export.request_id or "", ()))
+            approval = (export.request_id or "", export.requested_by or "", export.approved_by or "", str(number or ""))
             row = (export.at.isoformat(), str(index), *cells, export.bundle_id, *approval, listed)
-            table.writerow([_cell(value) for value in row])
+            table.writerow([cell(value) for value in row])
     return b"\xef\xbb\xbf" + made.getvalue().encode()
 
 
-def _cell(value: str) -> str:
+def cell(value: str) -> str:
     """Text that a spreadsheet does not take for a formula; one for Chinese reads wide signs as well."""
     return f"'{value}" if value.startswith(tuple("=+-@\t\r\n＝＋－＠")) else value

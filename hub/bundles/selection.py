@@ -12,7 +12,15 @@ from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError
 from custody.event import Event
 from custody.events import decode_event
-from custody.hubevents import BundleExported, BundleFinished, KeyRevoked, StationEnrolled, StationEnrolledV2
+from custody.hubevents import (
+    BundleExported,
+    BundleFinished,
+    KeyRevoked,
+    StationEnrolled,
+    StationEnrolledV2,
+    UseDecided,
+    UseRequested,
+)
 from custody.merkle import inclusion_proof
 from custody.stationevents import DockingClosed, SegmentSealed
 from custody.tlogproof import LogProof
@@ -38,13 +46,18 @@ class Entry:
     event: Event
 
 
-def find_recordings(db: Database, limits: RecordingFilter, actor: Actor | None = None) -> list[int]:
-    """Log indexes of all recordings within `limits` that `actor` may see, rising; None: whoever runs the computer."""
+def find_recordings(
+    db: Database, limits: RecordingFilter, actor: Actor | None = None, most: int | None = None
+) -> list[int]:
+    """Log indexes of all recordings within `limits` that `actor` may see, rising; None: whoever runs the computer.
+
+    Where there are more than `most`, some of them: more than `most`.
+    """
     found: list[int] = []
     page = load_recordings(db, actor, limits, None, MAX_PAGE_ROWS)
     while True:
         found += [row.log_index for row in page.rows]
-        if page.next_cursor is None:
+        if page.next_cursor is None or (most is not None and len(found) > most):
             return sorted(found)
         page = load_recordings(db, actor, limits, page.next_cursor, MAX_PAGE_ROWS)
 
@@ -116,6 +129,20 @@ def export_endings(connection: Connection) -> list[BundleFinished]:
     """How exports ended, in the log's order."""
     found = _hub_events(connection, BundleFinished)
     return [e.event for e in found if isinstance(e.event, BundleFinished)]
+
+
+def copies_in_log(connection: Connection) -> dict[str, list[tuple[int, UseRequested | UseDecided]]]:
+    """By request: the statements of every approved copy with their log indexes, in the log's order."""
+    found: dict[str, list[tuple[int, UseRequested | UseDecided]]] = {}
+    for entry in _hub_events(connection, UseRequested, UseDecided):
+        if isinstance(entry.event, UseRequested | UseDecided):
+            found.setdefault(entry.event.request_id, []).append((entry.index, entry.event))
+    return {key: entries for key, entries in found.items() if number_of(entries) is not None}
+
+
+def number_of(entries: Iterable[tuple[int, UseRequested | UseDecided]]) -> int | None:
+    """The number of a copy by the statements about it."""
+    return next((event.copy_number for _, event in entries if isinstance(event, UseDecided)), None)
 
 
 def segments_of(connection: Connection, station: str, docking_id: str) -> int:

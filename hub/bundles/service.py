@@ -29,9 +29,9 @@ from hub.bundles.tags import Stamp, no_stamp, write_closing, write_tags
 from hub.bundles.work import Order, check_order, order_file, part_folder, publish, publish_image, working_folder
 from hub.db import Database
 from hub.errors import DomainError
-from hub.exports.service import check_approved
 from hub.identifiers import new_id
 from hub.keys import HubKeys
+from hub.requests.exporting import check_approved, check_not_revoked
 from hub.times import now_utc
 from hub.witnesses.queries import needed_now, witnessed_size
 
@@ -83,6 +83,8 @@ def export_bundle(
         stated = _state_export(db, keys, order, bundle_id, total)  # 2
         try:
             leaves = _bring_all(part, seals, sources)  # 3
+            with db.read() as connection:  # copying may have taken hours
+                check_not_revoked(connection, order.request_id)
             _await_witnesses(db, max(stated), patience_seconds)
             with _telling_of_the_disk():
                 digest = write_tags(db, keys, part, bundle_id, seals, leaves, vaults, stamp)  # 4
@@ -117,6 +119,7 @@ def _state_export(db: Database, keys: HubKeys, order: Order, bundle_id: str, tot
     with db.begin() as tx, log.appending(tx, keys, now_utc()) as entries:
         stated = tuple(index for index, export in exports_in_log(tx) if export.bundle_id == bundle_id)
         if stated:  # it was approved then, and goes on
+            check_not_revoked(tx, order.request_id)
             return stated
         approved = check_approved(tx, order, bundle_id, now_utc())
         return tuple(

@@ -36,7 +36,9 @@ from hub.bundles.selection import (
     Entry,
     Prover,
     closing_of,
+    copies_in_log,
     exports_in_log,
+    number_of,
     read_entries,
     segments_of,
     statements_around,
@@ -70,9 +72,11 @@ def write_tags(
     """
     write = _Writer(part)
     with db.read() as connection:
-        exports = exports_in_log(connection)
+        exports, copies = exports_in_log(connection), copies_in_log(connection)
         own = [(index, export) for index, export in exports if export.bundle_id == bundle_id]
-        wanted = {*seals, *statements_around(connection, seals.values()), *(index for index, _ in own)}
+        approval = copies.get(own[0][1].request_id or "", [])
+        stated = (*own, *approval)
+        wanted = {*seals, *statements_around(connection, seals.values()), *(index for index, _ in stated)}
         entries, note = _write_statements(connection, write, wanted)
         _write_keys(connection, write, keys, {seal.source for seal in seals.values()})
         whole = _whole_dockings(connection, seals.values(), closing_of(entries))
@@ -88,11 +92,11 @@ def write_tags(
     digests = {footage_path(seal): str(seal.sha256) for seal in seals.values()}
     write(bundle.SUMS, b"".join(checksum_line(digest, path) for path, digest in sorted(digests.items())))
     write(PAYLOAD_MANIFEST, b"".join(manifest_bytes(digests)))
-    write(bundle.REGISTER, render_register(exports, set(seals)))
-    write(bundle.PAGE, render_page(own, seals, keys.lines))
+    write(bundle.REGISTER, render_register(exports, copies, set(seals)))
+    write(bundle.PAGE, render_page(own, approval, seals, keys.lines))
     write(bundle.VERIFIER, verifier_zipapp())
     write(BAGIT, DECLARATION)
-    write(BAG_INFO, _info(own[0][1], seals))
+    write(BAG_INFO, _info(own[0][1], number_of(approval), seals))
     write.check_names(set(digests))
     return write.tag_manifest()
 
@@ -222,10 +226,11 @@ def _digest(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _info(export: BundleExported, seals: Mapping[int, SegmentSealed]) -> bytes:
+def _info(export: BundleExported, number: int | None, seals: Mapping[int, SegmentSealed]) -> bytes:
     total = sum(seal.size_bytes for seal in seals.values())
     return info_lines(
         [
+            *([] if number is None else [("External-Description", f"Copy no. {number}")]),
             ("Bagging-Date", f"{export.at:%Y-%m-%d}"),
             ("Bag-Software-Agent", f"custodock {version('custodock')}"),
             ("External-Identifier", export.bundle_id),

@@ -29,7 +29,7 @@ class Order:
     recipient: str
     reason: str
     operator: str
-    request_id: str = ""  # the approved request that it carries out (hub/exports)
+    request_id: str = ""  # the approved request that it carries out (hub/requests)
 
 
 def check_order(recordings: tuple[int, ...], recipient: str, reason: str) -> None:

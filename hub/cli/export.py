@@ -18,10 +18,10 @@ The hub holds no footage: name the vault of each station concerned, mounted or o
 file is proved against its seal while it is copied and once more from the target's disk. Before the first byte is copied
 the export is stated in the audit log, with recipient, reason and this account; when it ends, how.
 
-Two people stand for every export. One asks for it, by --request or on the hub's page of exports; another one, an
-approving leader, approves it there with a code of the authenticator. Then --approved makes one bundle of exactly that,
-within seven days; the statement in the log and the bundle's register name the request and both people. Interrupted,
-the same command goes on; nothing is ever overwritten.
+Two people stand for every export. One asks for it, by --request or on the hub's page “Use of footage”; another one, an
+approving leader, approves it there with a code of the authenticator, which gives the copy its number. Then --approved
+makes one bundle of exactly that, within the days asked for (by --request: seven), unless the approval is revoked; the
+bundle proves request, approval and number. Interrupted, the same command goes on; nothing is ever overwritten.
 
   dock-hub export --dir /var/lib/custodock-hub --request --account li 1042 1043 \\
       --recipient "区法院" --reason "(2026) 17 号案件调取"
@@ -50,6 +50,9 @@ def add_to(commands: Any) -> None:
     )
     which.add_argument("--approved", metavar="REQUEST", help="make the bundle of this request")
     export.add_argument("--account", help=f"with --request: {ACCOUNT_HELP}")
+    kinds = ("copy", "burn", "disclose")
+    export.add_argument("--use", choices=kinds, default="copy", help="with --request: what it is for (Art. 17)")
+    export.add_argument("--case", default="", help="with --request: number of the case file")
     export.add_argument("--recipient", default="", help="with --request: who gets it; goes into the audit log")
     export.add_argument("--reason", default="", help="with --request: why; goes into the audit log")
 

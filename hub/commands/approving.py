@@ -57,7 +57,7 @@ def _approvable(connection: Connection, actor: Actor, command_id: str) -> Any:
     if row.body is None:  # lost with the hub's database; it can only be withdrawn and asked for again
         raise NotOpenAnyMore
     whose = subject_of(row)
-    if actor.name in (whose.requested_by, whose.about):
+    if actor.name == whose.requested_by:
         raise SecondPersonNeeded
     if not policy.may_approve(actor, row.kind, whose):
         raise NotAllowed

@@ -22,10 +22,6 @@ NAMES_NOTHING = mark("Name a camera, an offload or a file.")
 BAD_SHA256 = mark("A SHA-256 is 64 digits of 0-9 and a-f. It stands on the page of the recording.")
 BAD_TEXT = mark("Give a reason of 1 to 200 characters, on one line.")
 BAD_HOLD = mark("This is no hold's id. Holds stand in the list below, each with the way to lift it.")
-BAD_GRANT = mark("This is no grant's id. Grants stand in the list below, each with the way to revoke it.")
-NO_RECORDING = mark("There is no such recording. Its number stands in the address of its page.")
-NO_HOLDER = mark("There is no open account of this name.")
-BAD_HOURS = mark("A grant is good for 1 to 168 hours, to be used within 1 to 14 days.")
 NO_OFFLOAD = mark("This station has no such offload with saved files. Its id stands in the list of its recordings.")
 BAD_FILES = mark("These are not all files of this offload.")
 TOO_MANY = mark("One command names at most 400 files. Give it in several, each with some of their SHA-256.")
@@ -57,18 +53,6 @@ def _lift(given: Mapping[str, str]) -> str | None:
     return _text(given["reason"]) if _ID.fullmatch(given["hold_id"]) else BAD_HOLD
 
 
-def _grant(given: Mapping[str, str]) -> str | None:
-    if not _whole(given["recording"], 0, 1 << 53):
-        return NO_RECORDING
-    if not _whole(given["hours"], 1, 168) or not _whole(given["days"], 1, 14):
-        return BAD_HOURS
-    return _text(given["purpose"])
-
-
-def _revoke(given: Mapping[str, str]) -> str | None:
-    return _text(given["reason"]) if _ID.fullmatch(given["grant_id"]) else BAD_GRANT
-
-
 def _disposition(given: Mapping[str, str]) -> str | None:
     if not all(_SHA256.fullmatch(word) for word in given["files"].split()):
         return BAD_SHA256
@@ -89,7 +73,7 @@ def _policy(given: Mapping[str, str]) -> str | None:
 
 
 _FAULTS = {
-    "hold": _hold, "lift": _lift, "grant": _grant, "revoke": _revoke, "disposition": _disposition,
+    "hold": _hold, "lift": _lift, "disposition": _disposition,
     "officer": _officer, "policy": _policy,
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -13,20 +13,18 @@ from hub.access import Action, Actor, may
 from hub.commands import formrules
 from hub.commands.formrules import MAX_FILES
 from hub.identifiers import new_id
-from hub.sections import docking_subject, station_subject
-from hub.tables import account, docking, segment
+from hub.sections import station_subject
+from hub.tables import docking, segment
 
 # by form: the kind that it orders, and the names of its fields beside station and sure
 FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "hold": ("hold.v1", ("camera", "docking", "file_sha256", "reason")),
     "lift": ("hold_lifted.v1", ("hold_id", "reason")),
-    "grant": ("grant.v1", ("recording", "holder", "purpose", "hours", "days")),
-    "revoke": ("grant_revoked.v1", ("grant_id", "reason")),
     "disposition": ("disposition.v1", ("docking", "files", "basis")),
     "officer": ("roster.v1", ("number", "name", "pin", "disabled")),
     "policy": ("policy.v1", ("charge", "minutes", "duty")),
 }
-DEFAULTS = {"charge": "80", "minutes": "120", "duty": "720", "hours": "24", "days": "7"}
+DEFAULTS = {"charge": "80", "minutes": "120", "duty": "720"}
 
 
 class FormWrong(Exception):
@@ -45,8 +43,6 @@ def read_form(
     if fault := formrules.fault_of(form, given):
         raise FormWrong(fault)
     name = given["station"]
-    if form == "grant":  # the recording tells its station
-        return _grant(connection, actor, given, now)
     theirs = station_subject(connection, name)
     if theirs is None or not may(actor, Action.SEE_COMMANDS, theirs):
         raise FormWrong(formrules.NO_STATION)
@@ -60,27 +56,6 @@ def _hold(_: Connection, given: Mapping[str, str], now: datetime) -> dict[str, A
 
 def _lift(_: Connection, given: Mapping[str, str], _now: datetime) -> dict[str, Any]:
     return {"hold_id": given["hold_id"], "reason": given["reason"]}
-
-
-def _grant(connection: Connection, actor: Actor, given: Mapping[str, str], now: datetime) -> tuple[str, dict[str, Any]]:
-    c = segment.c
-    row = connection.execute(
-        select(c.station, c.docking, c.sha256).where(c.log_index == int(given["recording"]))
-    ).first()
-    if row is None or not may(actor, Action.SEE_RECORDINGS, docking_subject(connection, row.station, row.docking)):
-        raise FormWrong(formrules.NO_RECORDING)
-    holder = select(account.c.name).where(account.c.name == given["holder"], account.c.disabled_at.is_(None))
-    if connection.execute(holder).first() is None:
-        raise FormWrong(formrules.NO_HOLDER)
-    until = (now + timedelta(days=int(given["days"]))).isoformat(timespec="seconds")
-    return row.station, {
-        "grant_id": new_id(now), "docking": row.docking, "file_sha256": row.sha256, "holder": given["holder"],
-        "purpose": given["purpose"], "valid_seconds": int(given["hours"]) * 3600, "until": until,
-    }  # fmt: skip
-
-
-def _revoke(_: Connection, given: Mapping[str, str], _now: datetime) -> dict[str, Any]:
-    return {"grant_id": given["grant_id"], "reason": given["reason"]}
 
 
 def _disposition(connection: Connection, given: Mapping[str, str], now: datetime) -> dict[str, Any]:
@@ -123,6 +98,6 @@ def _policy(_: Connection, given: Mapping[str, str], _now: datetime) -> dict[str
 
 
 _BODIES: dict[str, Callable[[Connection, Mapping[str, str], datetime], dict[str, Any]]] = {
-    "hold": _hold, "lift": _lift, "revoke": _revoke, "disposition": _disposition, "officer": _officer,
+    "hold": _hold, "lift": _lift, "disposition": _disposition, "officer": _officer,
     "policy": _policy,
 }  # fmt: skip

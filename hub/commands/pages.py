@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from custody.commandbody import Grant, Hold, HoldLifted
+from custody.commandbody import Hold, HoldLifted
 from custody.releasebody import Release
 from hub.access import Action, Actor, Role, may_ever, roles_for
 from hub.accounts import codes
@@ -40,13 +40,12 @@ MAX_GIVEN = 500  # characters of a field that an address fills in
 class Shown:
     """A command with its body as pairs of field and value.
 
-    `holds`, `grants`: id of the hold or grant that it made and that can be ended; "" for none.
+    `holds`: id of the hold that it made and that can be lifted; "" for none.
     """
 
     row: CommandRow
     facts: tuple[tuple[str, str], ...]
     holds: str
-    grants: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +183,10 @@ def _shown(row: CommandRow) -> Shown:
     body: dict[str, Any] = json.loads(row.body) if row.body else {}
     stands = row.state not in ("withdrawn", "refused", "expired", "lost")
     holds = str(body.get("hold_id", "")) if row.kind == Hold.KIND and stands else ""
-    grants = str(body.get("grant_id", "")) if row.kind == Grant.KIND and stands else ""
     facts = _facts(row.kind, body)
     if row.disposed is not None:
         facts = (*facts, ("disposed_files", str(row.disposed)), ("kept_files", str(row.kept)))
-    return Shown(row, facts, holds, grants)
+    return Shown(row, facts, holds)
 
 
 def _facts(kind: str, body: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -25,13 +25,12 @@ class Rule:
     valid: timedelta
 
 
+# a grant to view is no order by itself: it follows from an approved use of footage (hub/requests)
 RULES: dict[str, Rule] = {
     "roster.v1": Rule(Action.ORDER_ROSTER, None, timedelta(days=90)),
     "policy.v1": Rule(Action.ORDER_POLICY, None, timedelta(days=90)),
     "hold.v1": Rule(Action.ORDER_HOLD, None, LONGEST),
     "hold_lifted.v1": Rule(Action.REQUEST_LIFT, Action.APPROVE_LIFT, timedelta(days=30)),
-    "grant.v1": Rule(Action.REQUEST_GRANT, Action.APPROVE_GRANT, timedelta(days=7)),
-    "grant_revoked.v1": Rule(Action.REVOKE_GRANT, None, LONGEST),
     "release.v1": Rule(Action.REQUEST_RELEASE, Action.APPROVE_RELEASE, timedelta(days=7)),
     "disposition.v1": Rule(Action.REQUEST_DISPOSITION, Action.APPROVE_DISPOSITION, timedelta(days=7)),
 }

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, desc, func, or_, select, true
 
-from custody.commandbody import Disposition, Grant
+from custody.commandbody import Disposition
 from hub.access import Action, Actor, Subject, may
 from hub.commands.policy import may_approve, may_withdraw
 from hub.db import Database
@@ -147,9 +147,8 @@ def read_command(connection: Connection, actor: Actor, command_id: str) -> Any:
 
 
 def subject_of(row: Any) -> Subject:
-    """Whose a command of `read_command` is. The holder of a grant gains by it, so they never approve it."""
-    holder = json.loads(row.body).get("holder") if row.kind == Grant.KIND and row.body else None
-    return Subject(frozenset({row.section}), requested_by=row.requested_by, about=holder)
+    """Whose a command of `read_command` is."""
+    return Subject(frozenset({row.section}), requested_by=row.requested_by)
 
 
 def _seen_by(connection: Connection, actor: Actor) -> ColumnElement[bool]:

@@ -16,16 +16,16 @@ from sqlalchemy import Connection, desc, insert, select, true, update
 
 from custody.approval import Approval
 from custody.checkpoint import SigningKey
-from custody.commandbody import Body, Disposition, Grant
+from custody.commandbody import Body, Disposition
 from custody.commands import KINDS, CommandHead, Header, body_sha256, body_text, seal_command
 from custody.errors import FormatError
 from custody.event import Sha256Hex
 from custody.fields import dump_json, read_fields
-from custody.hubevents import CommandIssued, CommandRequested, CommandWithdrawn
+from custody.hubevents import CommandApproved, CommandIssued, CommandRequested, CommandWithdrawn
 from custody.tlogproof import LogProof
 from custody.witness import size_of
 from hub import log
-from hub.access import Action, Actor, Role, may, may_ever
+from hub.access import Action, Actor, may
 from hub.commands import policy
 from hub.commands.queries import read_command, subject_of
 from hub.commands.releases import cosigned_by
@@ -34,8 +34,8 @@ from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.problems import NotAllowed, NotOpenAnyMore
-from hub.sections import docking_subject, station_subject
-from hub.tables import account, command, command_answer, log_entry
+from hub.sections import station_subject
+from hub.tables import command, command_answer, log_entry
 from hub.times import now_utc, to_text
 
 MAX_BODY_BYTES = 36 * 1024  # as a command's JSON holds it: with approval and base64 it stays below an envelope's limit
@@ -50,34 +50,57 @@ def request_command(db: Database, keys: HubKeys, actor: Actor, name: str, body: 
     Raises NotAllowed, NotFound for a station that is not enrolled, Invalid for a body that no station would take.
     """
     rule, now = policy.rule_of(body.KIND), now_utc()
+    row = new_row(name, body, actor.name, rule.valid, now)
+    with db.begin() as tx, log.appending(tx, keys, now) as entries:
+        theirs = station_subject(tx, name)
+        if theirs is None or not may(actor, Action.SEE_COMMANDS, theirs):
+            raise NotFound(f"no station {name} is enrolled")
+        policy.check_request(actor, body.KIND, theirs)
+        if rule.approve is None:
+            order_alone(tx, entries, keys, row, now)
+        else:
+            index = _state_request(entries, row)
+            tx.execute(insert(command).values(**row, request_index=index))
+    return str(row["id"])
+
+
+def new_row(name: str, body: Body, by: str, valid: timedelta, now: datetime, command_id: str = "") -> dict[str, Any]:
+    """The row of a command that `by` asks station `name` for. Raises Invalid for a body that no station would take."""
     try:
         text = body_text(body)
     except FormatError as error:
         raise Invalid(str(error)) from None
     if len(dump_json(text)) > MAX_BODY_BYTES:
         raise Invalid("this is too much for one command; give it in several")
-    row = {
-        "id": new_id(now), "station": name, "kind": body.KIND, "body": text, "body_sha256": body_sha256(text),
-        "valid_seconds": int(rule.valid.total_seconds()), "requested_by": actor.name, "requested_at": to_text(now),
+    return {
+        "id": command_id or new_id(now), "station": name, "kind": body.KIND, "body": text,
+        "body_sha256": body_sha256(text), "valid_seconds": int(valid.total_seconds()), "requested_by": by,
+        "requested_at": to_text(now),
     }  # fmt: skip
-    with db.begin() as tx, log.appending(tx, keys, now) as entries:
-        theirs = station_subject(tx, name)
-        if theirs is not None and isinstance(body, Grant):  # footage may lie at another section's station
-            theirs = docking_subject(tx, name, body.docking)
-        if theirs is None or not may(actor, Action.SEE_COMMANDS, theirs):
-            raise NotFound(f"no station {name} is enrolled")
-        policy.check_request(actor, body.KIND, theirs)
-        _check_holder(tx, body)
-        if rule.approve is None:
-            tx.execute(insert(command).values(**row))
-            issue(tx, entries, keys.commands, row, None, now)
-        else:
-            index = entries.record(
-                CommandRequested, command_id=row["id"], station=name, kind=body.KIND,
-                body_sha256=row["body_sha256"], requested_by=actor.name,
-            )  # fmt: skip
-            tx.execute(insert(command).values(**row, request_index=index))
-    return str(row["id"])
+
+
+def order_alone(tx: Connection, entries: log.Appender, keys: HubKeys, row: dict[str, Any], now: datetime) -> None:
+    """Issue a command of `new_row` that one person may order, inside the caller's transaction."""
+    tx.execute(insert(command).values(**row))
+    issue(tx, entries, keys.commands, row, None, now)
+
+
+def order_approved(tx: Connection, entries: log.Appender, row: dict[str, Any], approved_by: str, now: datetime) -> None:
+    """Enter a command of `new_row` that two people stand for by a decision of its own, inside the caller's transaction.
+
+    `issue_approved` issues it: it needs the proof that both entries are in the log, which this commit brings.
+    """
+    index = _state_request(entries, row)
+    approval = entries.record(
+        CommandApproved, command_id=row["id"], body_sha256=row["body_sha256"], approved_by=approved_by
+    )
+    decided = {"approved_by": approved_by, "approved_at": to_text(now), "approval_index": approval}
+    tx.execute(insert(command).values(**row, request_index=index, **decided))
+
+
+def _state_request(entries: log.Appender, row: dict[str, Any]) -> int:
+    facts = {name: row[name] for name in ("station", "kind", "body_sha256", "requested_by")}
+    return entries.record(CommandRequested, command_id=row["id"], **facts)
 
 
 def withdraw_command(db: Database, keys: HubKeys, actor: Actor, command_id: str) -> None:
@@ -138,17 +161,6 @@ def forget_answered(db: Database) -> int:
             return 0
     with db.begin() as tx:
         return tx.execute(update(command).where(named, answered).values(body=None, envelope=None)).rowcount
-
-
-def _check_holder(tx: Connection, body: Body) -> None:
-    """Raise Invalid for a grant to somebody who sees no footage, or to nobody; which of these is not told."""
-    if not isinstance(body, Grant):
-        return
-    open_ = account.c.name == body.holder, account.c.disabled_at.is_(None)
-    role = tx.execute(select(account.c.role).where(*open_)).scalar_one_or_none()
-    holder = Actor(body.holder, Role(role), must_change_password=False) if role else None
-    if holder is None or not may_ever(holder, Action.VIEW_FOOTAGE):
-        raise Invalid("footage cannot be granted to this account")
 
 
 def open_request(tx: Connection, actor: Actor, command_id: str) -> Any:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from hub.access import BUREAU, Action, Actor, may, may_ever
+from hub.access import BUREAU, Action, Actor, may
 from hub.accounts.gate import allowed
 from hub.recordings.asked import AskedFilter
 from hub.recordings.chain import Recording, load_recording
 from hub.recordings.queries import Choices, RecordingFilter, RecordingPage, load_choices, load_recordings
 from hub.recordings.story import Story, load_facts, tell
+from hub.requests.details import RecordingUses, recording_uses
 from hub.search import ANY_LABEL
-from hub.sections import docking_subject, openable, station_subject
+from hub.sections import openable, station_subject
 from hub.site import attachment, render, site_of, words_of
 from hub.times import now_utc
 from hub.viewing.grants import viewing_facts
@@ -54,10 +55,9 @@ class RecordingView:
     story: Story
     may_open: frozenset[int]  # log entries that the reader may see
     may_hold: bool
-    may_grant: bool
-    may_export: bool
     may_view: bool  # holds a grant that is good now
     mismatched: tuple[int, ...]  # log entries that state that its station gave other bytes than it had sealed
+    uses: RecordingUses
 
 
 @router.get("/recordings")
@@ -97,18 +97,17 @@ def load_view(request: Request, actor: Actor, log_index: int) -> RecordingView:
         facts = load_facts(connection, recording)
         may_open = openable(connection, actor, facts.events)
         kept = station_subject(connection, recording.row.station) or BUREAU
-        carried = docking_subject(connection, recording.row.station, recording.row.docking)
         may_view, mismatched = viewing_facts(connection, actor, log_index, now_utc())
+        uses = recording_uses(connection, actor, log_index, now_utc())
     orders = site.keys is not None
     return RecordingView(
         recording,
         tell(words_of(request), facts),
         may_open,
         orders and may(actor, Action.ORDER_HOLD, kept),
-        orders and may(actor, Action.REQUEST_GRANT, carried),
-        orders and may_ever(actor, Action.REQUEST_EXPORT),
         orders and may_view,
         mismatched,
+        uses if orders else replace(uses, may_ask=False),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from sqlalchemy import Connection, select
 
 from custody.event import Event
-from custody.hubevents import BundleExported, BundleFinished
+from custody.hubevents import BundleExported, BundleFinished, UseRequested
 from custody.stationevents import (
     CameraCheckedOut,
     CameraCheckedOutV2,
@@ -96,6 +96,8 @@ def load_facts(connection: Connection, recording: Recording) -> Facts:
     indexes |= _camera_events(connection, recording, min(indexes), max(indexes))
     c = hub_subject.c
     own = select(c.log_index).where(c.kind == "recording", c.name == str(seal))
+    # who asked for it is for those who may see the request (hub/requests/details.py), and touched no footage
+    own = own.where(c.event_type != UseRequested.TYPE)
     stated = set(connection.execute(own).scalars())
     exports = select(c.name).where(c.kind == "export", c.log_index.in_(stated))
     for name in connection.execute(exports).scalars().all():  # how each export ended

@@ -15,13 +15,11 @@ from custody.hubevents import (
     CommandIssued,
     CommandRequested,
     CommandWithdrawn,
-    ExportDecided,
-    ExportRequested,
     KeyRotated,
     KeyRotationRequested,
 )
 from hub.db import upsert_rows
-from hub.tables import command, export_request, key_change
+from hub.tables import command, key_change
 from hub.times import to_text
 
 CommandEvent = CommandRequested | CommandApproved | CommandWithdrawn | CommandIssued
@@ -73,20 +71,3 @@ def write_key_rows(tx: Connection, event: KeyEvent, index: int, received_at: str
             "announced_at": received_at,
         }  # fmt: skip
         tx.execute(update(key_change).where(key_change.c.id == event.change_id).values(**done))
-
-
-def write_export_rows(tx: Connection, event: ExportRequested | ExportDecided, received_at: str) -> None:
-    """An export that was asked for or decided on. Which recordings it names the log holds by digest alone: an approved
-    one whose list was lost is good for nothing (`hub.exports.service.approved_export`), and is asked for again."""
-    if isinstance(event, ExportRequested):
-        names = (
-            "recordings_sha256", "recordings_in_all", "bytes_in_all", "selection", "recipient", "reason",
-            "requested_by",
-        )  # fmt: skip
-        row = {"id": event.request_id, "requested_at": received_at} | {name: getattr(event, name) for name in names}
-        upsert_rows(tx, export_request, tuple(row), [tuple(row.values())])
-    else:
-        expires_at = None if event.expires_at is None else to_text(event.expires_at)
-        decided = {"decided_by": event.decided_by, "decided_at": received_at, "approved": event.approved}
-        this = update(export_request).where(export_request.c.id == event.request_id)
-        tx.execute(this.values(**decided, expires_at=expires_at))

@@ -23,6 +23,7 @@ from custody.hubevents import (
     CommandIssued,
     CommandRequested,
     CommandWithdrawn,
+    CopyEnded,
     EnvelopeRefused,
     ExportDecided,
     ExportRequested,
@@ -51,6 +52,9 @@ from custody.hubevents import (
     StationFrozen,
     TokenAdded,
     TokenRevoked,
+    UseDecided,
+    UseRequested,
+    UseRevoked,
     WitnessAdded,
     WitnessPolicySet,
     WitnessRefused,
@@ -62,9 +66,10 @@ from hub.alerts.derived import write_alert_rows
 from hub.db import upsert_rows
 from hub.openings.service import write_removal
 from hub.projections import HubEvent
-from hub.restore.commandrows import write_command_rows, write_export_rows, write_key_rows
+from hub.restore.commandrows import write_command_rows, write_key_rows
 from hub.restore.peoplerows import write_people_rows
 from hub.restore.stationrows import write_station_rows
+from hub.restore.userows import write_use_rows
 from hub.tables import log_reader, refused, witness, witness_policy
 from hub.viewing.check import write_viewing_rows
 from hub.witnesses.removal import write_removal as write_witness_removal
@@ -110,10 +115,10 @@ def write_hub_rows(  # noqa: PLR0912  one case for each family of events
             _write_witness_rows(tx, known, received_at)
         case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
             write_command_rows(tx, known, index, received_at)
-        case ExportRequested() | ExportDecided():
-            write_export_rows(tx, known, received_at)
         case FootageViewStarted() | FootageViewed():
             write_viewing_rows(tx, known, index, received_at)
+        case ExportRequested() | ExportDecided() | UseRequested() | UseDecided() | UseRevoked() | CopyEnded():
+            write_use_rows(tx, known, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
         case OpeningRemovalRequested() | OpeningRemoved():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from hub.tables.alerts import alert, alert_message, alert_repeat, backup_made
 from hub.tables.commands import command, key_change
-from hub.tables.exports import export_request
 from hub.tables.index import (
     camera,
     camera_event,
@@ -41,6 +40,7 @@ from hub.tables.people import (
     session,
     sign_in_failure,
 )
+from hub.tables.requests import use_recording, use_request
 from hub.tables.schema import metadata
 from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
 from hub.tables.viewing import viewing
@@ -64,7 +64,6 @@ __all__ = [
     "cosignature",
     "disposition",
     "docking",
-    "export_request",
     "hub_subject",
     "key_change",
     "log_check",
@@ -90,6 +89,8 @@ __all__ = [
     "station_state",
     "timestamp_attempt",
     "unprojected",
+    "use_recording",
+    "use_request",
     "viewing",
     "witness",
     "witness_policy",

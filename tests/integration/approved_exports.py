@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import select
 
@@ -10,10 +11,13 @@ from hub.access import Actor, Role
 from hub.accounts.service import create_account
 from hub.bundles.work import Order
 from hub.db import Database
-from hub.exports.queries import load_exports
-from hub.exports.service import approve_export, request_export
 from hub.keys import HubKeys
-from hub.tables import account, second_factor
+from hub.requests.approving import approve_use
+from hub.requests.digest import recordings_sha256
+from hub.requests.policy import DAY_SECONDS, Wanted
+from hub.requests.queries import load_requests
+from hub.requests.service import request_use
+from hub.tables import account, second_factor, use_request
 from hub.times import now_utc
 from tests.integration.authenticators import Authenticator, with_factor
 
@@ -23,20 +27,33 @@ LEADER = Actor("leader", Role.APPROVING_LEADER, must_change_password=False)
 
 def approved(db: Database, keys: HubKeys, order: Order) -> Order:
     """`order`, asked for by `records` and approved by `leader`: once, until that approval is used."""
-    for row in load_exports(db, LEADER, now_utc()):
-        named = (row.recordings, row.selection, row.recipient, row.reason)
-        if row.state == "approved" and named == (order.recordings, order.selection, order.recipient, order.reason):
+    with db.read() as connection:
+        wanted = recordings_sha256(order.recordings)
+        c = use_request.c
+        same = (c.recordings_sha256 == wanted, c.selection == order.selection, c.recipient == order.recipient,
+                c.reason == order.reason)  # fmt: skip
+        found = set(connection.execute(select(c.id).where(*same)).scalars())
+    for row in load_requests(db, LEADER, now_utc()):
+        if row.state == "approved" and row.id in found:
             return replace(order, request_id=row.id)
     phone = phone_of_leader(db, keys)
     request_id = asked(db, keys, order)
-    approve_export(db, keys, LEADER, request_id, phone.code(), now_utc())
+    approve_use(db, keys, LEADER, request_id, phone.code(), now_utc())
     return replace(order, request_id=request_id)
+
+
+def copy_of(order: Order, **changes: Any) -> Wanted:
+    """The request for a copy that `order` carries out."""
+    facts: dict[str, Any] = {
+        "use": "copy", "recordings": order.recordings, "selection": order.selection, "holder": None,
+        "recipient": order.recipient, "case_number": "17", "reason": order.reason, "valid_seconds": 7 * DAY_SECONDS,
+    }  # fmt: skip
+    return Wanted(**facts | changes)
 
 
 def asked(db: Database, keys: HubKeys, order: Order) -> str:
     """The id of the request of `order`."""
-    texts = {"selection": order.selection, "recipient": order.recipient, "reason": order.reason}
-    return request_export(db, keys, RECORDS, order.recordings, texts, now_utc())
+    return request_use(db, keys, RECORDS, copy_of(order), now_utc())
 
 
 def phone_of_leader(db: Database, keys: HubKeys) -> Authenticator:

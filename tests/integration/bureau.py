@@ -16,12 +16,14 @@ from hub import log
 from hub.access import Action, Actor, Role
 from hub.alerts.raising import open_alert
 from hub.alerts.rules import opening
+from hub.bundles.work import Order
 from hub.commands.service import request_command
-from hub.exports.service import request_export
 from hub.identifiers import new_id
+from hub.requests.service import request_use
 from hub.tables import account, docking, log_entry, second_factor, segment, station
 from hub.tables import opening as shown
 from hub.times import now_utc, to_text
+from tests.integration.approved_exports import copy_of
 from tests.integration.site_data import Hub, Story
 from tests.integration.web_peer import add_person, client, sign_in, signed_in
 from tests.unit.test_access import REACH, WITHIN
@@ -129,8 +131,8 @@ class Bureau:
         held = {f"{name}/docking-{camera}": STATIONS[name] for camera, (name, _, _) in CARRIED.items()}
         return held | {"dock-a/docking-none": ABSENT}
 
-    def exports(self, by: Person) -> dict[str, str]:
-        """New requests for an export, and whose they are to `by`."""
+    def requests(self, by: Person) -> dict[str, str]:
+        """New requests for a copy, and whose they are to `by`."""
         head = Actor("carries-1002", Role.SECTION_HEAD, must_change_password=False, section="A")
         other = replace(head, name="carries-2001", section="B")
         asked = [
@@ -138,13 +140,14 @@ class Bureau:
             (other, "CAM-THEIRS", THEIRS),
             (replace(other, name=by.name), "CAM-OWN", "oo"),
         ]
-        return {self._export(who, camera): whose for who, camera, whose in asked} | {new_id(now_utc()): ABSENT}
+        return {self._request(who, camera): whose for who, camera, whose in asked} | {new_id(now_utc()): ABSENT}
 
-    def _export(self, who: Actor, camera: str) -> str:
+    def _request(self, who: Actor, camera: str) -> str:
         with self.hub.db.read() as connection:
             index = connection.execute(select(segment.c.log_index).where(segment.c.camera == camera)).scalar_one()
-        order = {"selection": "1 recordings named", "recipient": "court", "reason": "case 7"}
-        return request_export(self.hub.db, self.hub.keys, who, [index], order, now_utc())
+        order = Order((index,), "1 recordings named", "court", "case 7", "")
+        reason = f"case 7 of {new_id(now_utc())}"  # the very same asked for twice is one request
+        return request_use(self.hub.db, self.hub.keys, who, copy_of(order, reason=reason), now_utc())
 
     def alerts(self) -> dict[str, str]:
         """New alerts, and whose they are."""

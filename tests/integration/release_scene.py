@@ -36,10 +36,13 @@ def cosign(db: Database, keys: HubKeys, station: str) -> None:
 class Docked:
     """One station whose camera lies in its bay, everything of it saved."""
 
-    def __init__(self, hub: Hub, name: str = "dock-1", *, cosigned: bool = True, **closing: Any) -> None:
-        self.hub, self.station = hub, hub.station(name)
+    def __init__(
+        self, hub: Hub, name: str = "dock-1", *, cosigned: bool = True, story: Story | None = None, **closing: Any
+    ) -> None:
+        """`story`: a station that is enrolled already, with what it has stated so far."""
+        self.hub, self.station = hub, story or hub.station(name)
         self.number, self.previous, self.last = 0, "0" * 64, b""
-        story: Story = self.station
+        story = self.station
         sent = [self._docked(), story.dock(DOCKING, CAMERA, BAY, FILES, 4_000_000)]
         taken_at = (story.at + timedelta(hours=8)).replace(tzinfo=None, microsecond=0)
         sent += [story.file(CAMERA, BAY, f"DCIM/100MEDIA/DSJ_{n:04d}.MP4", taken_at) for n in range(FILES)]

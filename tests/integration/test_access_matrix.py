@@ -41,8 +41,8 @@ def dockings(bureau: Bureau, _: Person) -> dict[str, str]:
     return bureau.dockings()
 
 
-def exports(bureau: Bureau, person: Person) -> dict[str, str]:
-    return bureau.exports(person)
+def requests(bureau: Bureau, person: Person) -> dict[str, str]:
+    return bureau.requests(person)
 
 
 def commands(bureau: Bureau, person: Person) -> dict[str, str]:
@@ -69,6 +69,7 @@ class Row:
     send: dict[str, Any] = field(default_factory=dict)  # {} in a value becomes the thing's name
     second: bool = False  # who asked may not
     asker: bool = False  # who asked may, whatever their role
+    alone: bool = False  # nobody but who asked may
 
 
 HOLD = {"station": "{}", "camera": "CAM-OURS", "reason": "case 7"}
@@ -77,11 +78,10 @@ POLICY = {"station": "{}", "charge": "80", "minutes": "60", "duty": "600"}
 OFFICER = {"station": "{}", "number": "1001", "name": "王芳", "pin": "2468"}
 ORDER = {"station": "{}", "kind": "hold.v1", "body": {"hold_id": LIFT["hold_id"], "camera": "C", "docking": None,
                                                        "file_sha256": None, "reason": "case 7"}}  # fmt: skip
-REVOKE = {"station": "{}", "grant_id": LIFT["hold_id"], "reason": "case 7", "sure": "1"}
 DISPOSITION = {"station": "{}", "docking": "none", "files": "", "basis": "three years", "sure": "1"}
-GRANT = {"station": "", "recording": "{}", "holder": "p-auditor", "purpose": "case 7", "hours": "24", "days": "7"}
 OFFLOAD = {"station": "{station}", "docking": "{docking}", "reason": "full"}
-EXPORT = {"recordings": "{}", "recipient": "court", "reason": "case 7"}
+VIEW = {"use": "view", "recordings": "{}", "holder": "p-auditor", "reason": "case 7", "days": "3"}
+REASON = {"reason": "case 7"}
 CODE = {"code": "{code}"}
 OPEN = {  # to everybody, and what they answer to a request with nothing in it
     ("GET", "/sign-in"): 200, ("POST", "/sign-in"): 403, ("GET", "/healthz"): 200, ("GET", "/readyz"): 200,
@@ -183,21 +183,34 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("GET", "/commands/release/{command_id}"): Row(Action.SEE_COMMANDS, commands, ok=404),
     ("POST", "/commands/release/{command_id}/approve"): Row(Action.SEE_COMMANDS, commands, ok=404),
     ("POST", "/commands/release/{command_id}/withdraw"): Row(Action.SEE_COMMANDS, commands, ok=404),
-    ("GET", "/exports"): Row(Action.SEE_EXPORTS),
-    ("POST", "/exports"): Row(Action.REQUEST_EXPORT, recordings, ok=303, gone=422, send=EXPORT),
-    ("POST", "/exports/{request_id}/approve"): Row(
-        Action.SEE_EXPORTS, exports, Action.APPROVE_EXPORT, 303, send=CODE, second=True
+    ("GET", "/requests"): Row(Action.SEE_USES),
+    ("GET", "/requests/new"): Row(Action.REQUEST_VIEW),
+    ("POST", "/requests"): Row(Action.REQUEST_VIEW, recordings, ok=303, gone=422, send=VIEW),
+    ("GET", "/requests/{request_id}"): Row(Action.SEE_USES, requests),
+    ("POST", "/requests/{request_id}/approve"): Row(
+        Action.SEE_USES, requests, Action.APPROVE_USE, 303, send=CODE, second=True
     ),
-    ("POST", "/exports/{request_id}/refuse"): Row(Action.SEE_EXPORTS, exports, Action.APPROVE_EXPORT, 303, asker=True),
+    ("POST", "/requests/{request_id}/refuse"): Row(
+        Action.SEE_USES, requests, Action.APPROVE_USE, 303, send=REASON, second=True
+    ),
+    ("POST", "/requests/{request_id}/withdraw"): Row(Action.SEE_USES, requests, ok=303, alone=True),
+    # none of these stands: whose office it is learns that, whoever asked too
+    ("POST", "/requests/{request_id}/revoke"): Row(
+        Action.SEE_USES, requests, Action.REVOKE_USE, 409, send=REASON, asker=True
+    ),
+    ("POST", "/requests/{request_id}/copy"): Row(
+        Action.SEE_USES, requests, Action.REQUEST_COPY, 409, send={"how": "returned"}
+    ),
+    ("GET", "/requests/register"): Row(Action.SEE_USES),
+    ("GET", "/requests/register.csv"): Row(Action.SEE_USES),
+    ("GET", "/requests/register.pdf"): Row(Action.SEE_USES),
 }
 FORMS = {
     "/commands/hold": Row(Action.ORDER_HOLD, stations, ok=303, gone=422, send=HOLD),
     "/commands/lift": Row(Action.REQUEST_LIFT, stations, ok=303, gone=422, send=LIFT),
-    "/commands/revoke": Row(Action.REVOKE_GRANT, stations, ok=303, gone=422, send=REVOKE),
     "/commands/policy": Row(Action.ORDER_POLICY, stations, ok=303, gone=422, send=POLICY),
     "/commands/officer": Row(Action.ORDER_ROSTER, stations, ok=303, gone=422, send=OFFICER),
     "/commands/disposition": Row(Action.REQUEST_DISPOSITION, stations, ok=422, gone=422, send=DISPOSITION),
-    "/commands/grant": Row(Action.REQUEST_GRANT, recordings, ok=303, gone=422, send=GRANT),
 }
 
 
@@ -216,8 +229,10 @@ def expected(person: Person, row: Row, whose: str) -> int:
     asked = whose == "oo"
     if row.things and not (asked or person.may(row.see, whose)):
         return row.gone
-    if row.asker and asked:
+    if (row.asker or row.alone) and asked:
         return row.ok
+    if row.alone:
+        return 403
     if (row.second and asked) or (row.do and not person.may(row.do, whose)):
         return 403
     return row.ok
@@ -259,7 +274,7 @@ def test_every_cell(bureau: Bureau, role: Role) -> None:
     token = token_of(person.browser)
     rows = MATRIX | {("POST", path): row for path, row in FORMS.items()}
     # commands last: their own at another section's station stands on their page of it
-    last = [key for key, row in rows.items() if row.things is commands or key[1] == "/commands/grant"]
+    last = [key for key, row in rows.items() if row.things is commands]
     for method, path in (*sorted(set(rows) - set(last)), *last):
         row = rows[method, path]
         if path == "/sign-out":

@@ -1,39 +1,33 @@
-"""No footage leaves without two people: every way to be without an approval, and the page where it is given."""
+"""No footage leaves without two people: every way to be without an approval, and what a bundle proves of it."""
 
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from html import unescape
-from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
-from starlette.testclient import TestClient
+from sqlalchemy import update
 
-from hub.accounts import codes
+from hub.bundles.footage import TargetFailed
 from hub.bundles.selection import exports_in_log
 from hub.bundles.service import export_bundle
 from hub.bundles.work import Order
 from hub.errors import Conflict, LogUntrusted, NotFound
-from hub.exports.service import approve_export, approved_order, check_approved, refuse_export
 from hub.logcheck import check_log
-from hub.problems import NotOpenAnyMore, SecondPersonNeeded
-from hub.tables import export_request
+from hub.problems import NotOpenAnyMore
+from hub.requests.exporting import ApprovalRevoked, approved_order, check_approved
+from hub.requests.service import note_copy, refuse_use, revoke_use, withdraw_use
+from hub.tables import use_recording, use_request
 from hub.times import now_utc
-from tests.integration.approved_exports import LEADER, RECORDS, approved, asked, phone_of_leader
-from tests.integration.authenticators import set_up
-from tests.integration.release_scene import Docked
-from tests.integration.site_data import Hub
-from tests.integration.test_commands import OFFICE
+from tests.integration.approved_exports import LEADER, RECORDS, approved, asked
 from tests.integration.test_export import Scene, scene
-from tests.integration.web_peer import form_token, signed_in
 
 __all__ = ["scene"]
+
+
+def broken_stamp(_note: str) -> bytes | None:
+    raise TargetFailed("the disk is gone")
 
 
 def refused(scene: Scene, order: Order, name: str = "bundle") -> str:
@@ -58,7 +52,7 @@ def test_the_statement_and_the_register_name_the_request_and_both_people(scene: 
         order.request_id, "records", "leader",
     )  # fmt: skip
     assert scene.hub.types()[-4:] == [
-        "export.requested.v1", "export.decided.v1", "bundle.exported.v1", "bundle.finished.v1",
+        "use.requested.v1", "use.decided.v1", "bundle.exported.v1", "bundle.finished.v1",
     ]  # fmt: skip
 
 
@@ -67,7 +61,7 @@ def test_without_an_approval_of_exactly_this_nothing_is_exported(scene: Scene) -
     assert "not approved" in refused(scene, scene.order())
     waiting = asked(db, keys, scene.order())
     assert "not approved" in refused(scene, replace(scene.order(), request_id=waiting))
-    refuse_export(db, keys, RECORDS, waiting, now_utc())
+    withdraw_use(db, keys, RECORDS, waiting, now_utc())
     assert "refused or withdrawn" in refused(scene, replace(scene.order(), request_id=waiting))
     good = approved(db, keys, scene.order())
     for other in (
@@ -81,114 +75,77 @@ def test_without_an_approval_of_exactly_this_nothing_is_exported(scene: Scene) -
     assert "used already" in refused(scene, good, name="second")
 
 
-def test_who_asks_never_approves_and_a_decision_is_one(scene: Scene) -> None:
+def test_the_bundle_proves_request_approval_and_number(scene: Scene) -> None:
+    for number in (1, 2):
+        order = approved(scene.hub.db, scene.hub.keys, scene.order())
+        target = scene.tmp / f"bundle-{number}"
+        export_bundle(scene.hub.db, scene.hub.keys, order, [scene.vault], target)
+        report = scene.verify(target)
+        assert [found for found in report.findings if not found.is_information] == []
+        assert report.bundle
+        assert report.bundle.copy_number == number
+        assert f"Copy no. {number}" in (target / "bag-info.txt").read_text()
+        assert f"<th>复制件编号</th><td>{number}</td>" in (target / "说明.html").read_text()
+    rows = csv.DictReader((target / "register.csv").read_text("utf-8-sig").splitlines())
+    assert [row["复制件编号 copy no."] for row in rows] == ["1", "2"]
+
+
+def test_a_revoked_approval_begins_no_bundle_and_finishes_none(scene: Scene) -> None:
     db, keys = scene.hub.db, scene.hub.keys
-    request_id, phone = asked(db, keys, scene.order()), phone_of_leader(db, keys)
-    for actor, error in ((RECORDS, SecondPersonNeeded), (OFFICE, NotFound), (replace(LEADER, name="x"), None)):
-        with pytest.raises(error or codes.NoSecondFactor):
-            approve_export(db, keys, actor, request_id, phone.code(), now_utc())
-    with pytest.raises(codes.WrongCode):
-        approve_export(db, keys, LEADER, request_id, "000000", now_utc())
-    with pytest.raises(NotFound):
-        refuse_export(db, keys, OFFICE, request_id, now_utc())
-    approve_export(db, keys, LEADER, request_id, phone.code(), now_utc())
-    for again in (
-        lambda: approve_export(db, keys, LEADER, request_id, phone.code(), now_utc()),
-        lambda: refuse_export(db, keys, RECORDS, request_id, now_utc()),
-    ):
-        with pytest.raises(NotOpenAnyMore):
-            again()
-    with db.read() as connection, pytest.raises(NotFound):
+    order = approved(db, keys, scene.order())
+    with pytest.raises(TargetFailed):  # interrupted: it was stated, and would go on
+        export_bundle(db, keys, order, [scene.vault], scene.tmp / "begun", 0, broken_stamp)
+    revoke_use(db, keys, LEADER, order.request_id, "wrong case", now_utc())
+    with pytest.raises(ApprovalRevoked):
+        export_bundle(db, keys, order, [scene.vault], scene.tmp / "begun")
+    assert not (scene.tmp / "begun").exists()
+    assert "revoked" in refused(scene, order, "other")
+    with pytest.raises(NotOpenAnyMore):
+        revoke_use(db, keys, LEADER, order.request_id, "again", now_utc())
+
+
+def test_an_approval_that_is_over_revives_on_no_clock_change(scene: Scene) -> None:
+    db, keys = scene.hub.db, scene.hub.keys
+    order, long_after = approved(db, keys, scene.order()), now_utc() + timedelta(days=8)
+    refuse_use(db, keys, LEADER, asked(db, keys, replace(order, reason="other")), "no", long_after)  # the log goes on
+    with db.read() as connection, pytest.raises(Conflict, match="expired"):
+        check_approved(connection, order, "", now_utc())  # the clock was set back
+    with pytest.raises(NotFound), db.read() as connection:
         approved_order(connection, "none", "root")
-    with pytest.raises(IntegrityError), db.begin() as tx:
-        tx.execute(update(export_request).values(decided_by="records"))
+
+
+def test_what_became_of_a_copy_is_noted_once(scene: Scene) -> None:
+    db, keys = scene.hub.db, scene.hub.keys
+    order = approved(db, keys, scene.order())
+    with pytest.raises(NotOpenAnyMore):  # it was not made yet
+        note_copy(db, keys, RECORDS, order.request_id, "returned", "", now_utc())
+    export_bundle(db, keys, order, [scene.vault], scene.tmp / "bundle")
+    note_copy(db, keys, RECORDS, order.request_id, "returned", "shelf 3", now_utc())
+    with pytest.raises(NotOpenAnyMore):
+        note_copy(db, keys, RECORDS, order.request_id, "lost", "", now_utc())
+    with db.read() as connection:
+        check_log(connection, keys, 480)
+    assert scene.hub.types()[-1] == "copy.ended.v1"
 
 
 @pytest.mark.parametrize(
-    "changed", [{"approved": False}, {"decided_by": "other"}, {"recipient": "other"}, {"recordings": "[1]"}, None]
+    "changed",
+    [{"approved": False}, {"decided_by": "other"}, {"recipient": "other"}, {"copy_number": 9}, "list", "no list", None],
 )
-def test_a_changed_row_is_found(scene: Scene, changed: dict[str, object] | None) -> None:
+def test_a_changed_row_is_found(scene: Scene, changed: dict[str, object] | str | None) -> None:
     approved(scene.hub.db, scene.hub.keys, scene.order())
     with scene.hub.db.read() as connection:
         check_log(connection, scene.hub.keys, 480)  # the control
     with scene.hub.db.begin() as tx:
-        tx.execute(export_request.delete() if changed is None else update(export_request).values(**changed))
+        match changed:
+            case "list":
+                tx.execute(update(use_recording).where(use_recording.c.recording == 3).values(recording=99))
+            case "no list":
+                tx.execute(use_recording.delete())
+            case None:
+                tx.execute(use_request.delete())
+            case _:
+                tx.execute(update(use_request).values(**changed))
     with pytest.raises(LogUntrusted) as found, scene.hub.db.read() as connection:
         check_log(connection, scene.hub.keys, 480)
-    assert found.value.fault == "export_altered"
-
-
-# --- by pages ---
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    made = Hub(tmp_path)
-    Docked(made)
-    yield made
-    made.close()
-
-
-ASK = {"recordings": "3、5", "recipient": "区法院", "reason": "案件 17 调取"}
-
-
-def post(browser: TestClient, path: str, **fields: str) -> int:
-    token = form_token(browser.get("/password").text)
-    return browser.post(path, data={"form_token": token, **fields}).status_code
-
-
-def test_asked_for_and_approved_by_pages(hub: Hub) -> None:
-    records, leader = signed_in(hub, "records", "records_custodian"), signed_in(hub, "leader", "approving_leader")
-    assert "/exports?recordings=3" in records.get("/recordings/3").text
-    assert 'value="3"' in records.get("/exports?recordings=3").text
-    assert post(records, "/exports", **ASK) == 303
-    page = unescape(leader.get("/exports").text)
-    assert "2 个录像" in page
-    assert "案件 17 调取" in page
-    assert 'href="/recordings/5"' in page
-    with hub.db.read() as connection:
-        request_id = connection.execute(select(export_request.c.id)).scalar_one()
-    approve = f"/exports/{request_id}/approve"
-    assert approve not in page, "a second factor is set up first"
-    phone = set_up(hub.db, leader)
-    assert approve in leader.get("/exports").text
-    assert approve not in records.get("/exports").text
-    assert post(leader, approve, code="000000") == 422
-    assert post(records, approve, code="123456") == 403
-    assert post(leader, approve, code=phone.code()) == 303
-    assert f"dock-hub export --dir DIR --approved {request_id}" in records.get("/exports").text
-    assert post(leader, f"/exports/{request_id}/refuse") == 409
-    assert re.search("案件 17 调取", unescape(leader.get("/log?type=export.requested.v1").text))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"recordings": ""}, {"recordings": "3", "day_from": "2026-01-01"}, {"recordings": "0"}, {"recordings": "x"},
-        {"recordings": "", "day_from": "2026-01-01"}, {"reason": " "}, {"recipient": "x" * 501},
-        {"recordings": "", "day_from": "1999-01-01", "day_to": "1999-01-02"},
-        {"recordings": "", "day_from": "2026-01-02", "day_to": "2026-01-01"},
-    ],
-)  # fmt: skip
-def test_a_wrong_form_says_why_and_asks_for_nothing(hub: Hub, wrong: dict[str, str]) -> None:
-    records = signed_in(hub, "records", "records_custodian")
-    token = form_token(records.get("/password").text)
-    answer = records.post("/exports", data={"form_token": token, **(ASK | wrong)})
-    assert answer.status_code == 422
-    assert "申请未提交" in answer.text
-    with hub.db.read() as connection:
-        assert connection.execute(select(export_request.c.id)).first() is None
-
-
-@pytest.mark.parametrize(
-    ("role", "sees", "asks"),
-    [
-        ("officer", 403, 403), ("equipment_office", 403, 403), ("auditor", 200, 403), ("administrator", 200, 403),
-        ("approving_leader", 200, 403), ("custodian", 200, 303), ("section_head", 200, 303),
-        ("records_custodian", 200, 303),
-    ],
-)  # fmt: skip
-def test_roles(hub: Hub, role: str, sees: int, asks: int) -> None:
-    browser = signed_in(hub, "person", role)
-    assert browser.get("/exports").status_code == sees
-    assert post(browser, "/exports", **ASK) == asks
+    assert found.value.fault == "use_altered"

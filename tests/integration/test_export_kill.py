@@ -23,10 +23,10 @@ from hub.access import Actor, Role
 from hub.accounts.service import change_password, create_account
 from hub.bundles.selection import exports_in_log
 from hub.db import open_database, sqlite_url
-from hub.exports.service import approve_export
 from hub.intake import Intake
 from hub.keys import load_keys
 from hub.opening import Message
+from hub.requests.approving import approve_use
 from hub.stations.service import enrol_station
 from hub.times import now_utc
 from tests.integration.approved_exports import LEADER, phone_of_leader
@@ -60,7 +60,7 @@ class Site:
     def approve(self, request_id: str) -> None:
         """The leader approves it."""
         keys, db = load_keys(self.hub / "keys", "h-1"), open_database(sqlite_url(self.hub / "hub.db"))
-        approve_export(db, keys, LEADER, request_id, phone_of_leader(db, keys).code(), now_utc())
+        approve_use(db, keys, LEADER, request_id, phone_of_leader(db, keys).code(), now_utc())
         db.close()
 
     def approved(self, *words: str) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import MetaData, Table, select, text
 
 from hub.db import open_database
 from hub.errors import SchemaMismatch
-from hub.migrations import check_schema, migrate
-from hub.tables import metadata
+from hub.migrations import _config, check_schema, migrate
+from hub.tables import metadata, use_recording, use_request
 
 
 def test_empty_to_head_equals_the_tables(database_url: str) -> None:
@@ -38,6 +39,25 @@ def test_empty_to_head_equals_the_tables(database_url: str) -> None:
         assert compare_metadata(context, metadata) == []
     with db.read() as connection:
         check_schema(connection)
+    db.close()
+
+
+def test_requests_for_exports_become_requests_for_a_copy(database_url: str) -> None:
+    db = open_database(database_url)
+    with db.begin() as tx:
+        upgrade(_config(tx), "0016")
+        facts = {"recordings_sha256": "d", "recordings_in_all": 2, "bytes_in_all": 9, "selection": "", "recipient": "r",
+                 "reason": "why", "requested_by": "li", "requested_at": "2026-01-01"}  # fmt: skip
+        decided = {"decided_by": "leader", "decided_at": "2026-01-02", "approved": True, "expires_at": "2026-01-09"}
+        old = Table("export_request", MetaData(), autoload_with=tx)
+        tx.execute(old.insert().values(id="a", recordings="[3, 5]", **facts, **decided))
+        tx.execute(old.insert().values(id="b", recordings=None, **facts))
+    migrate(db)
+    with db.read() as connection:
+        stands, lost = connection.execute(select(use_request).order_by(use_request.c.id)).all()
+        assert [*connection.execute(select(use_recording))] == [("a", 3), ("a", 5)]
+    assert (stands.use, stands.approved, stands.expires_at, stands.grants) == ("copy", True, "2026-01-09", "[]")
+    assert (lost.use, lost.decided_at, lost.refusal, lost.valid_seconds) == ("copy", None, None, 7 * 86400)
     db.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hub.access import Actor, Role
 from hub.accounts import codes, people
 from hub.accounts.changes import Asked, Change
 from hub.accounts.service import WrongPassword, create_account, sign_in
+from hub.bundles.work import Order
 from hub.commands import approving, service
 from hub.commands.queries import CommandRow, load_commands, load_envelopes
 from hub.errors import LogUntrusted
@@ -24,10 +26,14 @@ from hub.intake import Intake
 from hub.logcheck import check_log
 from hub.opening import Message
 from hub.problems import NotOpenAnyMore
-from hub.tables import account, command, second_factor, witness, witness_policy
+from hub.requests.approving import approve_use
+from hub.requests.exporting import approved_order, check_approved
+from hub.requests.queries import load_request, load_requests
+from hub.requests.service import request_use, revoke_use
+from hub.tables import account, command, second_factor, segment, witness, witness_policy
 from hub.times import now_utc
 from hub.witnesses.service import add_witness, remove_witness, set_policy
-from tests.integration.approved_exports import RECORDS
+from tests.integration.approved_exports import RECORDS, asked, copy_of
 from tests.integration.authenticators import Authenticator, new_person, with_factor
 from tests.integration.restore_site import OFFSET, Restored, Site
 
@@ -226,3 +232,30 @@ def secret(again: Restored) -> str:
     with again.db.read() as connection:
         query = select(second_factor.c.secret).where(second_factor.c.account == "leader")
         return str(connection.execute(query).scalar_one())
+
+
+def test_requests_to_use_footage_come_back_whole_and_can_be_approved_and_exported(office: Office) -> None:
+    backup = office.backup("backup")
+    with office.db.read() as connection:
+        seals = tuple(connection.execute(select(segment.c.log_index).order_by(segment.c.log_index)).scalars())
+    order = Order(seals, "all of them", "区法院", "案件 17 调取", "root")
+    db, keys = office.db, office.keys
+    good, open_ = asked(db, keys, order), asked(db, keys, replace(order, reason="later"))
+    view = request_use(db, keys, RECORDS, copy_of(order, use="view", holder="li", recipient=""), now_utc())
+    for one in (good, view):
+        approve_use(db, keys, LEADER, one, office.phone.code(), now_utc())
+    again = office.lost_and_back(backup)
+    before, after = (load_requests(one, LEADER, now_utc()) for one in (db, again.db))
+    assert before == after
+    with again.db.read() as connection:
+        carried_out = approved_order(connection, good, "root")
+        assert carried_out == replace(order, request_id=good)
+        assert check_approved(connection, carried_out, "", now_utc()).approved_by == "leader"
+    approve_use(again.db, again.keys, LEADER, open_, Authenticator(again.db, secret(again)).code(), now_utc())
+    assert load_request(again.db, LEADER, open_, now_utc()).copy_number == 2
+    revoke_use(again.db, again.keys, LEADER, view, "after a restore", now_utc())  # its grant's body is lost
+    assert [row.kind for row in load_commands(again.db, LEADER, kind="grant_revoked.v1").rows] == [
+        "grant_revoked.v1"
+    ] * len(seals)
+    again.check()
+    again.close()

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from functools import partial
 from html import unescape
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from hub.accounts.service import form_token as token_of
 from hub.commands import formrules
 from hub.site import SESSION_COOKIE
-from hub.tables import segment
-from hub.times import now_utc
 from tests.integration.authenticators import set_up
 from tests.integration.release_scene import DOCKING, FILES, Docked
 from tests.integration.site_data import Hub
@@ -28,8 +24,6 @@ HOLD = {"station": "dock-1", "camera": "DSJ-000317", "reason": "case 2026-17"}
 
 
 UUID = "0195f000-0000-7000-8000-000000000007"
-SEAL = 3  # log index: enrolment, docked, started, then the seals
-GRANT = {"recording": str(SEAL), "holder": "records", "purpose": "complaint 12", "hours": "2", "days": "3"}
 DISPOSITION = {"station": "dock-1", "docking": DOCKING, "basis": "retention over", "sure": "1"}
 
 
@@ -105,13 +99,6 @@ def test_hold_lift_and_approval_by_pages_in_both_languages(hub: Hub) -> None:
         ("hold", {"station": "dock-1", "file_sha256": "12", "reason": "r"}, formrules.BAD_SHA256),
         ("lift", {"station": "dock-1", "hold_id": "x", "reason": "r", "sure": "1"}, formrules.BAD_HOLD),
         ("lift", {"station": "dock-1", "hold_id": UUID, "reason": "r"}, formrules.NOT_SURE),
-        ("grant", GRANT | {"recording": "99999"}, formrules.NO_RECORDING),
-        ("grant", GRANT | {"recording": "-1"}, formrules.NO_RECORDING),
-        ("grant", GRANT | {"holder": "nobody"}, formrules.NO_HOLDER),
-        ("grant", GRANT | {"hours": "169"}, formrules.BAD_HOURS),
-        ("grant", GRANT | {"days": "x"}, formrules.BAD_HOURS),
-        ("grant", GRANT | {"purpose": ""}, formrules.BAD_TEXT),
-        ("revoke", {"station": "dock-1", "grant_id": "1", "reason": "r"}, formrules.BAD_GRANT),
         ("disposition", DISPOSITION | {"docking": "none"}, formrules.NO_OFFLOAD),
         ("disposition", DISPOSITION | {"files": "0" * 64}, formrules.BAD_FILES),
         ("disposition", DISPOSITION | {"files": "zz"}, formrules.BAD_SHA256),
@@ -130,29 +117,6 @@ def test_a_wrong_form_says_why_keeps_what_was_entered_and_changes_nothing(
     for name, value in fields.items():
         assert name in ("station", "sure", "files") or not value or f'value="{value}"' in answer.text
     assert rows(browser) == []
-
-
-def test_a_grant_is_asked_for_approved_and_revoked(docked: Hub) -> None:
-    records, leader = signed_in(docked, "records", "records_custodian"), signed_in(docked, "leader", "approving_leader")
-    link = f"/commands?form=grant&amp;recording={SEAL}#grant"
-    assert link in records.get(f"/recordings/{SEAL}").text
-    assert f'value="{SEAL}"' in records.get(unescape(link)).text
-    assert post(records, "/commands/grant", **GRANT) == 303
-    [asked] = rows(leader)
-    body = json.loads(str(asked["body"]))
-    with docked.db.read() as connection:
-        seal = connection.execute(select(segment).where(segment.c.log_index == SEAL)).one()
-    assert (body["docking"], body["file_sha256"], body["holder"]) == (DOCKING, seal.sha256, "records")
-    assert body["valid_seconds"] == 2 * 3600
-    assert timedelta(days=2, hours=23) < datetime.fromisoformat(body["until"]) - now_utc() <= timedelta(days=3)
-    phone = set_up(docked.db, leader)
-    assert post(leader, f"/commands/{asked['id']}/approve", code=phone.code()) == 303
-    found = re.search(r"form=revoke&amp;grant_id=([0-9a-f-]{36})#revoke", leader.get("/commands").text)
-    assert found
-    assert post(leader, "/commands/revoke", station="dock-1", grant_id=found[1], reason="case closed") == 303
-    assert [(row["kind"], row["state"]) for row in rows(leader)] == [
-        ("grant_revoked.v1", "waiting"), ("grant.v1", "waiting"),
-    ]  # fmt: skip
 
 
 def test_a_disposition_names_all_files_of_an_offload_or_some(docked: Hub) -> None:
@@ -184,8 +148,6 @@ MAY_HOLD = MAY_SEE - {"equipment_office"}
 FORM_ROLES = {
     "hold": MAY_HOLD,
     "lift": {"section_head", "records_custodian"},
-    "grant": {"section_head", "custodian", "records_custodian"},
-    "revoke": {"section_head", "records_custodian", "approving_leader", "auditor"},
     "disposition": {"records_custodian"},
     "officer": {"custodian", "equipment_office"},
     "policy": {"equipment_office", "section_head"},
@@ -230,5 +192,10 @@ def test_the_api_needs_the_sessions_token(hub: Hub) -> None:
     assert leader.post(f"{path}/withdraw", headers=theirs["leader"]).json()["code"] == "not_open_any_more"
     for wrong in ({**order, "kind": "format.v1"}, {**order, "body": {}}, {**order, "station": "x"}, {"kind": 7}):
         assert records.post("/api/v1/commands", json=wrong, headers=theirs["records"]).status_code in (404, 422)
+    grant = {"grant_id": lift["hold_id"], "docking": "d", "file_sha256": "0" * 64, "holder": "records", "purpose": "x",
+             "valid_seconds": 60, "until": "2030-01-01T00:00:00+00:00"}  # fmt: skip
+    for kind, body in (("grant.v1", grant), ("grant_revoked.v1", lift)):  # they follow from a use of footage
+        alone = records.post("/api/v1/commands", json={**order, "kind": kind, "body": body}, headers=theirs["records"])
+        assert alone.status_code == 422
     assert len(rows(records)) == 1
     assert records.get("/api/v1/commands/nothing").status_code == 404

@@ -32,9 +32,11 @@ order_policy          - - s a - - - -
 order_hold            - s s - a s a -
 request_lift          - - s - - s - -
 approve_lift          - - - - a - - -
-request_grant         - s s - - s - -
-approve_grant         - - - - a - - -
-revoke_grant          - - s - a s a -
+see_uses              o s s - a s a a
+request_view          o s s - a s a -
+request_copy          - s s - - s - -
+approve_use           - - - - a - - -
+revoke_use            - - s - a s a -
 request_release       - s - a - - - -
 approve_release       - - s - a - - -
 request_disposition   - - - - - s - -
@@ -42,9 +44,6 @@ approve_disposition   - - - - a - - -
 request_keys          - - - - - - - a
 approve_keys          - - - - a - a -
 freeze_station        - - - - a - a a
-see_exports           - s s - a s a a
-request_export        - s s - - s - -
-approve_export        - - - - a - - -
 request_opening_removal - - - - - a - -
 approve_opening_removal - - - - a - - -
 see_removals          - - - - a a a a
@@ -97,4 +96,4 @@ def test_nothing_else_looks_at_the_role_of_who_asks() -> None:
     assert len(files) > 100
     looking = {str(p.relative_to(top)) for p in files if "actor.role" in p.read_text()}
     # lists by `reach`; the role's name under the person's
-    assert looking == {"sections.py", "exports/queries.py", "templates/base.html"}
+    assert looking == {"sections.py", "requests/queries.py", "templates/base.html"}
