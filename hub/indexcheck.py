@@ -46,6 +46,12 @@ from custody.hubevents import (
     LogRestored,
     OpeningRemovalRequested,
     OpeningRemoved,
+    RecordingKnowingChanged,
+    RecordingLabelled,
+    RecordingLabelsUndone,
+    RecordingMarkDecided,
+    RecordingMarked,
+    RecordingMarkRequested,
     SecondFactorSet,
     SectionDecided,
     SectionRequested,
@@ -78,6 +84,8 @@ from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
 from hub.openings.check import OpeningCheck
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
+from hub.recordings import states
+from hub.recordings.markrows import MarkRequestRows
 from hub.refusals import SAMPLE_BYTES
 from hub.stations.derived import AboutStation, StationRequests, asked_for, carried_out
 from hub.tables import (
@@ -129,6 +137,7 @@ class IndexCheck:
         self._removals: dict[str, dict[str, Any]] = {}  # of witnesses
         self._commands, self._changes, self._exports = CommandRows(), KeyChangeRows(), ExportRows()
         self._enrolments, self._alerts = StationRequests(), AlertRows()
+        self._marks = MarkRequestRows()
         self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
         self._openings = OpeningCheck(connection)
@@ -192,10 +201,13 @@ class IndexCheck:
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
         self._exports.compare(self._connection)
+        self._marks.compare(self._connection)
         self._openings.compare()
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
         self.find_more(size)
+        for difference in states.differences(self._connection):
+            self._differs(*difference)
         for difference in self._scratch.differences() if self._scratch is not None else ():
             self._differs(*difference)
 
@@ -299,8 +311,8 @@ class IndexCheck:
                 self._witness_event(known, entry.received_at)
             case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
                 self._commands.take(known, entry.index, entry.received_at)
-            case ExportRequested() | ExportDecided():
-                self._exports.take(known, entry.received_at)
+            case ExportRequested() | ExportDecided() | RecordingMarkRequested() | RecordingMarkDecided():
+                self._request(known, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
                 self._changes.take(known, entry.index, entry.received_at)
             case OpeningRemovalRequested() | OpeningRemoved():
@@ -314,8 +326,12 @@ class IndexCheck:
                 | LogExported()
                 | LogExportFinished()
                 | LogRestored()
+                | RecordingLabelled()
+                | RecordingLabelsUndone()
+                | RecordingMarked()
+                | RecordingKnowingChanged()
             ):
-                pass  # they have no rows but those that every event's subjects have
+                pass  # no rows but those that every event's subjects have, from which `states` follows the last four
             case _:
                 assert_never(known)
 
@@ -341,6 +357,16 @@ class IndexCheck:
                     self._stations[name]["revoked_at"] = received_at
             case _:
                 assert_never(event)
+
+    def _request(
+        self,
+        event: ExportRequested | ExportDecided | RecordingMarkRequested | RecordingMarkDecided,
+        received_at: str,
+    ) -> None:
+        if isinstance(event, ExportRequested | ExportDecided):
+            self._exports.take(event, received_at)
+        else:
+            self._marks.take(event, received_at)
 
     def _reader_event(self, event: LogReaderAdded | LogReaderRevoked, received_at: str) -> None:
         if isinstance(event, LogReaderAdded):

@@ -17,7 +17,7 @@ from hub.exports.service import approved_order, request_export
 from hub.keychanges.command import person
 from hub.keys import HubKeys
 from hub.problems import BadQuery
-from hub.recordings.queries import parse_filter
+from hub.recordings.filters import parse_filter
 from hub.times import now_utc
 from hub.timestamps import Authority, token_for
 from hub.witnesses.asking import ASK_SECONDS

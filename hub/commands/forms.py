@@ -13,7 +13,7 @@ from hub.access import Action, Actor, may
 from hub.commands import formrules
 from hub.commands.formrules import MAX_FILES
 from hub.identifiers import new_id
-from hub.sections import docking_subject, station_subject
+from hub.sections import seen_recordings, station_subject
 from hub.tables import account, docking, segment
 
 # by form: the kind that it orders, and the names of its fields beside station and sure
@@ -67,7 +67,7 @@ def _grant(connection: Connection, actor: Actor, given: Mapping[str, str], now: 
     row = connection.execute(
         select(c.station, c.docking, c.sha256).where(c.log_index == int(given["recording"]))
     ).first()
-    if row is None or not may(actor, Action.SEE_RECORDINGS, docking_subject(connection, row.station, row.docking)):
+    if row is None or not seen_recordings(connection, actor, [int(given["recording"])]):
         raise FormWrong(formrules.NO_RECORDING)
     holder = select(account.c.name).where(account.c.name == given["holder"], account.c.disabled_at.is_(None))
     if connection.execute(holder).first() is None:

@@ -34,7 +34,7 @@ from hub.errors import Conflict, DomainError, Invalid, NotFound
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.problems import NotAllowed, NotOpenAnyMore
-from hub.sections import docking_subject, station_subject
+from hub.sections import file_subject, station_subject
 from hub.tables import account, command, command_answer, log_entry
 from hub.times import now_utc, to_text
 
@@ -63,7 +63,7 @@ def request_command(db: Database, keys: HubKeys, actor: Actor, name: str, body: 
     with db.begin() as tx, log.appending(tx, keys, now) as entries:
         theirs = station_subject(tx, name)
         if theirs is not None and isinstance(body, Grant):  # footage may lie at another section's station
-            theirs = docking_subject(tx, name, body.docking)
+            theirs = file_subject(tx, name, body.docking, body.file_sha256)
         if theirs is None or not may(actor, Action.SEE_COMMANDS, theirs):
             raise NotFound(f"no station {name} is enrolled")
         policy.check_request(actor, body.KIND, theirs)

@@ -22,7 +22,8 @@ from hub.exports import service
 from hub.exports.queries import ExportRow, load_exports
 from hub.language import mark
 from hub.problems import BadQuery
-from hub.recordings.queries import Choices, load_choices, parse_filter
+from hub.recordings.filters import parse_filter
+from hub.recordings.queries import Choices, load_choices
 from hub.site import keys_of, render, site_of, words_of
 from hub.times import now_utc
 

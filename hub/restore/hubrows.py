@@ -37,6 +37,12 @@ from custody.hubevents import (
     LogRestored,
     OpeningRemovalRequested,
     OpeningRemoved,
+    RecordingKnowingChanged,
+    RecordingLabelled,
+    RecordingLabelsUndone,
+    RecordingMarkDecided,
+    RecordingMarked,
+    RecordingMarkRequested,
     SecondFactorSet,
     SectionDecided,
     SectionRequested,
@@ -59,6 +65,7 @@ from hub.alerts.derived import write_alert_rows
 from hub.db import upsert_rows
 from hub.openings.service import write_removal
 from hub.projections import HubEvent
+from hub.recordings.markrows import write_mark_request
 from hub.restore.commandrows import write_command_rows, write_export_rows, write_key_rows
 from hub.restore.peoplerows import write_people_rows
 from hub.restore.stationrows import write_station_rows
@@ -106,8 +113,8 @@ def write_hub_rows(  # noqa: PLR0912  one case for each family of events
             _write_witness_rows(tx, known, received_at)
         case CommandRequested() | CommandApproved() | CommandWithdrawn() | CommandIssued():
             write_command_rows(tx, known, index, received_at)
-        case ExportRequested() | ExportDecided():
-            write_export_rows(tx, known, received_at)
+        case ExportRequested() | ExportDecided() | RecordingMarkRequested() | RecordingMarkDecided():
+            _write_request_rows(tx, known, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
         case OpeningRemovalRequested() | OpeningRemoved():
@@ -115,11 +122,29 @@ def write_hub_rows(  # noqa: PLR0912  one case for each family of events
         case AlertOpened() | AlertHandled() | AlertResolved():
             write_alert_rows(tx, known, received_at)
         case (
-            BundleExported() | BundleFinished() | LogExported() | LogExportFinished() | LogRestored() | WitnessRefused()
+            BundleExported()
+            | BundleFinished()
+            | LogExported()
+            | LogExportFinished()
+            | LogRestored()
+            | WitnessRefused()
+            | RecordingLabelled()
+            | RecordingLabelsUndone()
+            | RecordingMarked()
+            | RecordingKnowingChanged()
         ):
-            pass  # they have no rows
+            pass  # no rows; those of the last four follow once all is in the log: `hub.recordings.states`
         case _:
             assert_never(known)
+
+
+def _write_request_rows(
+    tx: Connection, event: ExportRequested | ExportDecided | RecordingMarkRequested | RecordingMarkDecided, at: str
+) -> None:
+    if isinstance(event, ExportRequested | ExportDecided):
+        write_export_rows(tx, event, at)
+    else:
+        write_mark_request(tx, event, at)
 
 
 def _write_reader_rows(tx: Connection, event: LogReaderAdded | LogReaderRevoked, at: str) -> None:
