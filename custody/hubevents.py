@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from custody.event import Event, Sha256Hex
 
@@ -14,6 +14,13 @@ Use = Literal["view", "copy", "burn", "disclose"]  # of footage, as Art. 17 tell
 CopyEnd = Literal["returned", "destroyed", "lost"]
 RemovalReason = Literal["retention_over", "asked_by_person", "ordered", "stated_wrongly"]
 MAX_REMOVED_ENTRIES = 1000  # in one removal of openings
+MAX_LABELLED_RECORDINGS = 1000  # in one event about several recordings: below 10 KiB of numbers
+RecordingKind = Literal[  # Art. 4: (1), (2), (3) as a whole and its three sub-kinds, (4)
+    "routine_inspection", "complaint_report", "investigation", "evidence_taking", "evidence_preservation",
+    "service_of_documents", "other_on_site",
+]  # fmt: skip
+SecrecyMark = Literal["normal", "privacy", "commercial_secret", "state_secret"]  # Art. 18, rising
+LoweringReason = Literal["marked_wrongly", "no_longer_secret", "period_over"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -644,6 +651,80 @@ class FootageMismatched(Event):
     leaf_sha256: Sha256Hex | None  # leaf hash of what came, see rolling-hash.md; null with the former
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingLabelled(Event):
+    """Somebody states what recordings are about (Art. 4, 10). A field that is null says nothing, and leaves what stood.
+
+    Nothing is overwritten: of each field the newest statement counts that was not undone, and all of them stay.
+    """
+
+    TYPE = "recording.labelled.v1"
+    COMMITTED: ClassVar = ("case_number", "matter", "place")
+    labelling_id: str  # UUIDv7
+    recordings: tuple[int, ...]  # log indexes of their seals, rising, at most 1000
+    account: str  # who states it
+    kind: RecordingKind | None  # of the work, in the words of Art. 4
+    parties_present: bool | None  # whether parties are seen or heard; never who
+    place_commitment: Sha256Hex | None  # where it was recorded, see commitments.md
+    matter_commitment: Sha256Hex | None  # what it was about
+    case_number_commitment: Sha256Hex | None  # of the case file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingLabelsUndone(Event):
+    """A labelling counts no more, for all its recordings; what stood before it stands again."""
+
+    TYPE = "recording.labels_undone.v1"
+    labelling_id: str  # see recording.labelled.v1
+    recordings: tuple[int, ...]  # as labelled
+    account: str  # who undoes it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingMarked(Event):
+    """Recordings carry a mark of secrecy from now on (Art. 18). One person may raise it; see below for lowering."""
+
+    TYPE = "recording.marked.v1"
+    recordings: tuple[int, ...]  # log indexes of their seals, rising, at most 1000
+    mark: SecrecyMark  # never lower than it was; the same: nothing changes
+    account: str  # who marks; from now on among those who may know them, if their mark was normal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingKnowingChanged(Event):
+    """Whether an account is among those who may know more of restricted recordings than that they exist (Art. 18)."""
+
+    TYPE = "recording.knowing_changed.v1"
+    recordings: tuple[int, ...]  # log indexes of their seals, rising, at most 1000
+    account: str  # whose need to know it is
+    may_know: bool
+    decided_by: str  # account; never the one that is let in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingMarkRequested(Event):
+    """Somebody asks that recordings carry a lower mark; another person decides."""
+
+    TYPE = "recording.mark_requested.v1"
+    request_id: str  # UUIDv7
+    recordings: tuple[int, ...]  # log indexes of their seals, rising, at most 1000
+    mark: SecrecyMark  # the mark that they shall carry
+    reason: LoweringReason  # a code: words would tell what the mark protects
+    requested_by: str  # account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingMarkDecided(Event):
+    """A lower mark that was requested was decided; when approved, this is also when it took effect."""
+
+    TYPE = "recording.mark_decided.v1"
+    request_id: str  # see recording.mark_requested.v1
+    recordings: tuple[int, ...]  # as requested
+    mark: SecrecyMark  # as requested
+    approved: bool  # false: refused, or withdrawn by whoever had asked
+    decided_by: str  # account; when approved never the one that asked
+
+
 HUB_EVENTS: tuple[type[Event], ...] = (
     StationEnrolled,
     StationEnrolledV2,
@@ -695,4 +776,10 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     FootageViewStarted,
     FootageViewed,
     FootageMismatched,
+    RecordingLabelled,
+    RecordingLabelsUndone,
+    RecordingMarked,
+    RecordingKnowingChanged,
+    RecordingMarkRequested,
+    RecordingMarkDecided,
 )

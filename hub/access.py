@@ -36,6 +36,11 @@ class Action(StrEnum):
     SEE_RECORDINGS = "see_recordings"
     SEE_LOG = "see_log"  # all of it: lists, exports, tiles of entries
     SEE_ENTRY = "see_entry"  # one entry that a station stated, with its proof
+    LABEL_RECORDINGS = "label_recordings"  # say what they are about
+    MARK_RECORDINGS = "mark_recordings"  # give them a mark of secrecy, or a higher one (Art. 18)
+    CHANGE_KNOWING = "change_knowing"  # say who else may know restricted ones; never oneself
+    REQUEST_LOWER_MARK = "request_lower_mark"
+    APPROVE_LOWER_MARK = "approve_lower_mark"
     VIEW_FOOTAGE = "view_footage"  # hold a grant: nobody sees footage without one (Art. 17)
     SEE_PEOPLE = "see_people"
     CHANGE_PEOPLE = "change_people"
@@ -96,6 +101,7 @@ class Subject:
     officer: str | None = None  # number of who carried the camera; None: not known
     requested_by: str | None = None  # account that asked for it
     about: str | None = None  # account that it gives something to, or takes from
+    known_to: frozenset[str] | None = None  # of a restricted recording: accounts that may know it; None: whoever may
 
 
 BUREAU = Subject()  # the log, the people, the hub's keys
@@ -112,6 +118,14 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.SEE_RECORDINGS: _EVERYBODY - _HANDLE_CAMERAS_ONLY,
     Action.SEE_LOG: _WHOLE_BUREAU - _HANDLE_CAMERAS_ONLY,
     Action.SEE_ENTRY: _EVERYBODY - _HANDLE_CAMERAS_ONLY,
+    Action.LABEL_RECORDINGS: frozenset({Role.OFFICER, Role.CUSTODIAN, Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
+    # as with a hold: whoever notices may protect at once; undoing that takes two
+    Action.MARK_RECORDINGS: frozenset(
+        {Role.OFFICER, Role.CUSTODIAN, Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN, Role.APPROVING_LEADER}
+    ),
+    Action.CHANGE_KNOWING: frozenset({Role.SECTION_HEAD, Role.APPROVING_LEADER}),
+    Action.REQUEST_LOWER_MARK: frozenset({Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
+    Action.APPROVE_LOWER_MARK: frozenset({Role.APPROVING_LEADER}),
     Action.VIEW_FOOTAGE: _SEE_FOOTAGE,
     Action.SEE_PEOPLE: frozenset({Role.ADMINISTRATOR, Role.AUDITOR}),
     Action.CHANGE_PEOPLE: frozenset({Role.ADMINISTRATOR}),
@@ -151,7 +165,15 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.HANDLE_ALERTS: _EVERYBODY - {Role.OFFICER},
 }
 # who asked, and who gets or loses something by it, never decides it; the tables refuse it too where a row can say it
-_SECOND_PERSON = frozenset(action for action in Action if action.value.startswith("approve_"))
+_SECOND_PERSON = frozenset(action for action in Action if action.value.startswith("approve_")) | {Action.CHANGE_KNOWING}
+# what tells, or hands on, more of a recording than that it exists. Not here: deciding, and letting others in, or a
+# recording that nobody knows any more would be out of reach for ever
+_NEEDS_TO_KNOW = frozenset(
+    {
+        Action.SEE_RECORDINGS, Action.SEE_ENTRY, Action.LABEL_RECORDINGS, Action.MARK_RECORDINGS, Action.VIEW_FOOTAGE,
+        Action.REQUEST_VIEW, Action.REQUEST_COPY, Action.REQUEST_LOWER_MARK,
+    }
+)  # fmt: skip
 
 _OWN = frozenset({Relation.OWN})
 _SECTION = _OWN | {Relation.SECTION}
@@ -189,6 +211,8 @@ def relation(actor: Actor, subject: Subject) -> Relation:
 def may(actor: Actor, action: Action, subject: Subject) -> bool:
     """Whether `actor` may do `action` to `subject`. Nobody may do anything before they are wholly signed in."""
     if action in _SECOND_PERSON and actor.name in (subject.requested_by, subject.about):
+        return False
+    if subject.known_to is not None and action in _NEEDS_TO_KNOW and actor.name not in subject.known_to:
         return False
     return may_ever(actor, action) and relation(actor, subject) in reach(actor.role, action)
 

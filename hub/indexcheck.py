@@ -50,6 +50,12 @@ from custody.hubevents import (
     LogRestored,
     OpeningRemovalRequested,
     OpeningRemoved,
+    RecordingKnowingChanged,
+    RecordingLabelled,
+    RecordingLabelsUndone,
+    RecordingMarkDecided,
+    RecordingMarked,
+    RecordingMarkRequested,
     SecondFactorSet,
     SectionDecided,
     SectionRequested,
@@ -84,6 +90,8 @@ from hub.logwalk import Logged, first_outside, plain
 from hub.opening import draft_of
 from hub.openings.check import OpeningCheck
 from hub.projections import NOT_FOR_STATIONS, HubEvent, Projection
+from hub.recordings import states
+from hub.recordings.markrows import MarkRequestRows
 from hub.refusals import SAMPLE_BYTES
 from hub.requests.check import UseRows
 from hub.stations.derived import AboutStation, StationRequests, asked_for, carried_out
@@ -138,6 +146,7 @@ class IndexCheck:
         self._commands, self._changes, self._uses = CommandRows(), KeyChangeRows(), UseRows()
         self._enrolments, self._alerts = StationRequests(), AlertRows()
         self._viewings = ViewingRows()
+        self._marks = MarkRequestRows()
         self._revocations: dict[str, dict[str, Any]] = {}
         self._keys: set[Row] = set()  # station, first seq, key line
         self._openings = OpeningCheck(connection)
@@ -201,11 +210,14 @@ class IndexCheck:
         self._commands.compare(self._connection)
         self._changes.compare(self._connection)
         self._uses.compare(self._connection)
+        self._marks.compare(self._connection)
         self._viewings.compare(self._connection)
         self._openings.compare()
         for row in self._refused.values():
             raise untrusted("refused_altered", f"refused/{row.id}", "no event states it")
         self.find_more(size)
+        for difference in states.differences(self._connection):
+            self._differs(*difference)
         for difference in self._scratch.differences() if self._scratch is not None else ():
             self._differs(*difference)
 
@@ -311,6 +323,8 @@ class IndexCheck:
                 self._commands.take(known, entry.index, entry.received_at)
             case ExportRequested() | ExportDecided() | UseRequested() | UseDecided() | UseRevoked() | CopyEnded():
                 self._uses.take(known, entry.received_at)
+            case RecordingMarkRequested() | RecordingMarkDecided():
+                self._marks.take(known, entry.received_at)
             case FootageViewStarted() | FootageViewed():
                 self._viewings.take(known, entry.index, entry.received_at)
             case KeyRotationRequested() | KeyRotated():
@@ -327,8 +341,12 @@ class IndexCheck:
                 | LogExportFinished()
                 | LogRestored()
                 | FootageMismatched()
+                | RecordingLabelled()
+                | RecordingLabelsUndone()
+                | RecordingMarked()
+                | RecordingKnowingChanged()
             ):
-                pass  # they have no rows but those that every event's subjects have
+                pass  # no rows but those that every event's subjects have, from which `states` follows the last four
             case _:
                 assert_never(known)
 

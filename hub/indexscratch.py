@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, create_engine, select
 
 from hub.logwalk import plain
 from hub.projections import Projection
+from hub.recordings.states import with_standings
 from hub.search import FTS5_TABLE, FTS5_WORDS, tsvector_document
 from hub.tables import camera, docking, metadata
 
@@ -49,7 +50,8 @@ class Scratch:
         self._engine.dispose()
 
     def add(self, projection: Projection) -> Iterator[Difference]:
-        """Add one page; what is already seen to differ."""
+        """Add one page; what is already seen to differ. Its texts get the words of all that people state of them."""
+        projection.texts = with_standings(self._hub, projection.texts)
         projection.write_standing(self._own)
         if self._fts5:
             projection.write_text(self._own)

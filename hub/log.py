@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from sqlalchemy import Connection, bindparam, desc, insert, select, type_coerce,
 from sqlalchemy.types import NullType
 
 from custody.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
+from custody.commitments import state
 from custody.digest import HASH_BYTES, CompactRange, leaf_hash
 from custody.errors import CustodyError, FormatError
 from custody.event import NO_PREVIOUS, Event, Sha256Hex
@@ -36,6 +38,7 @@ from hub.identifiers import new_id
 from hub.keyhistory import read_history
 from hub.keys import HubKeys, key_set
 from hub.logfaults import untrusted
+from hub.openings.rows import keep_openings
 from hub.subjects import subjects_of
 from hub.tables import checkpoint, hub_subject, log_entry, log_state, log_tile
 from hub.times import to_text
@@ -85,6 +88,7 @@ class Appender:
         self._leaves: list[bytes] = []
         self._subjects: list[tuple[str, str, int, str]] = []
         self.signals: list[Signal] = []  # what these entries mean for alerts
+        self._openings: list[tuple[int, str, bytes, bytes]] = []
 
     @property
     def size(self) -> int:
@@ -111,21 +115,22 @@ class Appender:
         return index
 
     def record(self, kind: type[Event], /, **facts: Any) -> int:
-        """State an event of the hub itself, signed with its event key, and return its log index."""
-        event = kind(
-            id=new_id(self._at),
-            source=HUB_SOURCE,
-            seq=self._own_seq + 1,
-            previous=Sha256Hex(self._own_hash),
-            at=self._at,
-            clock="unknown",
-            **facts,
-        )
+        """State an event of the hub itself, signed with its event key, and return its log index.
+
+        Of what it commits to, the openings are kept beside the log.
+        """
+        head = {
+            "id": new_id(self._at), "source": HUB_SOURCE, "seq": self._own_seq + 1,
+            "previous": Sha256Hex(self._own_hash), "at": self._at, "clock": "unknown",
+        }  # fmt: skip
+        stated = state(kind, secrets.token_bytes, head | facts)
+        event = stated.event
         raw = seal_event(event, self._keys.events)
         self._own_seq, self._own_hash = event.seq, hashlib.sha256(raw).hexdigest()
         index = self.add(HUB_SOURCE, event.seq, raw, self._own_hash, kind.TYPE)
         self._subjects += subject_rows(event, index)
         self.signals += [replace(signal, cause=index) for signal in signals_of(event)]
+        self._openings += [(index, one.field, one.salt, one.value.encode()) for one in stated.opened]
         return index
 
     def flush(self, tx: Connection) -> None:
@@ -140,6 +145,7 @@ class Appender:
             tree.append(leaf)
         insert_rows(tx, log_entry.name, _ENTRY_COLUMNS, self._rows)
         insert_rows(tx, hub_subject.name, SUBJECT_COLUMNS, self._subjects)
+        keep_openings(tx, self._openings)
         _extend_tiles(tx, self._head.size, self._leaves)
         state = {"size": tree.size, "roots": b"".join(tree.roots), "own_seq": self._own_seq, "own_hash": self._own_hash}
         swapped = tx.execute(_MOVE_HEAD, state | {"old_size": self._head.size})

@@ -30,6 +30,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "key_altered": ("密钥更换记录与日志不符", "a rotation of a key does not follow from the log"),
     "use_altered": ("借阅申请与日志不符", "a request to use footage does not follow from the log"),
     "command_altered": ("命令与日志不符", "a command to a station does not follow from the log"),
+    "mark_altered": ("降低密级的申请与日志不符", "a request for a lower mark does not follow from the log"),
     "viewing_altered": ("查看记录与日志不符", "a viewing of footage does not follow from the log"),
     "opening_altered": ("承诺的开启值与日志不符", "the opening of a commitment does not follow from the log"),
     "alert_altered": ("告警与日志不符", "an alert does not follow from the log"),

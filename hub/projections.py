@@ -44,6 +44,12 @@ from custody.hubevents import (
     LogRestored,
     OpeningRemovalRequested,
     OpeningRemoved,
+    RecordingKnowingChanged,
+    RecordingLabelled,
+    RecordingLabelsUndone,
+    RecordingMarkDecided,
+    RecordingMarked,
+    RecordingMarkRequested,
     SecondFactorSet,
     SectionDecided,
     SectionRequested,
@@ -188,6 +194,12 @@ HubEvent = (
     | FootageViewStarted
     | FootageViewed
     | FootageMismatched
+    | RecordingLabelled
+    | RecordingLabelsUndone
+    | RecordingMarked
+    | RecordingKnowingChanged
+    | RecordingMarkRequested
+    | RecordingMarkDecided
 )
 
 SEGMENT_COLUMNS = tuple(c.name for c in segment.columns)
@@ -224,7 +236,7 @@ def project(event: Event, utc_offset_minutes: int) -> Draft | None:
     match known:
         case SegmentSealed():
             row = _segment(known, timedelta(minutes=utc_offset_minutes))
-            return known.TYPE, row, fts5_document(_document(row))
+            return known.TYPE, row, segment_document(row)
         case DockingStarted():
             return known.TYPE, _started(known), ""
         case DockingClosed():
@@ -467,11 +479,12 @@ def _index_text(tx: Connection, texts: list[Row]) -> None:
         insert_rows(tx, segment_bigrams.name, ("log_index", "bigrams"), rows)
 
 
-def _document(row: Row) -> list[str]:
+def segment_document(row: Row) -> str:
+    """The words of a segment's row (`SEGMENT_COLUMNS` from the second on), before anybody states anything of it."""
     labels = row[_AT["labels"]]
     found = () if labels == "[]" else tuple(json.loads(labels))
     filters = Filters(row[_AT["camera"]], row[_AT["station"]], row[_AT["docking"]], found)
-    return document(row[_AT["path"]], filters, row[_AT["recorded_day"]])
+    return fts5_document(document(row[_AT["path"]], filters, row[_AT["recorded_day"]]))
 
 
 def _text(value: str) -> str:

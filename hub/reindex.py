@@ -13,6 +13,7 @@ from hub import log
 from hub.db import Database, insert_rows
 from hub.opening import draft_of
 from hub.projections import Projection
+from hub.recordings import states
 from hub.tables import (
     camera,
     camera_event,
@@ -40,10 +41,12 @@ def reindex(db: Database, utc_offset_minutes: int, *, closed: bool = False) -> i
         for start in range(0, size, _PAGE):
             _project(tx, start, min(size, start + _PAGE), utc_offset_minutes)
         _find_subjects(tx)
+        states.refresh_since(tx)
     return size
 
 
 def _clear(tx: Connection) -> None:
+    states.clear(tx)
     for table in (segment, docking, camera, camera_event, command_answer, disposition, unprojected, hub_subject):
         tx.execute(delete(table))
     if tx.dialect.name == "sqlite":

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
+from hub.recordings.standing import UNSTATED, Standing
+
 # the words of `segment_text` one by one: word, log index, place
 FTS5_WORDS = "CREATE VIRTUAL TABLE segment_text_words USING fts5vocab('segment_text', 'instance')"
 FTS5_TABLE = "CREATE VIRTUAL TABLE segment_text USING fts5(grams, content='', columnsize=0)"
 MAX_TEXT_CHARACTERS = 100
 ANY_LABEL = "any"  # as a filter's label: has at least one
+_PARTIES = {True: "p1", False: "p0"}
+_RESTRICTED = "xrestricted"
 _MAX_PATH_CHARACTERS = 4_000  # longer ones are searchable by their beginning
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2107, 12, 31)  # the last one a FAT entry can hold
 
@@ -62,6 +66,60 @@ def fts5_document(tokens: Iterable[str]) -> str:
     return " ".join(tokens)
 
 
+def with_standing(words: str, standing: Standing) -> str:
+    """A segment's words (`fts5_document`) with those of what people have stated of it in front."""
+    return fts5_document([*standing_tokens(standing), words]) if standing != UNSTATED else words
+
+
+def standing_tokens(standing: Standing) -> list[str]:
+    """One token per fact. Texts of people are in openings only: here stands the labelling that each comes from."""
+    texts = (("place", standing.place_at), ("matter", standing.matter_at), ("case_number", standing.case_at))
+    tokens = [kind_token(standing.kind)] if standing.kind else []
+    tokens += [_PARTIES[standing.parties_present]] if standing.parties_present is not None else []
+    tokens += [labelling_token(field, at) for field, at in texts if at is not None]
+    if standing.restricted:
+        tokens += [_RESTRICTED, mark_token(standing.mark)]
+        tokens += [knowing_token(account) for account in sorted(standing.known_to)]
+    return tokens
+
+
+def kind_token(kind: str) -> str:
+    """Of recordings of a kind of work."""
+    return "n" + kind.replace("_", "")
+
+
+def labelling_token(field: str, log_index: int) -> str:
+    """Of recordings whose place, matter or case number is that of this labelling."""
+    return f"t{field[0]}{log_index}"
+
+
+def mark_token(mark: str) -> str:
+    """Of recordings with this mark, any but normal."""
+    return "x" + mark.replace("_", "")
+
+
+def knowing_token(account: str) -> str:
+    """Of restricted recordings that this account may know."""
+    return "w" + _short_hash(account)
+
+
+def replace(tx: Connection, changed: Sequence[tuple[int, str, str]]) -> None:
+    """Put other words in the place of those that segments had: (log index, words so far, words from now on).
+
+    A contentless FTS5 table takes a document out only by exactly the words that went in.
+    """
+    if tx.dialect.name == "sqlite":
+        for index, old, new in changed:
+            tx.exec_driver_sql(
+                "INSERT INTO segment_text (segment_text, rowid, grams) VALUES ('delete', ?, ?)", (index, old)
+            )
+            tx.exec_driver_sql("INSERT INTO segment_text (rowid, grams) VALUES (?, ?)", (index, new))
+        return
+    statement = text("UPDATE segment_bigrams SET bigrams = cast(:words AS tsvector) WHERE log_index = :at")
+    for index, _, new in changed:
+        tx.execute(statement, {"at": index, "words": tsvector_document(new.split(" "))})
+
+
 def tsvector_document(tokens: Iterable[str]) -> str:
     """What PostgreSQL casts to tsvector: positions let it check that pieces are neighbours."""
     return " ".join(f"{token}:{place}" for place, token in enumerate(tokens, 1))
@@ -76,38 +134,58 @@ def find(
     before: int | None,
     limit: int,
     within: Within | None = None,
+    also: Sequence[Sequence[str]] = (),
+    knower: str | None = None,
+    only: Sequence[int] | None = None,
+    oldest_first: bool = False,
 ) -> list[int]:
     """Log indexes of the newest `limit` segments below `before` that fit, the newest first.
 
     Their paths hold every word of `wanted` (which may be empty when there is a filter), exact but for the case of
-    letters and for compatibility forms such as full width. `days` are both included.
+    letters and for compatibility forms such as full width. `days` are both included. `also`: of each of these groups
+    one token or `both` at least. `knower`: without restricted ones that this account may not know. `only`: among these.
+    `oldest_first`: the oldest above `before` instead.
     """
     words = [_fold(word) for word in wanted[:MAX_TEXT_CHARACTERS].split()]
     day_tokens = _day_tokens(*days) if days != (None, None) else []
     parts = [_phrase(word, connection) for word in words] + _filter_tokens(filters)
     if within is not None:
-        held = [_filter_tokens(Filters(station=name)) for name in within.stations]
-        held += [_filter_tokens(Filters(station=name, docking=one)) for name, one in within.dockings]
-        if not held:
-            return []
-        both = (_AND[connection.dialect.name].join(tokens) for tokens in held)
-        parts.append("(" + _OR[connection.dialect.name].join(f"({tokens})" for tokens in both) + ")")
-    if not parts or (days != (None, None) and not day_tokens):
+        held = [both(connection, Filters(station=name)) for name in within.stations]
+        held += [both(connection, Filters(station=name, docking=one)) for name, one in within.dockings]
+        also = [*also, held]
+    if not all(also) or (days != (None, None) and not day_tokens):
         return []
-    if day_tokens:
-        parts.append("(" + _OR[connection.dialect.name].join(day_tokens) + ")")
+    parts += [_either(connection, tokens) for tokens in (*also, day_tokens) if tokens]
+    if not parts:
+        return []
     question = _AND[connection.dialect.name].join(parts)
-    statement = text(_FIND[connection.dialect.name])
-    return list(connection.execute(statement, {"question": question, "before": before, "limit": limit}).scalars())
+    if knower is not None:
+        question = _WITHOUT[connection.dialect.name].format(question, _RESTRICTED, knowing_token(knower))
+    places = "" if only is None else _AMONG[connection.dialect.name].format(", ".join(str(int(at)) for at in only))
+    statement = text(_FIND[connection.dialect.name].format(places, *(_RISING if oldest_first else _FALLING)))
+    start = before if before is not None else -1 if oldest_first else 1 << 62
+    return list(connection.execute(statement, {"question": question, "start": start, "limit": limit}).scalars())
+
+
+def both(connection: Connection, filters: Filters) -> str:
+    """All of these filters at once, as one of the choices of a group."""
+    return "(" + _AND[connection.dialect.name].join(_filter_tokens(filters)) + ")"
+
+
+def _either(connection: Connection, tokens: Sequence[str]) -> str:
+    return "(" + _OR[connection.dialect.name].join(tokens) + ")"
 
 
 _AND = {"sqlite": " AND ", "postgresql": " & "}
 _OR = {"sqlite": " OR ", "postgresql": " | "}
+_WITHOUT = {"sqlite": "({}) NOT ({} NOT {})", "postgresql": "({}) & !({} & !{})"}
+_AMONG = {"sqlite": "AND rowid IN ({})", "postgresql": "AND log_index IN ({})"}
+_FALLING, _RISING = ("<", "DESC"), (">", "ASC")
 _FIND = {
-    "sqlite": "SELECT rowid FROM segment_text WHERE segment_text MATCH :question "
-    "AND rowid < coalesce(:before, 1 << 62) ORDER BY rowid DESC LIMIT :limit",
-    "postgresql": "SELECT log_index FROM segment_bigrams WHERE bigrams @@ cast(:question AS tsquery) "
-    "AND log_index < coalesce(cast(:before AS bigint), 1::bigint << 62) ORDER BY log_index DESC LIMIT :limit",
+    "sqlite": "SELECT rowid FROM segment_text WHERE segment_text MATCH :question {} "
+    "AND rowid {} :start ORDER BY rowid {} LIMIT :limit",
+    "postgresql": "SELECT log_index FROM segment_bigrams WHERE bigrams @@ cast(:question AS tsquery) {} "
+    "AND log_index {} cast(:start AS bigint) ORDER BY log_index {} LIMIT :limit",
 }
 
 

@@ -7,17 +7,30 @@ two agree is tested. Who carried a camera follows from signed events of stations
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Connection, case, false, or_, select, true, union_all
 
+from custody.hubevents import RecordingLabelled
 from custody.stationevents import CameraDocked, CameraLeft, CameraLeftV2, CameraReturned, CameraReturnedV2
 from hub import log
 from hub.access import BUREAU, Action, Actor, Relation, Subject, may, reach
-from hub.tables import account, camera_event, docking, log_entry, opening, segment, station
+from hub.tables import (
+    account,
+    camera_event,
+    docking,
+    hub_subject,
+    log_entry,
+    opening,
+    recording_known,
+    recording_state,
+    segment,
+    station,
+)
 
+_AT_ONCE = 500
 MAX_CARRIED = 1000  # newest offloads of a person's or section's own that a list of recordings goes through
 
 
@@ -56,6 +69,11 @@ class Scope:
 EVERYTHING = Scope()
 
 
+def carried_by(connection: Connection, officer: str) -> tuple[tuple[str, str], ...]:
+    """The newest offloads, as (station, id), of cameras that the officer of this number carried."""
+    return Scope(frozenset(), frozenset({officer})).carried(connection)
+
+
 def scope_of(connection: Connection, actor: Actor, action: Action) -> Scope:
     """What of the index `actor` may do `action` to."""
     far = reach(actor.role, action)
@@ -90,19 +108,97 @@ def docking_subject(connection: Connection, station_id: str, docking_id: str) ->
     return Subject(sections, officer or None)
 
 
+def recording_subjects(connection: Connection, indexes: Iterable[int]) -> dict[int, Subject]:
+    """Whose recordings are, and who may know the restricted ones, by the log index of the seal; no recording: no item.
+
+    The one place where a mark of secrecy (Art. 18) comes into what somebody may see.
+    """
+    found: dict[int, Subject] = {}
+    of_docking: dict[tuple[str, str], Subject] = {}
+    c = segment.c
+    wanted = sorted(set(indexes))
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        known = _known_to(connection, some)
+        for row in connection.execute(select(c.log_index, c.station, c.docking).where(c.log_index.in_(some))):
+            key = row.station, row.docking
+            if key not in of_docking:
+                of_docking[key] = docking_subject(connection, *key)
+            found[row.log_index] = replace(of_docking[key], known_to=known.get(row.log_index))
+    return found
+
+
+def file_subject(connection: Connection, station_id: str, docking_id: str, sha256: str) -> Subject:
+    """Whose a file of an offload is, and who may know it, when it is told by its digest."""
+    ends = select(docking.c.first_index, docking.c.closed_index).where(
+        docking.c.station == station_id, docking.c.id == docking_id
+    )
+    row = connection.execute(ends).one_or_none()
+    if row is not None:
+        c = segment.c
+        last = row.closed_index if row.closed_index is not None else log.read_head(connection).size
+        here = c.log_index.between(row.first_index, last), c.station == station_id, c.docking == docking_id
+        seals = connection.execute(select(c.log_index).where(*here, c.sha256 == sha256)).scalars().all()
+        for subject in recording_subjects(connection, seals).values():
+            if subject.known_to is not None:
+                return subject
+    return docking_subject(connection, station_id, docking_id)
+
+
+def hidden_from(name: str) -> ColumnElement[bool]:
+    """The condition for rows of `segment`: restricted, and the account `name` may not know them."""
+    state, known = recording_state.c, recording_known.c
+    restricted = select(state.recording).where(state.recording == segment.c.log_index, state.mark != "normal")
+    knows = select(known.recording).where(known.recording == segment.c.log_index, known.account == name)
+    return restricted.correlate(segment).exists() & ~knows.correlate(segment).exists()
+
+
+def concealed(connection: Connection, name: str, indexes: Iterable[int]) -> frozenset[int]:
+    """Those of these log entries that tell more of a restricted recording than the account `name` may know.
+
+    Seals, which hold paths, and what people said of recordings in words. That and when something was done, and by whom,
+    stays in everybody's log.
+    """
+    found: set[int] = set()
+    wanted = sorted(set(indexes))
+    c = hub_subject.c
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        about = {index: {index} for index in some}
+        told = c.log_index.in_(some), c.kind == "recording", c.event_type == RecordingLabelled.TYPE
+        for row in connection.execute(select(c.log_index, c.name).where(*told)):
+            about[row.log_index].add(int(row.name))
+        known = _known_to(connection, sorted(set().union(*about.values())))
+        hidden = {recording for recording, names in known.items() if name not in names}
+        found |= {index for index, recordings in about.items() if recordings & hidden}
+    return frozenset(found)
+
+
+def _known_to(connection: Connection, recordings: Sequence[int]) -> dict[int, frozenset[str]]:
+    """Who may know each restricted one of these."""
+    state, known = recording_state.c, recording_known.c
+    found: dict[int, frozenset[str]] = {}
+    for start in range(0, len(recordings), _AT_ONCE):
+        some = state.recording.in_(recordings[start : start + _AT_ONCE])
+        query = select(state.recording, known.account).outerjoin(recording_known, known.recording == state.recording)
+        for row in connection.execute(query.where(some, state.mark != "normal")):
+            found[row.recording] = found.get(row.recording, frozenset()) | ({row.account} - {None})
+    return found
+
+
 def entry_subject(connection: Connection, index: int) -> Subject:
     """Whose a log entry is. What the hub states itself is the bureau's."""
     source = connection.execute(select(log_entry.c.source).where(log_entry.c.idx == index)).scalar_one_or_none()
     if source is None or source == log.HUB_SOURCE:
         return BUREAU
+    sealed = recording_subjects(connection, [index]).get(index)
+    if sealed is not None:
+        return sealed
     of_docking = or_(docking.c.started_index == index, docking.c.closed_index == index)
-    for query in (
-        select(segment.c.docking).where(segment.c.log_index == index),
-        select(docking.c.id).where(docking.c.station == source, of_docking),
-    ):
-        found = connection.execute(query).scalar_one_or_none()
-        if found is not None:
-            return docking_subject(connection, source, found)
+    query = select(docking.c.id).where(docking.c.station == source, of_docking)
+    found = connection.execute(query).scalar_one_or_none()
+    if found is not None:
+        return docking_subject(connection, source, found)
     return station_subject(connection, source) or BUREAU
 
 
@@ -113,18 +209,8 @@ def openable(connection: Connection, actor: Actor, indexes: Iterable[int]) -> fr
 
 def seen_recordings(connection: Connection, actor: Actor, indexes: Iterable[int]) -> frozenset[int]:
     """Those of these log indexes that are seals of recordings which `actor` may see."""
-    found: set[int] = set()
-    allowed: dict[tuple[str, str], bool] = {}
-    c = segment.c
-    wanted = sorted(set(indexes))
-    for start in range(0, len(wanted), 500):
-        some = c.log_index.in_(wanted[start : start + 500])
-        for row in connection.execute(select(c.log_index, c.station, c.docking).where(some)):
-            key = row.station, row.docking
-            if key not in allowed:
-                allowed[key] = may(actor, Action.SEE_RECORDINGS, docking_subject(connection, *key))
-            found |= {row.log_index} if allowed[key] else set()
-    return frozenset(found)
+    subjects = recording_subjects(connection, indexes)
+    return frozenset(i for i, subject in subjects.items() if may(actor, Action.SEE_RECORDINGS, subject))
 
 
 def _officer(connection: Connection, index: int) -> str | None:

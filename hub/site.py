@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -185,6 +185,7 @@ def _environment(words: Wording) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_translations(words.translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals["gettext"] = _inert_values(environment.globals["gettext"])
     environment.filters |= {
         "size": wording.size,
         "whole": wording.whole,
@@ -203,6 +204,9 @@ def _environment(words: Wording) -> Environment:
         "role": words.role,
         "change": words.change,
         "label": words.label,
+        "work_kind": words.work_kind,
+        "secrecy": words.secrecy,
+        "lowering": words.lowering,
         "label_explanation": words.label_explanation,
         "say": words.say,
         "command_kind": words.command_kind,
@@ -222,6 +226,18 @@ def _environment(words: Wording) -> Environment:
 def _inert(value: object) -> object:
     """Applied to every value a template prints: whatever a camera or station named something, it stays text."""
     return wording.visible(value) if type(value) is str else value
+
+
+def _inert_values(gettext: Any) -> Any:
+    """The translating function of templates, with every value that it fills in made inert: `finalize` sees only whole
+    sentences, which are markup by then."""
+
+    @pass_context
+    def said(context: Any, message: str, **values: object) -> str:
+        filled: str = gettext(context, message, **{name: _inert(value) for name, value in values.items()})
+        return filled
+
+    return said
 
 
 @cache

@@ -38,6 +38,29 @@ LABEL_EXPLANATIONS = {
     "changed": mark("The file changed on the camera while it was copied."),
 }
 
+KINDS = {  # of work, in the words and the order of Art. 4
+    "routine_inspection": mark("(1) Routine inspection"),
+    "complaint_report": mark("(2) Complaint or report"),
+    "investigation": mark("(3) Investigation of a case"),
+    "evidence_taking": mark("(3) Inquiry and taking of evidence"),
+    "evidence_preservation": mark("(3) Registration and preservation of evidence"),
+    "service_of_documents": mark("(3) Service of documents"),
+    "other_on_site": mark("(4) Other work on site"),
+}
+
+MARKS = {  # of secrecy, Art. 18, rising
+    "normal": mark("Normal"),
+    "privacy": mark("Privacy"),
+    "commercial_secret": mark("Commercial secret"),
+    "state_secret": mark("State secret"),
+}
+
+LOWERING_REASONS = {
+    "marked_wrongly": mark("It was marked wrongly"),
+    "no_longer_secret": mark("What it shows is secret no more"),
+    "period_over": mark("The period of secrecy is over"),
+}
+
 REASONS = {
     "complete": mark("Complete"),
     "agent_stopped": mark("The station's program was stopped while copying"),
@@ -248,6 +271,12 @@ ENTRY_TYPES = {
     "alert.opened.v1": mark("Alert opened"),
     "alert.handled.v1": mark("Alert taken note of or passed on"),
     "alert.resolved.v1": mark("Alert resolved"),
+    "recording.labelled.v1": mark("Recordings labelled"),
+    "recording.labels_undone.v1": mark("Labels of recordings taken back"),
+    "recording.marked.v1": mark("Recordings marked for secrecy"),
+    "recording.knowing_changed.v1": mark("Need to know of recordings changed"),
+    "recording.mark_requested.v1": mark("Lower mark of secrecy requested"),
+    "recording.mark_decided.v1": mark("Lower mark of secrecy decided"),
 }
 
 OFFLOADS = {  # of a camera that was taken out

@@ -50,6 +50,7 @@ from hub.problems import (
 )
 from hub.readonly import why_read_only
 from hub.recordings import api as recording_api
+from hub.recordings import bulk_pages, mark_pages
 from hub.recordings import custody as custody_pages
 from hub.recordings import pages as recording_pages
 from hub.releases import pages as release_pages
@@ -119,6 +120,8 @@ def create_app(
         token_pages.router,
         overview_pages.router,
         alert_pages.router,
+        bulk_pages.router,  # before one recording, whose address takes any number
+        mark_pages.router,
         recording_pages.router,
         witness_pages.open_router,
         verify_pages.open_router,

@@ -21,8 +21,11 @@ from hub.vocabulary import (
     COMMAND_STATES,
     COPY_ENDS,
     ENTRY_TYPES,
+    KINDS,
     LABEL_EXPLANATIONS,
     LABELS,
+    LOWERING_REASONS,
+    MARKS,
     REASONS,
     ROLES,
     USE_STATES,
@@ -158,6 +161,18 @@ class Wording:
     def label(self, code: str) -> str:
         """What is wrong with a recording, in a word; an unknown label is shown as it came, made visible."""
         return self.say(LABELS[code]) if code in LABELS else visible(code[:80])
+
+    def work_kind(self, code: str) -> str:
+        """A kind of work; an unknown one is shown as it came, made visible."""
+        return self.say(KINDS[code]) if code in KINDS else visible(code[:80])
+
+    def secrecy(self, code: str) -> str:
+        """A mark of secrecy; an unknown one is shown as it came, made visible."""
+        return self.say(MARKS[code]) if code in MARKS else visible(code[:80])
+
+    def lowering(self, code: str) -> str:
+        """Why a lower mark is asked for."""
+        return self.say(LOWERING_REASONS[code]) if code in LOWERING_REASONS else visible(code[:80])
 
     def label_explanation(self, code: str) -> str:
         """What a label means, in a sentence; empty for an unknown one."""

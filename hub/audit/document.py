@@ -6,13 +6,14 @@ from sqlalchemy import select
 
 from hub.audit.export import Stated
 from hub.audit.queries import newest_checkpoint, read_event
-from hub.audit.saying import LOG_WHOLE, say_event
+from hub.audit.saying import CONCEALED, LOG_WHOLE, say_event
 from hub.audit.selection import EntryFilter
 from hub.audit.typeset import typeset
 from hub.db import Database
 from hub.language import Language, mark
 from hub.recordings.chain import Recording
 from hub.recordings.story import Step, Story
+from hub.sections import concealed
 from hub.tables import log_entry
 from hub.times import now_utc
 from hub.wording import Wording, digest_groups, size, visible, whole
@@ -25,20 +26,24 @@ COLUMNS = (mark("Index"), mark("Received"), mark("Kind"), mark("Source"), mark("
 HUB_ITSELF = mark("The hub itself")
 
 
-def log_document(db: Database, stated: Stated, asked: EntryFilter, words: Wording) -> bytes:
-    """A PDF of the entries of an export. Raises FontMissing, TypesettingFailed."""
+def log_document(db: Database, stated: Stated, asked: EntryFilter, words: Wording, reader: str) -> bytes:
+    """A PDF of the entries of an export, as the account `reader` may know them.
+
+    Raises FontMissing, TypesettingFailed.
+    """
     columns = ("idx", "source", "event_type", "received_at", "envelope")
     query = select(*(log_entry.c[name] for name in columns)).where(log_entry.c.idx.in_(list(stated.indexes)))
     with db.read() as connection:
         found = connection.execute(query.order_by(log_entry.c.idx)).all()
         newest = newest_checkpoint(connection)
+        hidden = concealed(connection, reader, stated.indexes)
     rows = [
         [
             str(row.idx),
             words.at_second(row.received_at),
             words.entry_type(row.event_type),
             words.say(HUB_ITSELF) if row.source == "hub" else row.source,
-            visible(say_event(words, read_event(bytes(row.envelope)))),
+            words.say(CONCEALED) if row.idx in hidden else visible(say_event(words, read_event(bytes(row.envelope)))),
         ]
         for row in found
     ]

@@ -36,12 +36,12 @@ def export_log(
     stated = state_export(site.db, keys, actor.name, form, asked, most=most)
     name = f"custodock-log-{stated.log_size}.{form}"
     if form == "csv":
-        parts = csv_parts(site.db, stated.indexes, words)
+        parts = csv_parts(site.db, stated.indexes, words, actor.name)
     elif form == "jsonl":
-        parts = jsonl_parts(site.db, stated.indexes)
+        parts = jsonl_parts(site.db, stated.indexes, actor.name)
     else:
         try:
-            made = log_document(site.db, stated, asked, words)
+            made = log_document(site.db, stated, asked, words, actor.name)
         except Problem as problem:  # answered as a page; the statement of the export gets its end
             state_end(site.db, keys, stated, problem.code, 0, None)
             raise

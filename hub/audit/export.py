@@ -24,13 +24,14 @@ from custody.event import Event, Sha256Hex
 from custody.hubevents import LogExported, LogExportFinished
 from hub import log
 from hub.audit.queries import count_entries, read_event
-from hub.audit.saying import say_event
+from hub.audit.saying import CONCEALED, say_event
 from hub.audit.selection import EntryFilter, all_indexes
 from hub.audit.typeset import TooMuchForPdf
 from hub.db import Database
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.language import mark
+from hub.sections import concealed
 from hub.tables import log_entry
 from hub.times import now_utc
 from hub.wording import Wording, visible
@@ -132,18 +133,24 @@ def state_end(db: Database, keys: HubKeys, stated: Stated, reason: str, count: i
         )
 
 
-def csv_parts(db: Database, indexes: Sequence[int], words: Wording) -> Iterator[bytes]:
-    """3. UTF-8 with the mark that Excel knows it by; no cell is taken for a formula."""
-    yield b"\xef\xbb\xbf" + _csv_line([words.say(column) for column in CSV_COLUMNS])
-    yield from _parts(db, indexes, lambda entry: _csv_line(_cells(entry, words)))
+def csv_parts(db: Database, indexes: Sequence[int], words: Wording, reader: str | None = None) -> Iterator[bytes]:
+    """3. UTF-8 with the mark that Excel knows it by; no cell is taken for a formula. `reader`: see `_parts`."""
+    yield b"\xef\xbb\xbf" + csv_line([words.say(column) for column in CSV_COLUMNS])
+    yield from _parts(db, indexes, lambda entry, hidden: csv_line(_cells(entry, words, hidden)), reader)
 
 
-def jsonl_parts(db: Database, indexes: Sequence[int]) -> Iterator[bytes]:
+def jsonl_parts(db: Database, indexes: Sequence[int], reader: str | None = None) -> Iterator[bytes]:
     """3. One object a line: index, received_at, envelope (base64, exactly the bytes in the log), event."""
-    yield from _parts(db, indexes, json_line)
+    yield from _parts(db, indexes, json_line, reader)
 
 
-def _parts(db: Database, indexes: Sequence[int], line: Callable[[Entry], bytes]) -> Iterator[bytes]:
+def _parts(
+    db: Database, indexes: Sequence[int], line: Callable[[Entry, bool], bytes], reader: str | None
+) -> Iterator[bytes]:
+    """The lines of these entries; `line` is told whether the account `reader` may not know what the entry tells.
+
+    None: whoever runs the hub's computer, to whom it is open anyway.
+    """
     columns = [
         log_entry.c[name]
         for name in ("idx", "source", "seq", "event_type", "envelope_sha256", "received_at", "envelope")
@@ -156,12 +163,19 @@ def _parts(db: Database, indexes: Sequence[int], line: Callable[[Entry], bytes])
         else:
             query = query.where(log_entry.c.idx.in_(list(chosen)))
         with db.read() as connection:  # entries never change: no view has to outlive a slow reader
-            lines = [line(row) for row in connection.execute(query)]
+            hidden = concealed(connection, reader, chosen) if reader is not None else frozenset()
+            lines = [line(row, row.idx in hidden) for row in connection.execute(query)]
         yield b"".join(lines)
 
 
-def json_line(entry: Entry) -> bytes:
-    """An entry as JSON: the event is a copy for reading, the envelope is what counts; null where it cannot be read."""
+def json_line(entry: Entry, hidden: bool = False) -> bytes:
+    """An entry as JSON: the event is a copy for reading, the envelope is what counts; null where it cannot be read.
+
+    Both are null, with the envelope's digest in their place, where whoever reads may not know them.
+    """
+    if hidden:
+        kept = {"index": entry.idx, "received_at": entry.received_at, "envelope": None, "event": None}
+        return json.dumps(kept | {"envelope_sha256": entry.envelope_sha256, "restricted": True}).encode() + b"\n"
     raw = bytes(entry.envelope)
     try:
         event = json.loads(parse_envelope(raw).payload)
@@ -176,12 +190,12 @@ def json_line(entry: Entry) -> bytes:
     return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _cells(entry: Entry, words: Wording) -> list[str]:
+def _cells(entry: Entry, words: Wording, hidden: bool) -> list[str]:
     event: Event | None = read_event(bytes(entry.envelope))
     received = words.at_second(entry.received_at)
     at = event.at.isoformat(timespec="milliseconds") if event else ""
     kind = words.entry_type(entry.event_type)
-    said = say_event(words, event)
+    said = words.say(CONCEALED) if hidden else say_event(words, event)
     return [
         str(entry.idx),
         received,
@@ -195,7 +209,8 @@ def _cells(entry: Entry, words: Wording) -> list[str]:
     ]
 
 
-def _csv_line(cells: Sequence[str]) -> bytes:
+def csv_line(cells: Sequence[str]) -> bytes:
+    """One line of CSV: every hidden character made visible, and no cell taken for a formula."""
     out = io.StringIO()
     csv.writer(out).writerow([inert(visible(cell)) for cell in cells])
     return out.getvalue().encode("utf-8", "backslashreplace")

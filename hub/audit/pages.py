@@ -34,11 +34,12 @@ from hub.audit.queries import (
     read_last_check,
     read_sources,
 )
-from hub.audit.saying import say_event
+from hub.audit.saying import CONCEALED, say_event
 from hub.audit.selection import EntryFilter
 from hub.openings.reading import reveal
 from hub.openings.rows import Held, opening_bytes, read_openings
 from hub.problems import EntryDamaged, NotFound
+from hub.sections import concealed
 from hub.site import attachment, render, site_of, words_of
 from hub.times import now_utc
 from hub.timestamps import StampState, read_stamps
@@ -116,9 +117,10 @@ class EntryView:
         return self.proof.entry.index + 1 if self.proof.entry.index + 1 < self.proof.checkpoint.size else None
 
 
-@router.get("/log", dependencies=WHOLE)
+@router.get("/log")
 def show_log(
     request: Request,
+    actor: Annotated[Actor, Depends(allowed(Action.SEE_LOG))],
     asked: AskedEntries,
     cursor: Annotated[int | None, Query(ge=0, lt=1 << 62)] = None,
 ) -> Response:
@@ -126,13 +128,17 @@ def show_log(
     with site.db.read() as connection:
         page = read_entries(connection, asked, cursor, PAGE_ROWS)
         events = read_events(connection, [row.index for row in page.rows])
+        hidden = concealed(connection, actor.name, events)
         newest, check = newest_checkpoint(connection), read_last_check(connection)
         sources, stamps = read_sources(connection), read_stamps(connection, site.timestamps_wanted)
     due = check is None or now_utc() - check.finished_at > CHECK_DUE
     view = LogView(
         state=LogState(newest, check, due, stamps),
         keys=tuple(site.key_lines.items()),
-        rows=tuple((row, say_event(words, events.get(row.index))) for row in page.rows),
+        rows=tuple(
+            (row, words.say(CONCEALED) if row.index in hidden else say_event(words, events.get(row.index)))
+            for row in page.rows
+        ),
         asked=asked,
         sources=sources,
         event_types=tuple(ENTRY_TYPES),
@@ -157,7 +163,7 @@ def go_to_entry(index: Annotated[int, Query(ge=0, lt=1 << 62)]) -> Response:
 def show_entry(request: Request, actor: Reader, index: Index) -> Response:
     site, words = site_of(request), words_of(request)
     proof = load_proof(site.db, actor, index, site.key_lines["events"])
-    held = _held(request, index)
+    held = _held(request, actor, index)
     try:
         envelope = parse_envelope(proof.envelope)
         payload = envelope.payload
@@ -179,8 +185,10 @@ def show_entry(request: Request, actor: Reader, index: Index) -> Response:
     return render(request, "entry.html", view)
 
 
-def _held(request: Request, index: int) -> tuple[Held, ...]:
+def _held(request: Request, actor: Actor, index: int) -> tuple[Held, ...]:
     with site_of(request).db.read() as connection:
+        if concealed(connection, actor.name, [index]):
+            return ()
         return read_openings(connection, [index]).get(index, ())
 
 
@@ -226,7 +234,7 @@ def download_opening(request: Request, actor: Reader, index: Index) -> Response:
     """What shows the values behind the entry's commitments, as it is handed out beside the envelope."""
     site = site_of(request)
     proof = load_proof(site.db, actor, index, site.key_lines["events"])
-    raw = opening_bytes(proof.entry.envelope_sha256, _held(request, index))
+    raw = opening_bytes(proof.entry.envelope_sha256, _held(request, actor, index))
     if raw is None:
         raise NotFound
     return attachment(raw, f"entry-{index}.opening.json", "application/json")

@@ -40,6 +40,12 @@ from custody.hubevents import (
     LogRestored,
     OpeningRemovalRequested,
     OpeningRemoved,
+    RecordingKnowingChanged,
+    RecordingLabelled,
+    RecordingLabelsUndone,
+    RecordingMarkDecided,
+    RecordingMarked,
+    RecordingMarkRequested,
     SecondFactorSet,
     SectionDecided,
     SectionRequested,
@@ -97,6 +103,8 @@ EVERYTHING_READ = mark("everything on the card")
 NOT_EVERYTHING_READ = mark("not everything could be read")
 COMMAND_LINE_ALONE = mark("nobody (on the command line, by one person)")
 AT_MOST = mark(" (at most; the hub broke off meanwhile)")
+CONCEALED = mark("A restricted recording: what it is called is told to those who may know it.")
+MAY_KNOW, MAY_NOT_KNOW = mark("may know them"), mark("may know them no more")
 APPROVED, REFUSED = mark("approved"), mark("refused")
 BY_ITSELF = mark("nobody: it ended by itself")
 ESCALATED = mark("nobody took note of it in time, so it went to the next as well")
@@ -450,6 +458,49 @@ SENTENCES: dict[type[Event], _Said] = {
             "approver": e.approved_by,
             "count": whole(len(e.entries)),
             "reason": words.reason(e.reason),
+        },
+    ),
+    RecordingLabelled: (
+        mark("%(account)s stated what %(count)s recordings are about."),
+        lambda _, e: {"account": e.account, "count": whole(len(e.recordings))},
+    ),
+    RecordingLabelsUndone: (
+        mark("%(account)s took a labelling of %(count)s recordings back."),
+        lambda _, e: {"account": e.account, "count": whole(len(e.recordings))},
+    ),
+    RecordingMarked: (
+        mark("%(account)s gave %(count)s recordings the mark: %(mark)s."),
+        lambda words, e: {
+            "account": e.account,
+            "count": whole(len(e.recordings)),
+            "mark": words.secrecy(e.mark),
+        },
+    ),
+    RecordingKnowingChanged: (
+        mark("%(by)s decided about %(account)s and %(count)s restricted recordings: %(how)s."),
+        lambda words, e: {
+            "by": e.decided_by,
+            "account": e.account,
+            "count": whole(len(e.recordings)),
+            "how": words.say(MAY_KNOW if e.may_know else MAY_NOT_KNOW),
+        },
+    ),
+    RecordingMarkRequested: (
+        mark("%(by)s asks that %(count)s recordings carry the lower mark %(mark)s (%(why)s)."),
+        lambda words, e: {
+            "by": e.requested_by,
+            "count": whole(len(e.recordings)),
+            "mark": words.secrecy(e.mark),
+            "why": words.lowering(e.reason),
+        },
+    ),
+    RecordingMarkDecided: (
+        mark("The lower mark %(mark)s of %(count)s recordings was decided by %(by)s: %(how)s."),
+        lambda words, e: {
+            "by": e.decided_by,
+            "count": whole(len(e.recordings)),
+            "mark": words.secrecy(e.mark),
+            "how": words.say(APPROVED if e.approved else REFUSED),
         },
     ),
     WitnessAdded: (mark("%(operator)s accepted %(witness)s as a witness of this log."), _of("operator", "witness")),

@@ -17,7 +17,7 @@ from hub.errors import Conflict, Invalid
 from hub.keychanges.command import person
 from hub.keys import HubKeys
 from hub.problems import BadQuery
-from hub.recordings.queries import parse_filter
+from hub.recordings.filters import parse_filter
 from hub.requests.exporting import approved_order
 from hub.requests.policy import Wanted
 from hub.requests.service import request_use

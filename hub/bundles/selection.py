@@ -30,7 +30,8 @@ from hub.access import Actor
 from hub.db import Database
 from hub.errors import NotFound
 from hub.logfaults import untrusted
-from hub.recordings.queries import MAX_PAGE_ROWS, RecordingFilter, load_recordings
+from hub.recordings.filters import RecordingFilter
+from hub.recordings.queries import MAX_PAGE_ROWS, load_recordings
 from hub.tables import docking, log_entry, segment
 from hub.witnesses.queries import newest_witnessed
 

@@ -37,10 +37,11 @@ class HoldFacts:
         return self.camera in (None, camera) and self.docking in (None, docking)
 
 
-def load_holds(connection: Connection, station: str) -> tuple[HoldFacts, ...]:
-    """Every hold of a station that is ordered or in force, oldest first; one that is to be lifted still counts."""
+def load_holds(connection: Connection, station: str | None = None) -> tuple[HoldFacts, ...]:
+    """Every hold of a station, or of all, that is ordered or in force, oldest first; one to be lifted still counts."""
     kinds = command.c.kind.in_((Hold.KIND, HoldLifted.KIND))
-    rows = connection.execute(QUERY.where(command.c.station == station, kinds).order_by(command.c.id)).all()
+    query = QUERY.where(kinds) if station is None else QUERY.where(command.c.station == station, kinds)
+    rows = connection.execute(query.order_by(command.c.id)).all()
     lifted = {_body(row).get("hold_id") for row in rows if row.kind == HoldLifted.KIND and state_of(row) == "accepted"}
     found = (_facts(row) for row in rows if row.kind == Hold.KIND and state_of(row) not in _NEVER)
     return tuple(one for one in found if one.hold_id not in lifted)

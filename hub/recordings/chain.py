@@ -13,13 +13,13 @@ from custody.errors import CustodyError
 from custody.events import decode_event
 from custody.stationevents import SegmentSealed
 from custody.sums import checksum_line
-from hub.access import Action, Actor, may
+from hub.access import Actor
 from hub.audit.queries import EntryProof, prove_entry
 from hub.db import Database
 from hub.overview.queries import DockingRow, read_docking
 from hub.problems import EntryDamaged, NotFound
 from hub.recordings.queries import RecordingRow, load_row
-from hub.sections import docking_subject
+from hub.sections import seen_recordings
 from hub.tables import docking
 
 
@@ -57,7 +57,7 @@ def load_recording(db: Database, actor: Actor, log_index: int, hub_key_line: str
     """Everything about the segment at this log index. Raises NotFound (also: not for `actor`), EntryDamaged."""
     with db.read() as connection:
         row = load_row(connection, log_index)
-        if row is None or not may(actor, Action.SEE_RECORDINGS, docking_subject(connection, row.station, row.docking)):
+        if row is None or log_index not in seen_recordings(connection, actor, [log_index]):
             raise NotFound
         proof = prove_entry(connection, log_index, hub_key_line)
         found = connection.execute(

@@ -8,47 +8,29 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, literal, select, tuple_
 
 from hub import search
-from hub.access import Action, Actor
+from hub.access import Action, Actor, may
 from hub.db import Database
 from hub.problems import BadQuery
-from hub.sections import Scope, scope_of
-from hub.tables import camera, disposition, docking, segment, station
-from hub.vocabulary import LABELS
+from hub.recordings.filters import RecordingFilter
+from hub.recordings.finding import find_hits
+from hub.recordings.standing import MARKS, NORMAL, UNSTATED
+from hub.recordings.states import read_standings
+from hub.sections import Scope, hidden_from, recording_subjects, scope_of, seen_recordings
+from hub.tables import camera, disposition, docking, recording_state, segment, station
 
 PAGE_ROWS = 50
 MAX_PAGE_ROWS = 200
+MAX_DAY_ROWS = 500
+COUNT_TO = 1001  # beyond it a list has "more than 1,000"
 _CURSOR = re.compile(r"(?:(\d{4}-\d{2}-\d{2})~)?(\d{1,18})")
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingFilter:
-    """What a list is limited to; None and "" do not limit. Checked by `parse_filter`."""
-
-    camera: str | None = None
-    station: str | None = None
-    docking: str | None = None
-    day_from: date | None = None
-    day_to: date | None = None
-    label: str | None = None  # a key of vocabulary.LABELS, or search.ANY_LABEL
-    text: str | None = None
-    within: search.Within | None = None  # never asked for: what the reader may see
-
-    @property
-    def searches(self) -> bool:
-        """Whether the full-text index answers: it holds every filter and crosses long lists without walking one."""
-        return bool(self.text or self.docking or self.camera or self.station or self.label) or self.within is not None
-
-    @property
-    def by_day(self) -> bool:
-        """Whether rows come in the order of days. The full-text index keeps the order as saved."""
-        return not self.searches and (self.day_from is not None or self.day_to is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +60,9 @@ class RecordingRow:
     duration_seconds: float | None
     labels: tuple[str, ...]
     disposed_index: int | None = None  # log entry by which its file left the vault
+    mark: str = NORMAL
+    kind: str | None = None
+    masked: bool = False  # restricted, and not for this reader: it exists at its station, and no more is told
 
     @property
     def folder(self) -> str:
@@ -94,35 +79,37 @@ class RecordingPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """How many recordings a list has, up to `COUNT_TO`, and how many restricted ones that the reader may not know."""
+
+    number: int
+    hidden: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """How many of what a reader may see carry a mark, up to `COUNT_TO`, and how many of them are hidden."""
+
+    mark: str
+    number: int
+    hidden: int
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day's recordings by camera. `hidden`: restricted ones of any day that the reader may not know."""
+
+    by_camera: dict[str, list[RecordingRow]]
+    hidden: int
+    cut: bool  # there are more than `MAX_DAY_ROWS`
+
+
+@dataclass(frozen=True, slots=True)
 class Choices:
     """What the filter form offers."""
 
     cameras: tuple[str, ...]
     stations: tuple[str, ...]
-
-
-def parse_filter(
-    camera: str, station: str, docking: str, day_from: str, day_to: str, label: str, text: str
-) -> RecordingFilter:
-    """A filter out of what a form or a call says, "" for no limit. Raises BadQuery."""
-    if label and label not in LABELS and label != search.ANY_LABEL:
-        raise BadQuery
-    if len(text) > search.MAX_TEXT_CHARACTERS or any(len(name) > 512 for name in (camera, station, docking)):
-        raise BadQuery
-    if "\x00" in camera + station + docking + text:  # PostgreSQL holds no NUL, so nothing could match
-        raise BadQuery
-    limits = RecordingFilter(
-        camera=camera or None,
-        station=station or None,
-        docking=docking or None,
-        day_from=_parse_day(day_from),
-        day_to=_parse_day(day_to),
-        label=label or None,
-        text=text.strip() or None,
-    )
-    if limits.day_from and limits.day_to and limits.day_from > limits.day_to:
-        raise BadQuery
-    return limits
 
 
 def load_choices(db: Database, actor: Actor) -> Choices:
@@ -142,20 +129,116 @@ def load_recordings(
 ) -> RecordingPage:
     """One page of what `actor` may see; None: of all, for whoever runs the hub's computer.
 
-    Raises BadQuery for a cursor that is not of such a list.
+    Restricted recordings that they may not know stand in it as such where nothing is asked that would tell of them, and
+    are left out of every other list. Raises BadQuery for a cursor that is not of such a list.
     """
     with db.read() as connection:
-        if actor is not None:
-            scope = scope_of(connection, actor, Action.SEE_RECORDINGS)
-            limits = replace(limits, within=None if scope.everything else _within(connection, scope))
+        limits = _limited(connection, actor, limits)
         after = _parse_cursor(cursor, limits) if cursor else None
+        name = None if actor is None else actor.name
         if limits.searches:
-            query = _search_query(connection, limits, after, rows + 1)
+            hits = find_hits(connection, limits, after.log_index if after else None, rows + 1, name)
+            query = _all().where(segment.c.log_index.in_(hits)).order_by(_order(limits))
         else:
-            query = _list_query(limits, after).limit(rows + 1)
+            query = _list_query(limits, after, name).limit(rows + 1)
         found = list(connection.execute(query).mappings())
-        page = _with_dispositions(connection, [_row(r) for r in found[:rows]])
+        page = _masked(connection, name, _with_dispositions(connection, [_row(r) for r in found[:rows]]))
     return RecordingPage(page, _cursor(found[rows - 1], limits) if len(found) > rows else None)
+
+
+def count_recordings(db: Database, actor: Actor, limits: RecordingFilter, number: int | None = None) -> Counted:
+    """How many `load_recordings` would show, up to `COUNT_TO`, and what is hidden from `actor` in all.
+
+    `number`: where the list is known to be on one page, how many that page has.
+    """
+    with db.read() as connection:
+        limits = _limited(connection, actor, limits)
+        hidden = _hidden(connection, actor)
+        if number is not None:
+            return Counted(number, hidden)
+        if limits.searches:
+            number = len(find_hits(connection, limits, None, COUNT_TO, actor.name))
+        else:
+            query = _list_query(limits, None, actor.name).with_only_columns(segment.c.log_index)
+            inner = query.order_by(None).limit(COUNT_TO).subquery()
+            number = connection.execute(select(func.count()).select_from(inner)).scalar_one()
+        return Counted(number, hidden)
+
+
+def load_day(db: Database, actor: Actor, day: date, camera: str | None, officer: str | None) -> Day:
+    """The recordings of a camera, or of what an officer carried, that began on `day` by the camera's clock."""
+    limits = RecordingFilter(camera=camera, officer=officer, day_from=day, day_to=day, oldest=True)
+    page = load_recordings(db, actor, limits, None, MAX_DAY_ROWS)
+    by_camera: dict[str, list[RecordingRow]] = {}
+    for row in page.rows:
+        by_camera.setdefault(row.camera, []).append(row)
+    with db.read() as connection:
+        return Day(by_camera, _hidden(connection, actor), page.next_cursor is not None)
+
+
+def _limited(connection: Connection, actor: Actor | None, limits: RecordingFilter) -> RecordingFilter:
+    if actor is None:
+        return limits
+    scope = scope_of(connection, actor, Action.SEE_RECORDINGS)
+    return replace(limits, within=None if scope.everything else _within(connection, scope))
+
+
+def load_restricted(
+    db: Database, actor: Actor, recording: int | None
+) -> tuple[tuple[Restricted, ...], tuple[str, ...] | None]:
+    """How much is restricted, by mark; and who may know `recording`, where `actor` may know it."""
+    with db.read() as connection:
+        counted = tuple(
+            Restricted(mark, *(_hidden(connection, actor, mark, hidden=hidden) for hidden in (False, True)))
+            for mark in MARKS[1:]
+        )
+        subject = recording_subjects(connection, [recording]).get(recording) if recording is not None else None
+        if subject is None or subject.known_to is None or not may(actor, Action.SEE_RECORDINGS, subject):
+            return counted, None
+        return counted, tuple(sorted(subject.known_to))
+
+
+def _hidden(connection: Connection, actor: Actor, mark: str | None = None, *, hidden: bool = True) -> int:
+    """Restricted recordings within what `actor` may see, that they may not know if `hidden`; up to `COUNT_TO`."""
+    scope = scope_of(connection, actor, Action.SEE_RECORDINGS)
+    state = recording_state.c
+    query = select(segment.c.log_index).join(recording_state, state.recording == segment.c.log_index)
+    query = query.where(state.mark != NORMAL if mark is None else state.mark == mark)
+    if hidden:
+        query = query.where(hidden_from(actor.name))
+    if not scope.everything:
+        own = tuple_(segment.c.station, segment.c.docking).in_(scope.carried(connection))
+        query = query.where(segment.c.station.in_(scope.stations or ()) | own)
+    return int(connection.execute(select(func.count()).select_from(query.limit(COUNT_TO).subquery())).scalar_one())
+
+
+def load_some(db: Database, actor: Actor, numbers: Sequence[int]) -> tuple[RecordingRow, ...]:
+    """Those of these recordings that `actor` may see, by log index."""
+    with db.read() as connection:
+        seen = sorted(seen_recordings(connection, actor, [n for n in numbers if 0 <= n < 1 << 62]))
+        query = _all().where(segment.c.log_index.in_(seen)).order_by(segment.c.log_index)
+        return _masked(connection, actor.name, [_row(row) for row in connection.execute(query).mappings()])
+
+
+def _masked(connection: Connection, name: str | None, rows: Sequence[RecordingRow]) -> tuple[RecordingRow, ...]:
+    """The rows with what people stated of them; those that the account `name` may not know without all else."""
+    standings = read_standings(connection, [row.log_index for row in rows])
+    shown = []
+    for row in rows:
+        standing = standings.get(row.log_index, UNSTATED)
+        if standing.restricted and name is not None and name not in standing.known_to:
+            shown.append(_mask(row, standing.mark))
+        else:
+            shown.append(replace(row, mark=standing.mark, kind=standing.kind))
+    return tuple(shown)
+
+
+def _mask(row: RecordingRow, mark: str) -> RecordingRow:
+    return RecordingRow(
+        log_index=row.log_index, station=row.station, camera="", bay="", docking="", path="", file_name="", version=1,
+        size_bytes=0, sha256="", recorded_at=None, sealed_at=row.sealed_at, duration_seconds=None, labels=(),
+        mark=mark, masked=True,
+    )  # fmt: skip
 
 
 def load_row(connection: Connection, log_index: int) -> RecordingRow | None:
@@ -181,24 +264,25 @@ def _all() -> Select[Any]:
     return select(*(segment.c[name] for name in _COLUMNS))
 
 
-def _search_query(connection: Connection, limits: RecordingFilter, after: Place | None, rows: int) -> Select[Any]:
-    """The full-text index answers text and filters together; the rows are then fetched by their keys."""
-    filters = search.Filters(limits.camera, limits.station, limits.docking, (limits.label,) if limits.label else ())
-    days = (limits.day_from, limits.day_to)
-    before = after.log_index if after else None
-    hits = search.find(connection, limits.text or "", filters, days, before=before, limit=rows, within=limits.within)
-    return _all().where(segment.c.log_index.in_(hits)).order_by(segment.c.log_index.desc())
-
-
 def _within(connection: Connection, scope: Scope) -> search.Within:
     return search.Within(tuple(sorted(scope.stations or ())), scope.carried(connection))
 
 
-def _list_query(limits: RecordingFilter, after: Place | None) -> Select[Any]:
+def _order(limits: RecordingFilter) -> ColumnElement[Any]:
+    return segment.c.log_index.asc() if limits.oldest else segment.c.log_index.desc()
+
+
+def _list_query(limits: RecordingFilter, after: Place | None, name: str | None) -> Select[Any]:
+    """What no search answers: everything, or days alone."""
     query = _all().where(*_days(limits))
+    if limits.describes and name is not None:
+        query = query.where(~hidden_from(name))
     if not limits.by_day:
-        query = query.order_by(segment.c.log_index.desc())
-        return query if after is None else query.where(segment.c.log_index < after.log_index)
+        query = query.order_by(_order(limits))
+        if after is None:
+            return query
+        at = segment.c.log_index
+        return query.where(at > after.log_index if limits.oldest else at < after.log_index)
     query = query.order_by(segment.c.recorded_day.desc(), segment.c.log_index.desc())
     if after is None:
         return query
@@ -251,10 +335,3 @@ def _parse_cursor(cursor: str, limits: RecordingFilter) -> Place:
     if match is None or (match[1] is not None) != limits.by_day or not cursor.isascii():
         raise BadQuery
     return Place(match[1], int(match[2]))
-
-
-def _parse_day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise BadQuery from None

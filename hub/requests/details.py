@@ -16,7 +16,7 @@ from hub.commands.queries import state_of as command_state
 from hub.recordings.queries import RecordingRow, load_row
 from hub.requests import policy
 from hub.requests.queries import QUERY, UseRow, read_request, read_rows, recordings_of
-from hub.sections import docking_subject, seen_recordings
+from hub.sections import recording_subjects, seen_recordings
 from hub.tables import account, command, use_recording, use_request
 
 SHOWN = 50  # recordings of a request that a page lists
@@ -88,8 +88,7 @@ def recording_uses(connection: Connection, actor: Actor, recording: int, now: da
     c = use_recording.c
     named = select(c.request_id).where(c.recording == recording)
     query = QUERY.where(use_request.c.id.in_(named)).order_by(use_request.c.id.desc()).limit(OTHERS)
-    row = load_row(connection, recording)
-    whose = BUREAU if row is None else docking_subject(connection, row.station, row.docking)
+    whose = recording_subjects(connection, [recording]).get(recording, BUREAU)
     may_ask = any(may(actor, action, whose) for action in (Action.REQUEST_VIEW, Action.REQUEST_COPY))
     return RecordingUses(recording, read_rows(connection, actor, query, now), may_ask)
 
@@ -97,7 +96,7 @@ def recording_uses(connection: Connection, actor: Actor, recording: int, now: da
 def _asked(connection: Connection, index: int) -> Asked:
     row = load_row(connection, index)
     assert row is not None  # noqa: S101  a request names seals alone, and a seal stays
-    return Asked(row, docking_subject(connection, row.station, row.docking).officer or "")
+    return Asked(row, recording_subjects(connection, [index])[index].officer or "")
 
 
 def _number(connection: Connection, name: str) -> str:

@@ -21,7 +21,8 @@ from hub.errors import Invalid, NotFound
 from hub.language import mark
 from hub.problems import Problem
 from hub.recordings.asked import AskedFilter
-from hub.recordings.queries import RecordingFilter, RecordingRow, load_row
+from hub.recordings.filters import RecordingFilter
+from hub.recordings.queries import RecordingRow, load_row
 from hub.requests import approving, policy, service
 from hub.requests.details import Details, load_details
 from hub.requests.policy import COPY_ENDS, DAY_SECONDS, DAYS, DEFAULT_DAYS, USES, Wanted

@@ -25,8 +25,8 @@ from hub.requests import policy
 from hub.requests.digest import recordings_sha256
 from hub.requests.policy import Wanted
 from hub.requests.queries import now_by_log, read_request, state_now, subject_of
-from hub.sections import docking_subject, seen_recordings
-from hub.tables import account, command, segment, use_recording, use_request
+from hub.sections import recording_subjects, seen_recordings
+from hub.tables import account, command, use_recording, use_request
 from hub.times import to_text
 
 REVOKED_FOR = timedelta(days=366)  # how long a station may be away and still be told that a grant ended
@@ -173,15 +173,8 @@ def _check_recordings(connection: Connection, actor: Actor, action: Action, reco
 
 
 def _all_may(connection: Connection, actor: Actor, action: Action, recordings: Sequence[int]) -> bool:
-    c = segment.c
-    dockings = set()
-    for start in range(0, len(recordings), 500):
-        some = recordings[start : start + 500]
-        rows = connection.execute(select(c.station, c.docking).where(c.log_index.in_(some))).all()
-        if len(rows) != len(some):
-            return False
-        dockings |= {(row.station, row.docking) for row in rows}
-    return all(may(actor, action, docking_subject(connection, *key)) for key in dockings)
+    subjects = recording_subjects(connection, recordings)
+    return len(subjects) == len(set(recordings)) and all(may(actor, action, whose) for whose in subjects.values())
 
 
 def _same_waiting(tx: Connection, row: dict[str, Any]) -> str | None:

@@ -37,6 +37,7 @@ from hub.opening import Link, Message, claimed_type, open_message
 from hub.openings.rows import keep_openings
 from hub.projections import Projection
 from hub.readonly import FORKED, open_log
+from hub.recordings.states import refresh_since
 from hub.restore.hubrows import write_hub_rows
 from hub.restore.outside import Verdict, compare
 from hub.restore.placing import Missing, Piece, find_missing, place
@@ -137,6 +138,7 @@ def complete(db: Database, keys: HubKeys, scratch: Scratch, plan: Plan, utc_offs
         if head.read_only == FORKED or head.size != plan.base_size:
             raise RefillWrong(f"the log was changed meanwhile ({head.read_only}, {head.size} entries)")
         untimed = _write(tx, keys, scratch, plan, utc_offset_minutes, now)  # 3
+        refresh_since(tx, plan.base_size)
         open_log(tx)
         with log.appending(tx, keys, now) as entries:
             held_by = plan.target.who if plan.target else "nobody else: the backup held everything"

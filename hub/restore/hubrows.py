@@ -41,6 +41,12 @@ from custody.hubevents import (
     LogRestored,
     OpeningRemovalRequested,
     OpeningRemoved,
+    RecordingKnowingChanged,
+    RecordingLabelled,
+    RecordingLabelsUndone,
+    RecordingMarkDecided,
+    RecordingMarked,
+    RecordingMarkRequested,
     SecondFactorSet,
     SectionDecided,
     SectionRequested,
@@ -66,6 +72,7 @@ from hub.alerts.derived import write_alert_rows
 from hub.db import upsert_rows
 from hub.openings.service import write_removal
 from hub.projections import HubEvent
+from hub.recordings.markrows import write_mark_request
 from hub.restore.commandrows import write_command_rows, write_key_rows
 from hub.restore.peoplerows import write_people_rows
 from hub.restore.stationrows import write_station_rows
@@ -119,6 +126,8 @@ def write_hub_rows(  # noqa: PLR0912  one case for each family of events
             write_viewing_rows(tx, known, index, received_at)
         case ExportRequested() | ExportDecided() | UseRequested() | UseDecided() | UseRevoked() | CopyEnded():
             write_use_rows(tx, known, received_at)
+        case RecordingMarkRequested() | RecordingMarkDecided():
+            write_mark_request(tx, known, received_at)
         case KeyRotationRequested() | KeyRotated():
             write_key_rows(tx, known, index, received_at)
         case OpeningRemovalRequested() | OpeningRemoved():
@@ -133,8 +142,12 @@ def write_hub_rows(  # noqa: PLR0912  one case for each family of events
             | LogRestored()
             | WitnessRefused()
             | FootageMismatched()
+            | RecordingLabelled()
+            | RecordingLabelsUndone()
+            | RecordingMarked()
+            | RecordingKnowingChanged()
         ):
-            pass  # they have no rows
+            pass  # no rows; those of the last four follow once all is in the log: `hub.recordings.states`
         case _:
             assert_never(known)
 

@@ -40,6 +40,7 @@ from hub.tables.people import (
     session,
     sign_in_failure,
 )
+from hub.tables.recordings import mark_request, recording_known, recording_state, saved_filter
 from hub.tables.requests import use_recording, use_request
 from hub.tables.schema import metadata
 from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
@@ -71,11 +72,15 @@ __all__ = [
     "log_reader",
     "log_state",
     "log_tile",
+    "mark_request",
     "metadata",
     "opening",
     "opening_removal",
+    "recording_known",
+    "recording_state",
     "refused",
     "replica",
+    "saved_filter",
     "second_factor",
     "section_request",
     "segment",

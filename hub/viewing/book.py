@@ -23,7 +23,7 @@ from hub.db import Database
 from hub.identifiers import new_id
 from hub.keys import HubKeys
 from hub.problems import NotFound
-from hub.sections import docking_subject
+from hub.sections import recording_subjects
 from hub.tables import log_entry, viewing
 from hub.times import to_text
 from hub.viewing.grants import Footage, HeldGrant, good_grant, load_footage
@@ -54,10 +54,13 @@ def load_grant(connection: Connection, actor: Actor, recording: int, now: dateti
     footage = load_footage(connection, recording)
     if footage is None:
         raise NotFound
+    whose = recording_subjects(connection, [recording])[recording]
+    if whose.known_to is not None and actor.name not in whose.known_to:
+        raise NotFound  # restricted since the grant was given: raising a mark takes effect at once (Art. 18)
     held = good_grant(connection, actor.name, footage, now)
     if held is not None:
         return footage, held
-    if not may(actor, Action.VIEW_FOOTAGE, docking_subject(connection, footage.station, footage.docking)):
+    if not may(actor, Action.VIEW_FOOTAGE, whose):
         raise NotFound
     raise NoGrant
 

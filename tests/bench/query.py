@@ -25,7 +25,10 @@ from starlette.testclient import TestClient
 from custody.event import Event, Sha256Hex
 from custody.stationevents import Counts, DockingClosed, DockingStarted, Media, SegmentSealed
 from hub import log
+from hub.access import Actor, Role
 from hub.projections import Projection, project
+from hub.recordings.labelling import KINDS, Labels, label_recordings
+from hub.recordings.marking import raise_mark
 from hub.tables import segment
 from hub.times import now_utc, to_text
 from tests.integration.site_data import Hub, tell_story
@@ -37,6 +40,10 @@ FIRST_DAY = datetime(2024, 1, 1, 8, 0)  # noqa: DTZ001  (cameras tell no zone)
 WORDS = ("现场检查", "投诉举报", "校外培训", "询问笔录", "文书送达", "查封现场", "日常巡查", "证据保全")
 DOCKINGS_PER_COMMIT = 400
 DIGEST = Sha256Hex("ab" * 32)
+
+
+LABELLINGS, LABELLED, MARKED = 200, 250, 1000
+MATTERS = ("无证办学", "超时培训", "校园安全", "食堂卫生", "教材检查")
 
 
 def without_signature(event: Event) -> bytes:
@@ -155,6 +162,28 @@ def segment_event(
     )
 
 
+def state(hub: Hub) -> None:
+    """What people stated: labels of one recording in twenty, each by a whole labelling; some of them restricted."""
+    chance, now = random.Random(11), now_utc()
+    custodian = Actor("li", Role.CUSTODIAN, must_change_password=False)
+    with hub.db.read() as connection:
+        last = connection.execute(select(func.max(segment.c.log_index))).scalar_one()
+    step = max(1, last // (LABELLINGS * LABELLED))
+    for number in range(LABELLINGS):
+        start = number * LABELLED * step
+        with hub.db.read() as connection:
+            at = segment.c.log_index
+            query = select(at).where(at >= start).order_by(at).limit(LABELLED)
+            some = list(connection.execute(query).scalars())
+        place = f"{chance.choice(('人民路', '解放街', '建设巷', '育才路'))}{number} 号"
+        labels = Labels(chance.choice(KINDS), None, place, chance.choice(MATTERS), f"京教执〔2026〕{number}号")
+        label_recordings(hub.db, hub.keys, custodian, some, labels, now)
+        if number % (LABELLINGS // 10) == 0:
+            raise_mark(hub.db, hub.keys, custodian, some[: MARKED // 10], "privacy", now)
+        print(f"\r{number + 1} labellings", end="", file=sys.stderr)
+    print(file=sys.stderr)
+
+
 def questions(hub: Hub) -> list[tuple[str, list[str]]]:
     """What is asked, each in several spellings so that no answer is simply remembered."""
     chance = random.Random(3)
@@ -201,6 +230,16 @@ def questions(hub: Hub) -> list[tuple[str, list[str]]]:
         ("in every name, camera", [f"q=mp4&camera={c}" for c in cameras]),
         ("in every name, old month", [f"q=mp4&from={a:%Y-%m-%d}&to={b:%Y-%m-%d}" for a, b in month]),
         ("word, camera, station", [f"q=检查&camera={c}&station={s}" for c, s in zip(cameras, stations, strict=False)]),
+        ("kind of work", [f"kind={kind}" for kind in KINDS]),
+        ("kind and month", [f"kind=investigation&from={a:%Y-%m-%d}&to={b:%Y-%m-%d}" for a, b in month]),
+        ("matter", [f"about={matter}" for matter in MATTERS]),
+        ("place and case", [f"about=号 人民路 2026〕{n}" for n in range(40)]),
+        ("matter, word, camera", [f"about={m}&q=检查&camera={c}" for m, c in zip(MATTERS, cameras, strict=False)]),
+        ("restricted", ["mark=restricted", "mark=privacy"]),
+        ("held", ["state=held"]),
+        ("disputed", ["state=disputed"]),
+        ("oldest first", ["sort=oldest", f"sort=oldest&camera={cameras[0]}"]),
+        ("oldest first, deep", [f"sort=oldest&cursor={n}" for n in deep]),
         ("in every name, deep", [f"q=mp4&cursor={n}" for n in deep]),
     ]
     asked = [(name, [f"/recordings?{q}" for q in queries]) for name, queries in lists]
@@ -208,6 +247,12 @@ def questions(hub: Hub) -> list[tuple[str, list[str]]]:
         ("overview", ["/"]),
         ("overview, live part", ["/overview/live"]),
         *asked,
+        ("chosen", ["/recordings/chosen?" + "&".join(f"n={last - n}" for n in range(1, 40))]),
+        (
+            "a camera's day",
+            [f"/recordings/day?camera={c}&day={d:%Y-%m-%d}" for c, d in zip(cameras, days, strict=True)],
+        ),
+        ("secrecy", ["/marks"]),
         ("one recording", [f"/recordings/{last - n}" for n in range(3)]),
         ("log", ["/log", *(f"/log?cursor={n}" for n in deep[:10])]),
         ("log, one kind", ["/log?type=docking.closed.v1", "/log?type=station.frozen.v1"]),
@@ -242,6 +287,7 @@ def main() -> None:
     if not ready.exists():
         fill(hub, arguments.rows)
         tell_story(hub)
+        state(hub)
         ready.write_text(f"{arguments.rows}\n")
         print(f"filled in {time.perf_counter() - started:.0f} s", file=sys.stderr)
     browser = signed_in(hub, f"bench-{time.time_ns()}")

@@ -19,6 +19,8 @@ from hub.alerts.rules import opening
 from hub.bundles.work import Order
 from hub.commands.service import request_command
 from hub.identifiers import new_id
+from hub.recordings.labelling import Labels, label_recordings
+from hub.recordings.marking import raise_mark
 from hub.requests.service import request_use
 from hub.tables import account, docking, log_entry, second_factor, segment, station
 from hub.tables import opening as shown
@@ -34,6 +36,7 @@ ABSENT = "  "
 SECRET = pyotp.random_base32()
 CARRIED = {"CAM-OWN": ("dock-b", "1001", OWN), "CAM-OURS": ("dock-a", "1002", "as"),
            "CAM-LENT": ("dock-b", "1003", "as"), "CAM-THEIRS": ("dock-b", "2001", THEIRS)}  # fmt: skip
+SECRET_CAMERA = "CAM-SECRET"  # of section A; what it recorded is restricted, and none of the people may know it
 STATIONS = {"dock-a": OURS, "dock-b": THEIRS, "dock-c": ABSENT}
 
 
@@ -68,6 +71,9 @@ class Bureau:
         self.people = [self._person(role) for role in Role]
         for camera, (name, number, _) in CARRIED.items():
             self._stay(a if name == "dock-a" else b, camera, number)
+        self._stay(a, SECRET_CAMERA, "1002")
+        marker = Actor("carries-1002", Role.OFFICER, must_change_password=False, section="A", officer="1002")
+        raise_mark(self.hub.db, self.hub.keys, marker, [self.seal(SECRET_CAMERA)], "privacy", now_utc())
         for story in (a, b):
             self.hub.say(story.name, online=True, software=f"version of {story.name}")
             self.hub.say(story.name, "1", state="safe", camera=f"now in {story.name}")
@@ -106,14 +112,37 @@ class Bureau:
         """Log indexes of seals, as texts, and whose they are."""
         with self.hub.db.read() as connection:
             found = connection.execute(select(segment.c.log_index, segment.c.camera)).all()
-        return {str(row.log_index): CARRIED[row.camera][2] for row in found} | {"99999": ABSENT}
+        whose = {camera: carried[2] for camera, carried in CARRIED.items()} | {SECRET_CAMERA: ABSENT}
+        return {str(row.log_index): whose[row.camera] for row in found} | {"99999": ABSENT}
+
+    def seal(self, camera: str) -> int:
+        """The log index of a camera's recording."""
+        with self.hub.db.read() as connection:
+            return connection.execute(select(segment.c.log_index).where(segment.c.camera == camera)).scalar_one()
+
+    def kept(self) -> dict[str, str]:
+        """Recordings by log index, and whose their stations are; what none of the people may know is nobody's."""
+        held = {str(self.seal(camera)): STATIONS[name] for camera, (name, _, _) in CARRIED.items()}
+        return held | {str(self.seal(SECRET_CAMERA)): ABSENT, "99999": ABSENT}
+
+    def labellings(self) -> dict[str, str]:
+        """New labellings by log index, and whose the recordings are."""
+        made = {"99999": ABSENT}
+        for camera, section, whose in (("CAM-OWN", "A", OWN), ("CAM-OURS", "A", "as"), ("CAM-THEIRS", "B", THEIRS)):
+            head = Actor("head", Role.SECTION_HEAD, must_change_password=False, section=section)
+            labels = Labels(kind="other_on_site")
+            made[str(label_recordings(self.hub.db, self.hub.keys, head, [self.seal(camera)], labels, now_utc()))] = (
+                whose
+            )
+        return made
 
     def entries(self) -> dict[str, str]:
         """Log indexes of entries of every kind, and whose they are."""
         whose = self.recordings()
         with self.hub.db.read() as connection:
             for row in connection.execute(select(docking)):
-                whose[str(row.started_index)] = whose[str(row.closed_index)] = CARRIED[row.camera][2]
+                carried = CARRIED[row.camera][2] if row.camera in CARRIED else "as"
+                whose[str(row.started_index)] = whose[str(row.closed_index)] = carried
             for row in connection.execute(select(log_entry.c.idx, log_entry.c.source).order_by(log_entry.c.idx)):
                 other = {"hub": BUREAU, "dock-a": "as", "dock-b": THEIRS}
                 whose.setdefault(str(row.idx), other[row.source])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from hub.access import Action, Role
 from hub.commands import forms
 from hub.identifiers import new_id
 from hub.times import now_utc
-from tests.integration.bureau import ABSENT, CARRIED, STATIONS, THEIRS, Bureau, Person
+from tests.integration.bureau import ABSENT, CARRIED, SECRET_CAMERA, STATIONS, THEIRS, Bureau, Person
 from tests.integration.test_web_access import all_routes
 from tests.integration.web_peer import form_token
 
@@ -23,6 +26,20 @@ Things = Callable[[Bureau, Person], dict[str, str]]  # names, and whose each is
 
 def recordings(bureau: Bureau, _: Person) -> dict[str, str]:
     return bureau.recordings()
+
+
+def kept(bureau: Bureau, _: Person) -> dict[str, str]:
+    return bureau.kept()
+
+
+def kept_or_carried(bureau: Bureau, _: Person) -> dict[str, str]:
+    """Recordings, those that are restricted with all others: letting somebody in needs no knowing."""
+    secret = str(bureau.seal(SECRET_CAMERA))
+    return {key: whose for key, whose in bureau.recordings().items() if key != secret}
+
+
+def labellings(bureau: Bureau, _: Person) -> dict[str, str]:
+    return bureau.labellings()
 
 
 def entries(bureau: Bureau, _: Person) -> dict[str, str]:
@@ -121,6 +138,30 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("GET", "/viewing/{viewing_id}/footage"): Row(Action.VIEW_FOOTAGE, nothing),
     ("HEAD", "/viewing/{viewing_id}/footage"): Row(Action.VIEW_FOOTAGE, nothing),
     ("POST", "/viewing/{viewing_id}/end"): Row(Action.VIEW_FOOTAGE, nothing),
+    ("GET", "/recordings/list.csv"): Row(Action.SEE_RECORDINGS),
+    ("GET", "/recordings/day"): Row(Action.SEE_RECORDINGS, send={"day": "2026-01-01", "camera": "CAM-OURS"}),
+    ("GET", "/recordings/chosen"): Row(Action.SEE_RECORDINGS, recordings, gone=422, send={"n": "{}"}),
+    ("POST", "/recordings/labels"): Row(
+        Action.LABEL_RECORDINGS, recordings, ok=303, send={"n": "{}", "kind": "other_on_site"}
+    ),
+    ("POST", "/recordings/labels/{log_index}/undo"): Row(Action.LABEL_RECORDINGS, labellings, ok=303),
+    ("POST", "/recordings/holds"): Row(Action.ORDER_HOLD, kept, ok=303, send={"n": "{}", "reason": "case 7"}),
+    ("POST", "/recordings/filters"): Row(Action.SEE_RECORDINGS, ok=303, send={"name": "mine", "station": "dock-a"}),
+    ("POST", "/recordings/filters/remove"): Row(Action.SEE_RECORDINGS, ok=303),
+    ("GET", "/marks"): Row(Action.SEE_RECORDINGS),
+    # nothing is marked or let in here: what these do, and to whose, is in test_recording_marks.py
+    ("POST", "/marks"): Row(Action.MARK_RECORDINGS, recordings, ok=422, gone=422, send={"n": "{}", "mark": "normal"}),
+    ("POST", "/marks/known"): Row(
+        Action.CHANGE_KNOWING, kept_or_carried, ok=422, send={"recording": "{}", "account": "p-auditor"}
+    ),
+    ("POST", "/marks/requests"): Row(
+        Action.REQUEST_LOWER_MARK,
+        recordings,
+        ok=422,
+        send={"recording": "{}", "mark": "normal", "reason": "marked_wrongly"},
+    ),
+    ("POST", "/marks/requests/{request_id}/approve"): Row(Action.SEE_RECORDINGS, nothing),
+    ("POST", "/marks/requests/{request_id}/refuse"): Row(Action.SEE_RECORDINGS, nothing),
     ("GET", "/log/entries/{index}"): Row(Action.SEE_ENTRY, entries),
     ("GET", "/log/entries/{index}/envelope"): Row(Action.SEE_ENTRY, entries),
     ("GET", "/log/entries/{index}/opening"): Row(Action.SEE_ENTRY, opened),
@@ -297,6 +338,7 @@ def test_every_cell(bureau: Bureau, role: Role) -> None:
 def without(text: str, name: str) -> str:
     """An answer without the thing's name and the time."""
     text = text.replace(f'value="{name}"', "")  # a form gives back what was entered
+    text = text.replace(f"?n={name}&amp;", "?")  # as the link to the other language does
     for part in name.split("/"):
         text = text.replace(part, "") if len(part) > 5 else text
     return re.sub(r"dock-[bc]", "dock", re.sub(r"北京时间[^<]*", "", text))
@@ -347,7 +389,39 @@ def test_no_list_count_or_choice_names_what_is_not_theirs(bureau: Bureau, role: 
         assert {name for name in STATIONS if f"version of {name}" in answer.text} == names
         assert {name for name in STATIONS if f"now in {name}" in answer.text} == names
     totals = re.findall(r"<dd>([\d,]+)", person.browser.get("/").text)
-    assert totals[1:3] == [str(len(shown)), str(len(shown))]  # recordings, cameras
+    offloads = len(shown) + person.may(Action.SEE_DOCKINGS, "as")  # that of the restricted one is no secret
+    assert totals[1:3] == [str(offloads), str(offloads)]  # recordings, cameras
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_what_a_restricted_recording_is_stands_nowhere(bureau: Bureau, role: Role) -> None:
+    person, name = bureau.person(role), f"{SECRET_CAMERA}.MP4"
+    told = [
+        "/recordings?q=CAM", "/recordings?mark=restricted", "/recordings?from=2020-01-01", "/recordings?officer=1002",
+        f"/recordings?camera={SECRET_CAMERA}", "/recordings/list.csv", "/api/v1/recordings", "/log", "/marks",
+        f"/recordings/chosen?n={bureau.seal(SECRET_CAMERA)}", "/log?type=segment.sealed.v1",
+    ]  # fmt: skip
+    day = (now_utc() + timedelta(hours=6)).date()  # the story's recordings began two hours ago, in Beijing
+    told += [f"/recordings/day?day={on}&officer=1002" for on in (day, day - timedelta(days=1))]
+    for path in told:
+        assert name not in person.browser.get(path).text, path
+    for form in ("csv", "jsonl"):
+        sent = {"form_token": token_of(person.browser), "format": form, "type": "segment.sealed.v1"}
+        answer = person.browser.post("/log/export", data=sent)
+        encoded = [base64.b64decode(row["envelope"]) for row in map(json.loads, answer.text.splitlines()) if
+                   row["envelope"]] if form == "jsonl" and answer.status_code == 200 else []  # fmt: skip
+        payloads = [base64.b64decode(json.loads(raw)["payload"]) for raw in encoded]
+        assert name not in answer.text
+        assert not any(name.encode() in payload for payload in payloads)
+        assert answer.status_code == 403 or b"CAM-OURS" in answer.content
+    if not person.reaches(Action.SEE_RECORDINGS):
+        return
+    # that it exists is told to whoever would see it were it not restricted, and to nobody else
+    seen = person.may(Action.SEE_RECORDINGS, "as")
+    assert ("受限录像" in person.browser.get("/recordings?all=1").text) == seen
+    assert ("另有 1 段受限录像" in person.browser.get("/recordings?all=1").text) == seen
+    assert sum(row["masked"] for row in person.browser.get("/api/v1/recordings").json()["rows"]) == seen
+    assert not any(row["masked"] for row in person.browser.get("/api/v1/recordings?q=CAM").json()["rows"])
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -384,4 +458,5 @@ def test_pages_of_a_list_hold_each_recording_once(bureau: Bureau, role: Role) ->
             break
     held = bureau.recordings().items()
     theirs = {index for index, whose in held if person.may(Action.SEE_RECORDINGS, whose)}
+    theirs |= {str(bureau.seal(SECRET_CAMERA))} if person.may(Action.SEE_RECORDINGS, "as") else set()  # its number
     assert sorted(found) == sorted(theirs)

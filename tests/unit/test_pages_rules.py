@@ -16,7 +16,7 @@ from hub.accounts.pages import local_path, sign_in_href
 from hub.language import Language, load_translations
 from hub.problems import BadQuery
 from hub.recordings.chain import printable_bytes
-from hub.recordings.queries import RecordingFilter, parse_filter
+from hub.recordings.filters import RecordingFilter, parse_filter
 from hub.wording import Wording
 
 ZH = Wording(Language.ZH, load_translations()[Language.ZH])

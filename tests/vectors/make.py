@@ -24,6 +24,7 @@ from custody.commitments import Opening, commit, render_opening, state
 from custody.digest import CHUNK_BYTES, CompactRange, leaf_hash, tree_root
 from custody.envelope import EVENT_TYPE, pae, seal
 from custody.events import encode_event, seal_event
+from custody.hubevents import RecordingLabelled
 from custody.merkle import consistency_proof, inclusion_proof, range_root
 from custody.receipt import Receipt, ReceiptEntry, ResendRequest, seal_receipt
 from custody.stationevents import CameraOverdueV2, CameraUnlocked, Counts, Gap, StationStarted
@@ -242,6 +243,15 @@ def _unlocked() -> CameraUnlocked:
     )  # fmt: skip
 
 
+def _labelled() -> RecordingLabelled:
+    """A statement of the hub that commits to two texts and says nothing of the third."""
+    started = _started()
+    facts = {name: getattr(started, name) for name in ("id", "source", "seq", "previous", "at", "clock")}
+    facts |= {"labelling_id": started.id, "recordings": (3, 4), "account": "li", "kind": "evidence_taking"}
+    facts |= {"parties_present": True, "place": "人民路 12 号", "matter": None, "case_number": "2026-12"}
+    return state(RecordingLabelled, lambda count: SALT[:count], facts).event
+
+
 def _envelopes(files: Files) -> list[Case]:
     good = seal_event(_started(), STATION_KEY)
     event_bytes = encode_event(_started())[1]
@@ -256,6 +266,7 @@ def _envelopes(files: Files) -> list[Case]:
     made: dict[str, tuple[bytes, str | None]] = {
         "good": (good, None),
         "good-unlocked": (seal_event(_unlocked(), STATION_KEY), None),
+        "good-labelled": (seal_event(_labelled(), STATION_KEY), None),
         "unknown-field": (payload_with(later="new"), None),
         "payload-changed": (good.replace(*_changed_payload(outer["payload"])), "bad_signature"),
         "signature-changed": (_with_sig(outer, _flip(sig, 5)), "bad_signature"),
