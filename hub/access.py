@@ -59,6 +59,8 @@ class Action(StrEnum):
     REQUEST_KEYS = "request_keys"
     APPROVE_KEYS = "approve_keys"
     FREEZE_STATION = "freeze_station"
+    TEND_CAMERAS = "tend_cameras"  # be told which are late or were taken too early
+    TEND_STATIONS = "tend_stations"  # be told which are silent or ill
     SEE_EXPORTS = "see_exports"
     REQUEST_EXPORT = "request_export"
     APPROVE_EXPORT = "approve_export"
@@ -135,6 +137,8 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.REQUEST_KEYS: frozenset({Role.ADMINISTRATOR}),
     Action.APPROVE_KEYS: frozenset({Role.APPROVING_LEADER, Role.AUDITOR}),
     Action.FREEZE_STATION: frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.APPROVING_LEADER}),
+    Action.TEND_CAMERAS: frozenset({Role.CUSTODIAN, Role.SECTION_HEAD, Role.EQUIPMENT_OFFICE}),
+    Action.TEND_STATIONS: frozenset({Role.CUSTODIAN, Role.EQUIPMENT_OFFICE, Role.ADMINISTRATOR}),
     Action.SEE_EXPORTS: _EVERYBODY - _HANDLE_CAMERAS_ONLY - {Role.OFFICER},
     Action.REQUEST_EXPORT: frozenset({Role.CUSTODIAN, Role.SECTION_HEAD, Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_EXPORT: frozenset({Role.APPROVING_LEADER}),

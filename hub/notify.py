@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import uvicorn
 
@@ -26,10 +26,12 @@ def notify(message: str, environment: Mapping[str, str]) -> None:
 class SpeakingServer(uvicorn.Server):
     """Says that it is ready once it listens, and that it stops before it begins to."""
 
-    def __init__(self, config: uvicorn.Config, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, environment: Mapping[str, str], close_streams: Callable[[], None] = lambda: None
+    ) -> None:
         """`environment`: that of the process."""
         super().__init__(config)
-        self._environment = environment
+        self._environment, self._close_streams = environment, close_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so. A port that is taken ends the process before anything is said."""
@@ -38,6 +40,7 @@ class SpeakingServer(uvicorn.Server):
             notify("READY=1", self._environment)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say so, then close."""
+        """Say so, then close; streams, which no client ends, first."""
         notify("STOPPING=1", self._environment)
+        self._close_streams()
         await super().shutdown(sockets=sockets)

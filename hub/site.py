@@ -35,11 +35,11 @@ _YEAR_SECONDS = 365 * 86400
 
 _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
+    ("/stations", mark("Stations"), Action.SEE_STATIONS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/commands", mark("Commands"), Action.SEE_COMMANDS),
     ("/exports", mark("Exports"), Action.SEE_EXPORTS),
     ("/log", mark("Audit log"), Action.SEE_LOG),
-    ("/stations", mark("Stations"), Action.SEE_ENROLMENT),
     ("/people", mark("People"), Action.SEE_PEOPLE),
 )
 
@@ -201,6 +201,13 @@ def _environment(words: Wording) -> Environment:
         "command_kind": words.command_kind,
         "command_state": words.command_state,
         "command_field": words.command_field,
+        "concern": lambda one: words.concern(one.code, one.count, one.said),
+        "task": lambda one: words.task(one.code, one.count),
+        "standing": words.standing,
+        "disk_state": words.disk_state,
+        "happening": words.happening,
+        "bays_in": words.bays_in,
+        "station_order": words.station_order,
     }
     environment.globals["static"] = static_href
     return environment

@@ -40,7 +40,15 @@ from hub.tables.people import (
     sign_in_failure,
 )
 from hub.tables.schema import metadata
-from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
+from hub.tables.stations import (
+    bay_state,
+    station,
+    station_key,
+    station_request,
+    station_revocation,
+    station_silence,
+    station_state,
+)
 from hub.tables.witnesses import cosignature, witness, witness_policy, witness_state
 
 __all__ = [
@@ -79,6 +87,7 @@ __all__ = [
     "station_key",
     "station_request",
     "station_revocation",
+    "station_silence",
     "station_state",
     "timestamp_attempt",
     "unprojected",

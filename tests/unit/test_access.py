@@ -42,6 +42,8 @@ approve_disposition   - - - - a - - -
 request_keys          - - - - - - - a
 approve_keys          - - - - a - a -
 freeze_station        - - - - a - a a
+tend_cameras          - s s a - - - -
+tend_stations         - s - a - - - a
 see_exports           - s s - a s a a
 request_export        - s s - - s - -
 approve_export        - - - - a - - -
