@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import uvicorn
 
@@ -37,12 +37,15 @@ def silence_allowed(environment: Mapping[str, str], pid: int) -> float:
 class SpeakingServer(uvicorn.Server):
     """Says that it is ready once it listens, that it is alive, and that it stops before it begins to."""
 
-    def __init__(self, config: uvicorn.Config, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, environment: Mapping[str, str], close_streams: Callable[[], None] = lambda: None
+    ) -> None:
         """`environment`: that of the process."""
         super().__init__(config)
         self._environment = environment
         self._silence_seconds = silence_allowed(environment, os.getpid())
         self._next_ping = 0.0
+        self._close_streams = close_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so. A port that is taken ends the process before anything is said."""
@@ -59,6 +62,7 @@ class SpeakingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say so, then close."""
+        """Say so, then close; streams, which no client ends, first."""
         notify("STOPPING=1", self._environment)
+        self._close_streams()
         await super().shutdown(sockets=sockets)

@@ -179,7 +179,7 @@ def _read(connection: Connection, query: Any, actor: Actor | None) -> Iterator[A
 
 @dataclass(frozen=True, slots=True)
 class AlertPanel:
-    """The first of a reader's open alerts, for a part of another page: templates/alerts_panel.html shows it."""
+    """The first of a reader's open alerts, for the first page."""
 
     rows: tuple[AlertRow, ...]
     more: int
