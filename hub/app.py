@@ -40,8 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXIT_CODES,
         description="The hub of Custodock: takes in what stations sign, keeps the audit log, serves the pages.\n"
-        "First `dock-hub init --dir DIR`, then `dock-hub user add NAME --admin --dir DIR`,\n"
-        "then `dock-hub run --dir DIR`. Each command explains itself, with examples: `dock-hub COMMAND --help`.\n"
+        "First `dock-hub init --dir DIR`, then `dock-hub run --dir DIR`, and `dock-hub user first --dir DIR` for the\n"
+        "code that makes the first administrator on its page. Each command explains itself, with\n"
+        "examples: `dock-hub COMMAND --help`.\n"
         "中心：接收采集站签名的事件，保管审计日志，提供网页。",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

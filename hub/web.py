@@ -19,10 +19,19 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.access import Actor
-from hub.accounts import code_pages, people_pages, section_pages, token_pages
+from hub.accounts import (
+    code_pages,
+    first_pages,
+    people_pages,
+    provider_pages,
+    section_pages,
+    session_pages,
+    token_pages,
+)
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.alerts import pages as alert_pages
+from hub.accounts.provider import Provider
 from hub.audit import api as log_api
 from hub.audit import download as log_export
 from hub.audit import pages as log_pages
@@ -76,8 +85,12 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), hid=(), microphone=(), midi=(), payment=(), "
+    "publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=()",
     "cache-control": "no-store",
 }
+_HSTS = "max-age=31536000"  # only said under HTTPS, as RFC 6797 has it
 _FOR_PROGRAMS = ("/api/", "/log/tile/")  # answered with problem+json
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -89,12 +102,14 @@ def create_app(
     restore_status: Callable[[], Status] | None = None,
     *,
     timestamps_wanted: bool = False,
+    provider: Provider | None = None,
 ) -> FastAPI:
     """The application over an opened database.
 
     `key_lines` are the hub's public keys by role (`hub.keys.ROLES`). With `intake`, stations may also deliver their
     envelopes by HTTP, and people can do what the log has to state. `restore_status` tells how the refilling of a
-    read-only log stands. `timestamps_wanted`: an authority is asked.
+    read-only log stands. `timestamps_wanted`: an authority is asked. `provider`: through
+    which people may sign in too.
     """
     app = FastAPI(
         title="Custodock",
@@ -105,17 +120,21 @@ def create_app(
         max_body_size=MAX_BODY_BYTES,
     )
     keys = intake.keys if intake else None
-    app.state.site = Site(db, version("custodock"), dict(key_lines), restore_status, keys, timestamps_wanted)
+    app.state.site = Site(db, version("custodock"), dict(key_lines), restore_status, keys, timestamps_wanted, provider)
     _ = app.state.site.environments  # a broken template or translation stops the start, not the first visitor
     for router in (
         _operations,
+        first_pages.open_router,
         account_pages.open_router,
+        provider_pages.open_router,
+        provider_pages.router,
         account_pages.router,
         code_pages.router,
         people_pages.router,
         enrolment_pages.router,
         removal_pages.router,
         section_pages.router,
+        session_pages.router,
         token_pages.router,
         overview_pages.router,
         alert_pages.router,
@@ -296,6 +315,8 @@ class _Headers:
                     headers.setdefault("cache-control", _FOR_EVER)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("strict-transport-security", _HSTS)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
