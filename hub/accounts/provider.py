@@ -137,9 +137,8 @@ class Provider:
     def checked_subject(self, flow: Flow, token: str, keys: jwt.PyJWKClient) -> str:
         """`sub` of an ID token (OpenID Connect Core 3.1.3.7). Raises NotVouched, ProviderFailed."""
         try:
-            key = keys.get_signing_key_from_jwt(token)
             claims = jwt.decode(
-                token, key.key, algorithms=ALGORITHMS, audience=self.client_id, issuer=self.issuer,
+                token, _signing_key(keys, token).key, algorithms=ALGORITHMS, audience=self.client_id, issuer=self.issuer,
                 leeway=_LEEWAY_SECONDS, options={"require": _NEEDED},
             )  # fmt: skip
         except jwt.PyJWKClientConnectionError as error:
@@ -192,6 +191,17 @@ class Provider:
             yield
         finally:
             self._asking.release()
+
+
+def _signing_key(keys: jwt.PyJWKClient, token: str) -> jwt.PyJWK:
+    """The key that a token names; a provider of one key need not name it (OpenID Connect Core 10.1)."""
+    named = jwt.get_unverified_header(token).get("kid")
+    if named is not None:
+        return keys.get_signing_key(named)
+    found = [key for key in keys.get_jwk_set().keys if key.public_key_use in ("sig", None)]
+    if len(found) != 1:
+        raise NotVouched("the token names none of several keys")
+    return found[0]
 
 
 def load_provider(settings: Settings) -> Provider | None:

@@ -149,7 +149,7 @@ def _kept(request: Request) -> tuple[Flow | None, str, str]:
 
 
 def _refuse(request: Request, message: str, status: int, why: Exception) -> Response:
-    log.warning("provider_refused", extra={"kind": type(why).__name__, "why": str(why)})
+    log.warning("provider_refused kind=%s why=%r", type(why).__name__, str(why))
     site = site_of(request)
     name = site.provider.name if site.provider else ""
     fault = words_of(request).say(message, provider=name)

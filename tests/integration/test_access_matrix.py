@@ -87,7 +87,8 @@ OPEN = {  # to everybody, and what they answer to a request with nothing in it
     ("GET", "/sign-in"): 200, ("POST", "/sign-in"): 403, ("GET", "/healthz"): 200, ("GET", "/readyz"): 200,
     ("POST", "/api/v1/envelopes"): 422, ("GET", "/log/checkpoint"): 200, ("GET", "/log/checkpoint/witnessed"): 404,
     ("GET", "/first"): 404, ("POST", "/first"): 403, ("GET", "/sign-in/provider"): 404,
-    ("GET", "/sign-in/provider/back"): 404, ("POST", "/log/cosignatures"): 422, ("GET", "/verify"): 200, ("GET", "/log/tile/{rest:path}"): 200,
+    ("GET", "/sign-in/provider/back"): 404, ("POST", "/log/cosignatures"): 422,
+    ("GET", "/verify"): 200, ("GET", "/log/tile/{rest:path}"): 200,
 }  # fmt: skip
 MATRIX: dict[tuple[str, str], Row] = {
     ("POST", "/sign-out"): Row(None, ok=303),
