@@ -32,6 +32,7 @@ from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
 from hub.alerts import pages as alert_pages
 from hub.accounts.provider import Provider
+from hub.apidocument import with_problems
 from hub.audit import api as log_api
 from hub.audit import download as log_export
 from hub.audit import pages as log_pages
@@ -229,7 +230,7 @@ def metrics(request: Request) -> Response:
 @_operations.get("/api/v1/openapi.json")
 def get_openapi(request: Request, _actor: Annotated[Actor, Depends(signed_in)]) -> Response:
     """The description of the API."""
-    return JSONResponse(request.app.openapi())
+    return JSONResponse(with_problems(request.app.openapi()))
 
 
 def _metric(name: str, help_text: str, value: int) -> str:

@@ -138,8 +138,8 @@ class Provider:
         """`sub` of an ID token (OpenID Connect Core 3.1.3.7). Raises NotVouched, ProviderFailed."""
         try:
             claims = jwt.decode(
-                token, _signing_key(keys, token).key, algorithms=ALGORITHMS, audience=self.client_id, issuer=self.issuer,
-                leeway=_LEEWAY_SECONDS, options={"require": _NEEDED},
+                token, _signing_key(keys, token).key, algorithms=ALGORITHMS, audience=self.client_id,
+                issuer=self.issuer, leeway=_LEEWAY_SECONDS, options={"require": _NEEDED},
             )  # fmt: skip
         except jwt.PyJWKClientConnectionError as error:
             raise ProviderFailed(f"keys: {error}") from None
