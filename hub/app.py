@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 
 from hub.cli import alerts, backup, export, keys, log, openings, running, stations, users, witnesses
+from custody.inert import inert_json, inert_lines
+from hub.cli import backup, export, keys, log, openings, running, stations, users, witnesses
 from hub.cli.shared import EXIT_CODES
 from hub.errors import HubError, LogUntrusted
 from hub.logfaults import IndexWrong
@@ -29,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except HubError as error:
         if arguments.json:
             found = {"fault": error.fault, "item": error.item} if isinstance(error, LogUntrusted | IndexWrong) else {}
-            print(json.dumps({"error": error.code, **found, "detail": str(error)}, ensure_ascii=False))
-        print(f"dock-hub: {error}", file=sys.stderr)
+            print(inert_json({"error": error.code, **found, "detail": str(error)}))
+        print(inert_lines(f"dock-hub: {error}".split("\n")), file=sys.stderr)
         sys.exit(error.exit_code)
 
 
