@@ -23,7 +23,11 @@ def inert_json(value: Any, indent: int | None = None, default: Any = None) -> st
 
     JSON itself lets through what reorders a line (U+202E) and what some terminals obey (U+009B).
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent, default=default)
+    return inert_json_text(json.dumps(value, ensure_ascii=False, indent=indent, default=default))
+
+
+def inert_json_text(text: str) -> str:
+    """The same JSON, with whatever does not print as an escape."""
     return text if text.isprintable() else "".join(map(_json_char, text))
 
 
