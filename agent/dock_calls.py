@@ -25,8 +25,8 @@ from agent.station import load_or_create_station
 from agent.store import Store
 from agent.usbports import Attached, classify
 from agent.witness import clear, contradictions, load_memory, load_or_create_witness_key
-from custody.secret import FOLDER
 from custody.inert import inert_json, inert_lines
+from custody.secret import FOLDER
 
 Change = Literal["accept", "set_aside", "readmit"]
 
