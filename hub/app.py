@@ -7,9 +7,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from hub.cli import alerts, backup, export, keys, log, openings, running, stations, users, witnesses
 from custody.inert import inert_json, inert_lines
-from hub.cli import backup, export, keys, log, openings, running, stations, users, witnesses
+from hub.cli import alerts, backup, export, keys, log, openings, running, stations, users, witnesses
 from hub.cli.shared import EXIT_CODES
 from hub.errors import HubError, LogUntrusted
 from hub.logfaults import IndexWrong

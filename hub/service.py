@@ -10,10 +10,10 @@ import threading
 
 import uvicorn
 
-from hub.alerts.sending import Sender, read_senders, through_apprise
-from hub.alerts.watching import Watch
 from hub.accounts.firstrun import is_open
 from hub.accounts.provider import load_provider
+from hub.alerts.sending import Sender, read_senders, through_apprise
+from hub.alerts.watching import Watch
 from hub.db import Database, open_database
 from hub.errors import Invalid, LogReadOnly
 from hub.intake import Intake

@@ -30,8 +30,8 @@ from hub.accounts import (
 )
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
-from hub.alerts import pages as alert_pages
 from hub.accounts.provider import Provider
+from hub.alerts import pages as alert_pages
 from hub.apidocument import with_problems
 from hub.audit import api as log_api
 from hub.audit import download as log_export

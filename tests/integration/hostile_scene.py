@@ -6,6 +6,7 @@ import base64
 from datetime import timedelta
 from pathlib import Path
 
+from hub.exports.service import request_export
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
@@ -16,7 +17,6 @@ from hub.accounts import people, placing, tokens
 from hub.accounts.changes import Asked
 from hub.accounts.service import Visit, start_session
 from hub.commands.service import request_command
-from hub.exports.service import request_export
 from hub.identifiers import new_id
 from hub.tables import account, log_entry, log_state, segment
 from hub.times import now_utc

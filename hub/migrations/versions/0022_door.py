@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0022"
-down_revision = "0016"
+down_revision = "0023"  # the number was given before 0023 was merged
 
 
 def upgrade() -> None:
