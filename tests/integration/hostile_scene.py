@@ -6,7 +6,6 @@ import base64
 from datetime import timedelta
 from pathlib import Path
 
-from hub.exports.service import request_export
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
@@ -18,6 +17,8 @@ from hub.accounts.changes import Asked
 from hub.accounts.service import Visit, start_session
 from hub.commands.service import request_command
 from hub.identifiers import new_id
+from hub.requests.policy import Wanted
+from hub.requests.service import request_use
 from hub.tables import account, log_entry, log_state, segment
 from hub.times import now_utc
 from tests.integration.site_data import Hub
@@ -62,8 +63,8 @@ class Hostile:
         self.command = request_command(hub.db, hub.keys, self.actor(Role.SECTION_HEAD), "dock-a", hold)
         with hub.db.read() as connection:
             self.recording = connection.execute(segment.select()).first().log_index  # type: ignore[union-attr]
-        order = {"selection": PRINTS, "recipient": PRINTS, "reason": PRINTS}
-        request_export(hub.db, hub.keys, self.actor(Role.SECTION_HEAD), [self.recording], order, now)
+        wanted = Wanted("copy", (self.recording,), PRINTS, None, PRINTS[:200], "", PRINTS[:200], 3600)
+        request_use(hub.db, hub.keys, self.actor(Role.SECTION_HEAD), wanted, now)
 
     def _stay(self) -> None:
         story = self.hub.station("dock-a", now_utc() - timedelta(hours=2))
