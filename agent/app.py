@@ -27,6 +27,7 @@ from agent.witness import load_or_create_witness_key
 from custody.checkpoint import parse_key_line
 from custody.enrolment import comparison_code
 from custody.errors import KeyInvalid
+from custody.inert import inert_json, inert_lines
 
 CODE_WORDS = """\
 请由现场人员把下面的核对码念给另一名系统管理员，由其在中心“采集站”页面输入；不要与公钥行走同一途径。
@@ -174,7 +175,7 @@ def _offload(args: argparse.Namespace) -> int:
         result = asyncio.run(_offload_interruptibly(opened, order, show))
     if show is _show_progress:
         sys.stderr.write("\r\x1b[K")
-    print(json.dumps(outcome_json(result), ensure_ascii=False) if args.json else "\n".join(outcome_lines(result)))
+    print(inert_json(outcome_json(result)) if args.json else inert_lines(outcome_lines(result)))
     if result.error is not None:
         _print_error(result.error, as_json=False)
         return int(result.error.exit_code)
@@ -212,7 +213,7 @@ def _status(args: argparse.Namespace) -> int:
     from agent.status import read_status, status_lines  # noqa: PLC0415
 
     status = read_status(load_settings(args.dir))
-    print(json.dumps(status, ensure_ascii=False) if args.json else "\n".join(status_lines(status)))
+    print(inert_json(status) if args.json else inert_lines(status_lines(status)))
     return 0
 
 
@@ -221,9 +222,9 @@ def _doctor(args: argparse.Namespace) -> int:
 
     findings = doctor(args.dir)
     if args.json:
-        print(json.dumps([vars(f) for f in findings], ensure_ascii=False))
+        print(inert_json([vars(f) for f in findings]))
     else:
-        print("\n".join(f"{'ok  ' if f.ok else 'FAIL'} {f.check}: {f.detail}" for f in findings))
+        print(inert_lines(f"{'ok  ' if f.ok else 'FAIL'} {f.check}: {f.detail}" for f in findings))
     return 0 if all(f.ok for f in findings) else 1
 
 
@@ -263,7 +264,7 @@ def _show_progress(progress: Any) -> None:
 
 def _print_error(error: AgentError, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"error": error.code, "en": error.en, "zh": error.zh}, ensure_ascii=False))
+        print(inert_json({"error": error.code, "en": error.en, "zh": error.zh}))
     else:
         sys.stderr.write(f"{error.zh}\n{error.en}\n[{error.code}]\n")
 

@@ -25,6 +25,7 @@ from agent.station import load_or_create_station
 from agent.store import Store
 from agent.usbports import Attached, classify
 from agent.witness import clear, contradictions, load_memory, load_or_create_witness_key
+from custody.inert import inert_json, inert_lines
 from custody.secret import FOLDER
 
 Change = Literal["accept", "set_aside", "readmit"]
@@ -35,7 +36,7 @@ def show_bays(directory: Path | None, *, once: bool, as_json: bool) -> int:
     bays = {port: bay.name for bay in load_settings(directory).bays for port in bay.ports} if directory else {}
     if as_json or once:
         found = [_port_json(device, bays) for device in scan_now()]
-        print(json.dumps(found, ensure_ascii=False) if as_json else "\n".join(map(_port_line, found)) or NOTHING)
+        print(inert_json(found) if as_json else inert_lines(map(_port_line, found)) or NOTHING)
         return 0
     print("请逐个插入记录仪；Ctrl-C 结束 / plug one camera after the other; Ctrl-C ends", flush=True)
 
@@ -58,7 +59,7 @@ def officer(directory: Path, number: str | None, name: str | None, *, disable: b
                 raise invalid("which officer? Give the number first", "请先给出工号")
             known = officers(store)
             if as_json:
-                print(json.dumps([dataclasses.asdict(one) for one in known], ensure_ascii=False))
+                print(inert_json([dataclasses.asdict(one) for one in known]))
             else:
                 lines = [
                     f"{one.number}\t{one.name}{'  （已停用 / disabled）' if one.disabled else ''}" for one in known
@@ -80,7 +81,7 @@ def list_cameras(directory: Path, name: str | None, *, as_json: bool) -> int:
     """Print every camera, or the one of this name."""
     with _store(directory) as store:
         known = [one for one in known_cameras(store) if name in (None, one["camera"])]
-    print(json.dumps(known, ensure_ascii=False) if as_json else "\n".join(map(_camera_line, known)) or NO_CAMERA)
+    print(inert_json(known) if as_json else inert_lines(map(_camera_line, known)) or NO_CAMERA)
     return 0
 
 

@@ -14,6 +14,7 @@ from agent.profile_report import examination_json, examination_lines, profile_js
 from agent.profiles.loading import BUILT_IN, load_profile, load_profiles
 from agent.profiles.profile import Profile
 from agent.settings import invalid
+from custody.inert import inert_json, inert_lines
 
 
 def test(args: argparse.Namespace) -> int:
@@ -29,9 +30,9 @@ def test(args: argparse.Namespace) -> int:
     facts = device_facts(source_names(args.card), [found.facts])
     seen = examine(tuple(profiles.values()), facts, found, asked)
     if args.json:
-        print(json.dumps(examination_json(seen, found), ensure_ascii=False))
+        print(inert_json(examination_json(seen, found)))
     else:
-        print("\n".join(examination_lines(seen, found)))
+        print(inert_lines(examination_lines(seen, found)))
     return int(Exit.COMPLETE if seen.fits else Exit.INCOMPLETE)
 
 

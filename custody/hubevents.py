@@ -208,6 +208,33 @@ class TokenRevoked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityLinked(Event):
+    """A person connected their account with an identity at the bureau's OpenID Connect provider."""
+
+    TYPE = "account.identity_linked.v1"
+    account: str  # whose
+    issuer: str  # the provider, as its tokens name it
+    subject_sha256: Sha256Hex  # of issuer, line feed and the subject at the provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityUnlinked(Event):
+    """A person undid that; the account signs in by its password alone."""
+
+    TYPE = "account.identity_unlinked.v1"
+    account: str  # whose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityUsed(Event):
+    """The provider vouched for the person of a connected account, in place of the password."""
+
+    TYPE = "account.identity_used.v1"
+    account: str  # whose
+    issuer: str  # the provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn(Event):
     """A person signed in."""
 
@@ -742,6 +769,9 @@ HUB_EVENTS: tuple[type[Event], ...] = (
     SecondFactorSet,
     TokenAdded,
     TokenRevoked,
+    IdentityLinked,
+    IdentityUnlinked,
+    IdentityUsed,
     SignedIn,
     ExportRequested,
     ExportDecided,

@@ -14,6 +14,7 @@ from custody.envelope import Envelope, parse_envelope
 from custody.errors import CustodyError, FormatError, SignatureInvalid
 from custody.fields import load_object
 from custody.finding import Exit
+from custody.inert import inert_json
 from custody.manifest import Copied, ManifestReader
 from custody.report import Lang, inert
 
@@ -83,7 +84,7 @@ def _envelope(
         except SignatureInvalid as error:
             code, proof = Exit.ALTERED, _say(lang, "refused", error)
     try:
-        body = json.dumps(load_object(envelope.payload), ensure_ascii=False, indent=2)
+        body = inert_json(load_object(envelope.payload), indent=2)
     except (FormatError, RecursionError):
         body = f"payload: {len(envelope.payload)} bytes that are not JSON, or too deeply nested to show"
     fits, values = _opened(envelope, opening, lang)

@@ -25,7 +25,7 @@ SYSUSERS = Path("/etc/sysusers.d/custodock-hub.conf")
 PLACES = tuple(UNITS / f"{unit}.d" / "place.conf" for unit in (UNIT, CHECK))
 NEXT = """\
 已安装。设置、密钥与数据库位于 / Installed. Settings, keys and database lie in {directory}
-  管理员 / account   runuser -u custodock-hub -- dock-hub user add NAME --admin --dir {directory}
+  首次 / first page  runuser -u custodock-hub -- dock-hub user first --dir {directory}
   密钥 / key lines   runuser -u custodock-hub -- dock-hub keys --dir {directory}
   登记 / enrol       runuser -u custodock-hub -- dock-hub station add KEYLINE --dir {directory}
   设置 / settings    {directory}/hub.toml，改后 / then: systemctl restart custodock-hub

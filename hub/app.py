@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 
+from custody.inert import inert_json, inert_lines
 from hub.cli import alerts, backup, export, keys, log, openings, running, stations, users, witnesses
 from hub.cli.shared import EXIT_CODES
 from hub.errors import HubError, LogUntrusted
@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except HubError as error:
         if arguments.json:
             found = {"fault": error.fault, "item": error.item} if isinstance(error, LogUntrusted | IndexWrong) else {}
-            print(json.dumps({"error": error.code, **found, "detail": str(error)}, ensure_ascii=False))
-        print(f"dock-hub: {error}", file=sys.stderr)
+            print(inert_json({"error": error.code, **found, "detail": str(error)}))
+        print(inert_lines(f"dock-hub: {error}".split("\n")), file=sys.stderr)
         sys.exit(error.exit_code)
 
 
@@ -40,8 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXIT_CODES,
         description="The hub of Custodock: takes in what stations sign, keeps the audit log, serves the pages.\n"
-        "First `dock-hub init --dir DIR`, then `dock-hub user add NAME --admin --dir DIR`,\n"
-        "then `dock-hub run --dir DIR`. Each command explains itself, with examples: `dock-hub COMMAND --help`.\n"
+        "First `dock-hub init --dir DIR`, then `dock-hub run --dir DIR`, and `dock-hub user first --dir DIR` for the\n"
+        "code that makes the first administrator on its page. Each command explains itself, with\n"
+        "examples: `dock-hub COMMAND --help`.\n"
         "中心：接收采集站签名的事件，保管审计日志，提供网页。",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

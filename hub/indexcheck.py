@@ -39,6 +39,9 @@ from custody.hubevents import (
     FootageMismatched,
     FootageViewed,
     FootageViewStarted,
+    IdentityLinked,
+    IdentityUnlinked,
+    IdentityUsed,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -309,6 +312,9 @@ class IndexCheck:
                 | SignedIn()
                 | TokenAdded()
                 | TokenRevoked()
+                | IdentityLinked()
+                | IdentityUnlinked()
+                | IdentityUsed()
             ):
                 self._people.event(known, entry.received_at)
             case LogReaderAdded() | LogReaderRevoked():

@@ -97,6 +97,18 @@ class BadAddress(Problem):
     advice = mark("It is not written as the addresses of log tiles are. See custody/spec/tiles.md.")
 
 
+class FirstRunClosed(Problem):
+    """Two browsers made the first administrator: the other one was faster."""
+
+    code = "first_run_closed"
+    http_status = 409
+    title = mark("Somebody else was faster")
+    advice = mark(
+        "This hub has its first administrator since a moment ago; you did not become it. If that was nobody you "
+        "know, stop the hub: whoever did it had its code."
+    )
+
+
 class TooManyAttempts(Problem):
     """Too many failed sign-ins for this name or from this address."""
 

@@ -33,6 +33,9 @@ from custody.hubevents import (
     FootageMismatched,
     FootageViewed,
     FootageViewStarted,
+    IdentityLinked,
+    IdentityUnlinked,
+    IdentityUsed,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -161,6 +164,9 @@ HubEvent = (
     | SignedIn
     | TokenAdded
     | TokenRevoked
+    | IdentityLinked
+    | IdentityUnlinked
+    | IdentityUsed
     | ExportRequested
     | ExportDecided
     | UseRequested

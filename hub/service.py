@@ -10,6 +10,8 @@ import threading
 
 import uvicorn
 
+from hub.accounts.firstrun import is_open
+from hub.accounts.provider import load_provider
 from hub.alerts.sending import Sender, read_senders, through_apprise
 from hub.alerts.watching import Watch
 from hub.db import Database, open_database
@@ -52,7 +54,11 @@ def run(settings: Settings) -> None:
     logger.info("log_checked size=%d root=%s", report.size, report.root.hex())
     finish_left_over(db, settings.directory)
     look_outside(settings, db, keys)
+    with db.read() as connection:
+        if is_open(connection):
+            logger.warning("no_account_yet page=/first code=%r", f"dock-hub user first --dir {settings.directory}")
     intake = Intake(db, keys, settings.utc_offset_minutes)
+    provider = load_provider(settings)
     authority = load_authority(settings.timestamp_url, settings.timestamp_ca)
     app = create_app(
         db,
@@ -60,6 +66,7 @@ def run(settings: Settings) -> None:
         intake,
         lambda: read_status(db, keys, settings.directory)[0],
         timestamps_wanted=authority is not None,
+        provider=provider,
     )
     stamper = Stamper(db, authority) if authority else None
     watch = Watch(db, keys, make_sender(settings, db))
@@ -71,6 +78,8 @@ def run(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,  # given, so that no environment variable widens it
             timeout_graceful_shutdown=5,
         ),
         os.environ,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from dataclasses import dataclass, fields, replace
@@ -42,8 +43,21 @@ class Settings:
     """Address to serve pages on; TLS is the reverse proxy's."""
     port: int = 8080
     """TCP port to serve pages on."""
+    trusted_proxies: str = "127.0.0.1,::1"
+    """Addresses and networks, with commas, of reverse proxies whose word on client and scheme is taken; "" for none."""
     utc_offset_minutes: int = DEFAULT_UTC_OFFSET_MINUTES
     """Local time of the stations, for sorting recordings into days when a source gives its times in UTC."""
+
+    public_url: str = ""
+    """``https://…`` at which browsers reach the hub; needed for `oidc_issuer`, whose answers come back there."""
+    oidc_issuer: str = ""
+    """``https://…`` of an OpenID Connect provider through which people may sign in; empty: by password only."""
+    oidc_client_id: str = ""
+    """As which the provider knows this hub; its redirect address there is PUBLIC_URL/sign-in/provider/back."""
+    oidc_secret_file: str = ""
+    """File with the client's secret; empty: a public client."""
+    oidc_name: str = ""
+    """What people call the provider; empty: its host name."""
 
     timestamp_url: str = ""
     """``https://…`` of an RFC 3161 authority that confirms the log's checkpoints hourly; empty: none is asked."""
@@ -98,9 +112,18 @@ def make_settings(directory: Path, values: dict[str, Any]) -> Settings:
         parts = urlsplit(settings.timestamp_url)
         if parts.scheme not in ("http", "https") or not parts.netloc or not settings.timestamp_ca:
             raise SettingsInvalid(f"{FILE_NAME}: timestamp_url is an http or https address and needs timestamp_ca")
+    _check_networks(settings.trusted_proxies)
     if settings.replica and not (settings.mqtt_client_id and settings.database.startswith("postgresql")):
         raise SettingsInvalid(f"{FILE_NAME}: replica needs a PostgreSQL database and an mqtt_client_id of its own")
     return settings
+
+
+def _check_networks(listed: str) -> None:
+    for one in filter(None, (part.strip() for part in listed.split(","))):
+        try:
+            ipaddress.ip_network(one)
+        except ValueError:
+            raise SettingsInvalid(f"{FILE_NAME}: trusted_proxies: {one!r} is no IP address or network") from None
 
 
 def broker_address(url: str) -> tuple[str, int, bool]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, TypedDict, cast
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 
 from hub import wording
 from hub.access import BUREAU, Action, Actor, may, may_ever
+from hub.accounts.provider import Provider
 from hub.accounts.service import form_token, new_cookie
 from hub.alerts import saying
 from hub.alerts.queries import count_waiting
@@ -48,6 +49,13 @@ _SECTIONS = (
 )
 
 
+class _CookieRules(TypedDict):
+    path: str
+    secure: bool
+    httponly: bool
+    samesite: Literal["lax"]
+
+
 @dataclass(frozen=True)
 class Site:
     """Built once by `create_app`; found in ``app.state.site``."""
@@ -58,6 +66,7 @@ class Site:
     restore_status: Callable[[], Any] | None = None  # gives a restore.status.Status
     keys: HubKeys | None = None  # to state what the hub itself does; None: pages that only read
     timestamps_wanted: bool = False  # an authority is asked to confirm checkpoints
+    provider: Provider | None = None  # through which people may sign in
 
     @cached_property
     def wordings(self) -> Mapping[Language, Wording]:
@@ -93,6 +102,7 @@ class Frame:
     read_only: bool  # the log is behind what others hold of it
     alerts: int  # that wait for this person
     sees_log: bool  # all of it: where links into it lead somewhere
+    provider: str  # "": none is set
 
 
 def site_of(request: Request) -> Site:
@@ -110,7 +120,7 @@ def keys_of(request: Request) -> HubKeys:
 
 def language_of(request: Request) -> Language:
     """The language of the answer: asked for by ``?lang=``, else chosen before, else the browser's."""
-    asked = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
+    asked = request.query_params.get("lang") or cookie_of(request, LANGUAGE_COOKIE)
     return choose_language(asked, request.headers.get("accept-language"))
 
 
@@ -122,7 +132,7 @@ def words_of(request: Request) -> Wording:
 def render(request: Request, template: str, view: object, status: int = 200) -> HTMLResponse:
     """A page: `template` gets `view` and the frame. Keeps the language a person has switched to."""
     site, language = site_of(request), language_of(request)
-    cookie = request.cookies.get(SESSION_COOKIE) or request.cookies.get(FORM_COOKIE)
+    cookie = cookie_of(request, SESSION_COOKIE) or cookie_of(request, FORM_COOKIE)
     fresh = None if cookie else new_cookie()
     frame = _frame(request, language, form_token(cookie or fresh or ""))
     html = site.environments[language].get_template(template).render(view=view, frame=frame)
@@ -134,10 +144,28 @@ def render(request: Request, template: str, view: object, status: int = 200) -> 
     return response
 
 
+def cookie_of(request: Request, name: str) -> str | None:
+    """The value of one of our cookies; None where the browser has none."""
+    return request.cookies.get(_cookie_name(request, name))
+
+
 def set_cookie(request: Request, response: Response, name: str, value: str, max_age_seconds: int | None = None) -> None:
     """Set one of our cookies: out of reach of scripts, never sent by other sites' forms, Secure under HTTPS."""
-    secure = request.url.scheme == "https"
-    response.set_cookie(name, value, max_age=max_age_seconds, path="/", secure=secure, httponly=True, samesite="lax")
+    response.set_cookie(_cookie_name(request, name), value, max_age=max_age_seconds, **_cookie_rules(request))
+
+
+def drop_cookie(request: Request, response: Response, name: str) -> None:
+    """Let the browser forget one of our cookies."""
+    response.delete_cookie(_cookie_name(request, name), **_cookie_rules(request))
+
+
+def _cookie_name(request: Request, name: str) -> str:
+    """Under HTTPS a browser takes ``__Host-`` from this very host only: a neighbour's page cannot plant a session."""
+    return f"__Host-{name}" if request.url.scheme == "https" else name
+
+
+def _cookie_rules(request: Request) -> _CookieRules:
+    return {"path": "/", "secure": request.url.scheme == "https", "httponly": True, "samesite": "lax"}
 
 
 def attachment(content: bytes, file_name: str, media_type: str) -> Response:
@@ -161,7 +189,9 @@ def _frame(request: Request, language: Language, token: str) -> Frame:
     href = "?" + urlencode([*kept, ("lang", other.value)])
     at = words.moment(now_utc())
     sees_log = actor is not None and may(actor, Action.SEE_LOG, BUREAU)
-    return Frame(language, actor, sections, token, href, site.software, at, *_as_of_now(site, actor), sees_log)
+    provider = site.provider.name if site.provider else ""
+    now = _as_of_now(site, actor)
+    return Frame(language, actor, sections, token, href, site.software, at, *now, sees_log, provider)
 
 
 def _as_of_now(site: Site, actor: Actor | None) -> tuple[bool, int]:

@@ -19,10 +19,20 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.access import Actor
-from hub.accounts import code_pages, people_pages, section_pages, token_pages
+from hub.accounts import (
+    code_pages,
+    first_pages,
+    people_pages,
+    provider_pages,
+    section_pages,
+    session_pages,
+    token_pages,
+)
 from hub.accounts import pages as account_pages
 from hub.accounts.gate import is_poll, signed_in, signed_in_or_local
+from hub.accounts.provider import Provider
 from hub.alerts import pages as alert_pages
+from hub.apidocument import with_problems
 from hub.audit import api as log_api
 from hub.audit import download as log_export
 from hub.audit import pages as log_pages
@@ -81,8 +91,12 @@ SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), hid=(), microphone=(), midi=(), payment=(), "
+    "publickey-credentials-get=(), screen-wake-lock=(), serial=(), usb=()",
     "cache-control": "no-store",
 }
+_HSTS = "max-age=31536000"  # only said under HTTPS, as RFC 6797 has it
 _FOR_PROGRAMS = ("/api/", "/log/tile/")  # answered with problem+json
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -94,12 +108,14 @@ def create_app(
     restore_status: Callable[[], Status] | None = None,
     *,
     timestamps_wanted: bool = False,
+    provider: Provider | None = None,
 ) -> FastAPI:
     """The application over an opened database.
 
     `key_lines` are the hub's public keys by role (`hub.keys.ROLES`). With `intake`, stations may also deliver their
     envelopes by HTTP, and people can do what the log has to state. `restore_status` tells how the refilling of a
-    read-only log stands. `timestamps_wanted`: an authority is asked.
+    read-only log stands. `timestamps_wanted`: an authority is asked. `provider`: through
+    which people may sign in too.
     """
     app = FastAPI(
         title="Custodock",
@@ -110,14 +126,16 @@ def create_app(
         max_body_size=MAX_BODY_BYTES,
     )
     keys = intake.keys if intake else None
-    app.state.site = site = Site(db, version("custodock"), dict(key_lines), restore_status, keys, timestamps_wanted)
-    app.state.parts = Parts(
-        site.environments
-    )  # a broken template or translation stops the start, not the first visitor
+    site = Site(db, version("custodock"), dict(key_lines), restore_status, keys, timestamps_wanted, provider)
+    app.state.site = site
+    app.state.parts = Parts(site.environments)  # a broken template or translation stops the start, not a visitor
     app.state.live = Live(site, app.state.parts)
     for router in (
         _operations,
+        first_pages.open_router,
         account_pages.open_router,
+        provider_pages.open_router,
+        provider_pages.router,
         account_pages.router,
         code_pages.router,
         people_pages.router,
@@ -125,6 +143,7 @@ def create_app(
         removal_pages.router,
         station_pages.router,
         section_pages.router,
+        session_pages.router,
         token_pages.router,
         overview_pages.router,
         alert_pages.router,
@@ -221,7 +240,7 @@ def metrics(request: Request) -> Response:
 @_operations.get("/api/v1/openapi.json")
 def get_openapi(request: Request, _actor: Annotated[Actor, Depends(signed_in)]) -> Response:
     """The description of the API."""
-    return JSONResponse(request.app.openapi())
+    return JSONResponse(with_problems(request.app.openapi()))
 
 
 def _metric(name: str, help_text: str, value: int) -> str:
@@ -307,6 +326,8 @@ class _Headers:
                     headers.setdefault("cache-control", _FOR_EVER)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("strict-transport-security", _HSTS)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

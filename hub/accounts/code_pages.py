@@ -12,11 +12,11 @@ from starlette.responses import RedirectResponse, Response
 
 from hub.access import Actor
 from hub.accounts import codes
-from hub.accounts.gate import checked_form, signed_in
+from hub.accounts.gate import checked_form, session_token, signed_in
 from hub.accounts.pages import BLOCKED, local_path
 from hub.language import mark
 from hub.problems import CodeDue, PasswordChangeDue, TooManyAttempts
-from hub.site import SESSION_COOKIE, keys_of, render, site_of, words_of
+from hub.site import keys_of, render, site_of, words_of
 from hub.times import now_utc
 
 router = APIRouter(include_in_schema=False)
@@ -57,7 +57,7 @@ def enter_code(
     code: Annotated[str, Form()] = "",
     goes_to: Annotated[str, Form()] = "/",
 ) -> Response:
-    token, db = request.cookies[SESSION_COOKIE], site_of(request).db
+    token, db = session_token(request), site_of(request).db
     if not actor.code_due:
         return RedirectResponse(local_path(goes_to), 303)
     try:
@@ -86,7 +86,7 @@ def show_enrolment(request: Request, actor: Annotated[Actor, Depends(wholly_sign
 def confirm_enrolment(
     request: Request, actor: Annotated[Actor, Depends(wholly_signed_in)], code: Annotated[str, Form()] = ""
 ) -> Response:
-    token, db = request.cookies[SESSION_COOKIE], site_of(request).db
+    token, db = session_token(request), site_of(request).db
     try:
         codes.confirm_enrolment(db, keys_of(request), actor.name, code, token, now_utc())
     except (codes.WrongCode, TooManyAttempts) as problem:

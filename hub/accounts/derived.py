@@ -14,6 +14,9 @@ from custody.hubevents import (
     AccountChangeDecided,
     AccountChangeRequested,
     AccountCreated,
+    IdentityLinked,
+    IdentityUnlinked,
+    IdentityUsed,
     SecondFactorSet,
     SectionDecided,
     SectionRequested,
@@ -22,7 +25,7 @@ from custody.hubevents import (
     TokenRevoked,
 )
 from hub.db import Row
-from hub.tables import account, account_request, api_token, second_factor, section_request
+from hub.tables import account, account_identity, account_request, api_token, second_factor, section_request
 from hub.times import to_text
 
 PeopleEvent = (
@@ -35,11 +38,15 @@ PeopleEvent = (
     | SignedIn
     | TokenAdded
     | TokenRevoked
+    | IdentityLinked
+    | IdentityUnlinked
+    | IdentityUsed
 )
 ACCOUNT = ("name", "role", "created_at", "disabled_at", "section", "officer")
 REQUEST = tuple(account_request.c.keys())
 TOKEN = tuple(api_token.c.keys())
 SECTION_REQUEST = tuple(section_request.c.keys())
+IDENTITY = tuple(account_identity.c.keys())
 FACTOR = ("account", "confirmed_at")
 
 
@@ -54,14 +61,14 @@ class PeopleCheck:
         self._sections: dict[str, dict[str, Any]] = {}
         self._tokens: dict[str, dict[str, Any]] = {}
         self._factors: dict[str, str] = {}
+        self._identities: dict[str, dict[str, Any]] = {}
 
     def event(self, event: PeopleEvent, received_at: str) -> None:
         """One event; `received_at` as its entry says, which is when it took effect."""
         match event:
             case AccountCreated(account=name, role=role):
                 row = {"name": name, "role": role, "created_at": received_at, "disabled_at": None}
-                row |= {"section": "", "officer": ""}
-                self._accounts[name] = row
+                self._accounts[name] = row | {"section": "", "officer": ""}
             case AccountChangeRequested():
                 self._requests[event.request_id] = {
                     "id": event.request_id, "account": event.account, "change": event.change, "role": event.role,
@@ -81,19 +88,31 @@ class PeopleCheck:
             case SectionDecided():
                 decided = {"decided_by": event.decided_by, "decided_at": received_at, "approved": event.approved}
                 self._sections.get(event.request_id, {}).update(decided)
-                if event.approved and event.station is not None:
-                    self.stations[event.station] = event.section
-                if event.approved and event.account is not None:
-                    placed = {"section": event.section, "officer": event.officer}
-                    self._accounts.get(event.account, {}).update(placed)
+                if event.approved:
+                    self._place(event)
             case SecondFactorSet(account=name):
                 self._factors[name] = received_at
             case TokenAdded() | TokenRevoked():
                 self._token(event, received_at)
-            case SignedIn():
+            case IdentityLinked() | IdentityUnlinked():
+                self._identity(event, received_at)
+            case SignedIn() | IdentityUsed():
                 pass  # a session is no fact that lasts
             case _:
                 assert_never(event)
+
+    def _place(self, event: SectionDecided) -> None:
+        if event.station is not None:
+            self.stations[event.station] = event.section
+        if event.account is not None:
+            self._accounts.get(event.account, {}).update({"section": event.section, "officer": event.officer})
+
+    def _identity(self, event: IdentityLinked | IdentityUnlinked, received_at: str) -> None:
+        if isinstance(event, IdentityUnlinked):
+            self._identities.pop(event.account, None)
+            return
+        facts = {"account": event.account, "issuer": event.issuer, "subject_sha256": event.subject_sha256}
+        self._identities[event.account] = facts | {"linked_at": received_at}
 
     def _token(self, event: TokenAdded | TokenRevoked, received_at: str) -> None:
         if isinstance(event, TokenRevoked):
@@ -112,6 +131,8 @@ class PeopleCheck:
             row["disabled_at"] = received_at if event.change == "disable" else None
         elif event.change == "second_factor_reset":
             self._factors.pop(event.account, None)
+        elif event.change == "password_reset":
+            self._identities.pop(event.account, None)
 
     def derived(self) -> Iterator[tuple[Table, tuple[str, ...], dict[str, Row]]]:
         """Each table, the columns that the log decides, and its rows by key."""
@@ -120,6 +141,7 @@ class PeopleCheck:
         asked = {key: _row(row, SECTION_REQUEST) for key, row in self._sections.items()}
         yield section_request, SECTION_REQUEST, asked
         yield api_token, TOKEN, {key: _row(row, TOKEN) for key, row in self._tokens.items()}
+        yield account_identity, IDENTITY, {key: _row(row, IDENTITY) for key, row in self._identities.items()}
         yield second_factor, FACTOR, {name: (name, at) for name, at in self._factors.items()}
 
 

@@ -12,7 +12,7 @@ from hub.access import Action, Actor, may_ever
 from hub.accounts.service import form_token, resume_session
 from hub.accounts.tokens import actor_of_token
 from hub.problems import CodeDue, FormExpired, NotAllowed, NotSignedIn, PasswordChangeDue
-from hub.site import FORM_COOKIE, SESSION_COOKIE, site_of
+from hub.site import FORM_COOKIE, SESSION_COOKIE, cookie_of, site_of
 from hub.times import now_utc
 
 POLL_HEADER = "hx-request"
@@ -30,9 +30,7 @@ def signed_in(request: Request) -> Actor:
     if scheme.lower() == "bearer" and request.method == "GET" and request.url.path.startswith(_FOR_TOKENS):
         request.state.actor = actor_of_token(site_of(request).db, given.strip(), now_utc())
         return request.state.actor  # type: ignore[no-any-return]
-    token = request.cookies.get(SESSION_COOKIE)
-    if not token:
-        raise NotSignedIn
+    token = session_token(request)
     actor = resume_session(site_of(request).db, token, now_utc(), touch=not is_poll(request))
     request.state.actor = actor
     return actor
@@ -41,6 +39,14 @@ def signed_in(request: Request) -> Actor:
 def is_poll(request: Request) -> bool:
     """Whether a page asks by itself, and no person."""
     return POLL_HEADER in request.headers or request.headers.get("accept") == STREAM_TYPE
+
+
+def session_token(request: Request) -> str:
+    """The token of this request's session. Raises NotSignedIn where it has none."""
+    token = cookie_of(request, SESSION_COOKIE)
+    if not token:
+        raise NotSignedIn
+    return token
 
 
 def allowed(action: Action) -> Callable[[Actor], Actor]:
@@ -74,7 +80,7 @@ def signed_in_or_local(request: Request) -> None:
 
 def checked_form(request: Request, form_token_given: Annotated[str, Form(alias="form_token")] = "") -> None:
     """Raise FormExpired unless the form carries the token of this browser's session (or of its sign-in page)."""
-    cookie = request.cookies.get(SESSION_COOKIE) or request.cookies.get(FORM_COOKIE)
+    cookie = cookie_of(request, SESSION_COOKIE) or cookie_of(request, FORM_COOKIE)
     if not cookie or not hmac.compare_digest(form_token(cookie), form_token_given):
         raise FormExpired
 

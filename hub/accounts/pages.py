@@ -11,10 +11,12 @@ from starlette.responses import RedirectResponse, Response
 
 from hub.access import Actor
 from hub.accounts import service
-from hub.accounts.gate import checked_form, signed_in
+from hub.accounts.firstrun import is_open
+from hub.accounts.gate import checked_form, session_token, signed_in
+from hub.accounts.service import Visit
 from hub.language import mark
 from hub.problems import CodeDue, TooManyAttempts
-from hub.site import FORM_COOKIE, SESSION_COOKIE, keys_of, render, set_cookie, site_of, words_of
+from hub.site import FORM_COOKIE, SESSION_COOKIE, drop_cookie, keys_of, render, set_cookie, site_of, words_of
 from hub.times import now_utc
 
 router = APIRouter(include_in_schema=False)
@@ -32,6 +34,7 @@ class SignInView:
     name: str
     goes_to: str
     fault: str | None
+    provider: str  # "": none is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,10 @@ class PasswordView:
 
 @open_router.get("/sign-in")
 def show_sign_in(request: Request, goes_to: str = "/") -> Response:
-    return render(request, "sign_in.html", SignInView("", local_path(goes_to), None))
+    with site_of(request).db.read() as connection:
+        if is_open(connection):  # nobody could sign in
+            return RedirectResponse("/first", 303)
+    return _sign_in_page(request, "", goes_to)
 
 
 @open_router.post("/sign-in", dependencies=[Depends(checked_form)])
@@ -54,26 +60,24 @@ def sign_in(
     password: Annotated[str, Form()] = "",
     goes_to: Annotated[str, Form()] = "/",
 ) -> Response:
-    site, words = site_of(request), words_of(request)
+    site, words, visit = site_of(request), words_of(request), visit_of(request)
     try:
-        token = service.sign_in(site.db, keys_of(request), name, password, _address(request), now_utc())
+        token = service.sign_in(site.db, keys_of(request), name, password, visit.address, now_utc(), visit.browser)
     except service.WrongPassword:
-        return render(request, "sign_in.html", SignInView(name, local_path(goes_to), words.say(WRONG)), 401)
+        return _sign_in_page(request, name, goes_to, words.say(WRONG), 401)
     except TooManyAttempts as problem:
         fault = words.say(BLOCKED, wait=words.duration(problem.retry_after_seconds))
-        return render(request, "sign_in.html", SignInView(name, local_path(goes_to), fault), 429)
+        return _sign_in_page(request, name, goes_to, fault, 429)
     response = RedirectResponse(local_path(goes_to), 303)
     set_cookie(request, response, SESSION_COOKIE, token)
-    response.delete_cookie(FORM_COOKIE, path="/")
+    drop_cookie(request, response, FORM_COOKIE)
     return response
 
 
 @router.post("/sign-out", dependencies=[Depends(checked_form), Depends(signed_in)])
 def sign_out(request: Request) -> Response:
-    service.sign_out(site_of(request).db, request.cookies[SESSION_COOKIE])
-    response = RedirectResponse("/sign-in", 303)
-    response.delete_cookie(SESSION_COOKIE, path="/")
-    return response
+    service.sign_out(site_of(request).db, session_token(request))
+    return signed_out(request)
 
 
 @router.get("/password")
@@ -96,7 +100,7 @@ def change_password(
         raise CodeDue
     try:
         token = service.change_password(
-            site.db, keys_of(request), actor, old, new, repeated, _address(request), now_utc()
+            site.db, keys_of(request), actor, old, new, repeated, visit_of(request), now_utc()
         )
     except service.PasswordRefused as refused:
         fault = words.say(refused.message)
@@ -109,6 +113,12 @@ def change_password(
         set_cookie(request, response, SESSION_COOKIE, token)
         return response
     return render(request, "password.html", PasswordView(actor.must_change_password, fault), 422)
+
+
+def _sign_in_page(request: Request, name: str, goes_to: str, fault: str | None = None, status: int = 200) -> Response:
+    provider = site_of(request).provider
+    view = SignInView(name, local_path(goes_to), fault, provider.name if provider else "")
+    return render(request, "sign_in.html", view, status)
 
 
 def sign_in_href(path_and_query: str) -> str:
@@ -128,5 +138,14 @@ def local_path(target: str) -> str:
     return target
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
+def visit_of(request: Request) -> Visit:
+    """Whence a session begins. Behind a proxy that `trusted_proxies` names, the server has put its client here."""
+    address = request.client.host if request.client else "unknown"
+    return Visit(address, request.headers.get("user-agent", ""))
+
+
+def signed_out(request: Request) -> Response:
+    """The way back to the door, with nothing of the session left in the browser."""
+    response = RedirectResponse("/sign-in", 303)
+    drop_cookie(request, response, SESSION_COOKIE)
+    return response

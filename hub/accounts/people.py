@@ -13,6 +13,7 @@ from hub import log
 from hub.access import Action, Actor, Role, Subject, may
 from hub.accounts import changes, codes
 from hub.accounts.changes import Asked, Change, Target
+from hub.accounts.identities import forget_identity
 from hub.accounts.service import FirstPassword, add_account, end_sessions, first_password
 from hub.db import Database
 from hub.errors import NotFound
@@ -212,6 +213,7 @@ def _carry_out(
         case "password_reset":
             assert password is not None  # noqa: S101 - made by the caller
             tx.execute(where.values(password_hash=password.hashed, must_change_password=True))
+            forget_identity(tx, name)  # whoever knew the password may have connected an identity of their own
         case "second_factor_reset":
             codes.forget_second_factor(tx, name)
     end_sessions(tx, name)

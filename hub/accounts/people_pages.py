@@ -36,7 +36,10 @@ class WaitingRequest:
 
 @dataclass(frozen=True, slots=True)
 class PeopleView:
-    """Accounts and requests. `done`: what just took effect, with the password that is shown this once."""
+    """Accounts and requests. `done`: what just took effect, with the password that is shown this once.
+
+    `alone`: the reader is the first administrator and has not named the second.
+    """
 
     people: list[Person]
     waiting: list[WaitingRequest]
@@ -47,6 +50,7 @@ class PeopleView:
     asked: Asked
     fault: str | None
     done: Done | None
+    alone: bool
 
 
 EMPTY = Asked("", "create", None, "")
@@ -119,5 +123,7 @@ def _page(
         mine = codes.has_second_factor(connection, actor.name)
     decided = people.list_requests(db, waiting=False)
     can_change = may(actor, Action.CHANGE_PEOPLE, BUREAU)
-    view = PeopleView(people.list_people(db), waiting, decided, can_change, mine, tuple(Role), asked, fault, done)
+    everybody = people.list_people(db)
+    alone = can_change and sum(one.role is Role.ADMINISTRATOR for one in everybody) == 1
+    view = PeopleView(everybody, waiting, decided, can_change, mine, tuple(Role), asked, fault, done, alone)
     return render(request, "people.html", view, status)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -21,14 +23,19 @@ from hub.access import Actor, Role
 from hub.accounts import policy
 from hub.db import Database
 from hub.errors import Conflict, Invalid, NotFound
+from hub.identifiers import new_id
 from hub.keys import HubKeys
-from hub.problems import NotSignedIn, TooManyAttempts
+from hub.problems import Busy, NotSignedIn, TooManyAttempts
 from hub.readonly import why_read_only
 from hub.tables import account, second_factor, session, sign_in_failure
 from hub.times import now_utc, to_text
 
 _HASHER = PasswordHasher()  # RFC 9106 low-memory profile: argon2id, 64 MiB, 3 passes
 _HASHING = threading.BoundedSemaphore(2)  # 64 MiB each: a burst of sign-ins must not exhaust a small computer
+_WAITING = threading.BoundedSemaphore(
+    10
+)  # ... nor hold all threads of the pages: who comes later is told to come again
+MAX_BROWSER_CHARACTERS = 300
 _FORGET_FAILURES_AFTER = timedelta(hours=1)
 _TOUCH_EVERY = timedelta(minutes=1)
 SECOND_FACTOR = select(second_factor.c.account).where(
@@ -39,7 +46,7 @@ _OPEN_SESSIONS = (
     .join(account, account.c.name == session.c.account)
     .where(account.c.disabled_at.is_(None))
 )
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads alike on paper
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads alike on paper
 
 
 class WrongPassword(Exception):
@@ -88,6 +95,14 @@ def give_first_password(db: Database, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """Where a session begins. `browser`: what it calls itself, which proves nothing and helps its owner know it."""
+
+    address: str
+    browser: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FirstPassword:
     """A password that is handed over once and replaced at the first sign-in."""
 
@@ -97,27 +112,37 @@ class FirstPassword:
 
 def first_password() -> FirstPassword:
     """A new one. Takes a tenth of a second: call it outside transactions."""
-    plain = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(4))
+    plain = "-".join("".join(secrets.choice(ALPHABET) for _ in range(4)) for _ in range(4))
+    return chosen_password(plain)
+
+
+def chosen_password(plain: str) -> FirstPassword:
+    """A password with its hash. Takes a tenth of a second: call it outside transactions."""
     return FirstPassword(plain, _hash(plain))
 
 
-def add_account(tx: Connection, name: str, role: Role, password: FirstPassword, now: datetime) -> None:
-    """The row of a new account; the caller states it in the log."""
-    row = {"name": name, "role": role, "password_hash": password.hashed, "must_change_password": True}
+def add_account(
+    tx: Connection, name: str, role: Role, password: FirstPassword, now: datetime, *, own_password: bool = False
+) -> None:
+    """The row of a new account; the caller states it in the log. `own_password`: its person chose it."""
+    row = {"name": name, "role": role, "password_hash": password.hashed, "must_change_password": not own_password}
     tx.execute(insert(account).values(**row, created_at=to_text(now)))
 
 
-def sign_in(db: Database, keys: HubKeys, name: str, password: str, address: str, now: datetime) -> str:
+def sign_in(
+    db: Database, keys: HubKeys, name: str, password: str, address: str, now: datetime, browser: str = ""
+) -> str:
     """Start a session and return its token; where the account has a second factor, the session waits for its code.
 
-    Raises WrongPassword, or TooManyAttempts while the name or the address is blocked. The password is checked outside
-    any transaction: argon2 takes a tenth of a second and the database has a single writer.
+    Raises WrongPassword, TooManyAttempts while the name or the address is blocked, Busy while too many passwords are
+    being checked. The password is checked outside any transaction: argon2 takes a tenth of a second and the database
+    has a single writer.
     """
     if not policy.is_account_name(name):
         name = ""  # nobody's; what was typed may hold what no database column takes
     subjects = {
         f"name:{name}": policy.FREE_FAILURES_PER_NAME,
-        f"address:{address}": policy.FREE_FAILURES_PER_ADDRESS,
+        f"address:{policy.address_group(address)}": policy.FREE_FAILURES_PER_ADDRESS,
     }
     with db.read() as connection:
         refuse_blocked(connection, list(subjects), now)
@@ -134,7 +159,7 @@ def sign_in(db: Database, keys: HubKeys, name: str, password: str, address: str,
         if not code_due:  # else the count goes on: who has only the password must not guess codes for ever
             forgive_name(tx, name)
             state_sign_in(tx, keys, name, now, second_factor=False)
-        return _start_session(tx, name, now, code_due=code_due)
+        return start_session(tx, name, Visit(address, browser), now, code_due=code_due)
 
 
 def state_sign_in(tx: Connection, keys: HubKeys, name: str, now: datetime, *, second_factor: bool) -> None:
@@ -183,7 +208,7 @@ def sign_out(db: Database, token: str) -> None:
 
 
 def change_password(
-    db: Database, keys: HubKeys, actor: Actor, old: str, new: str, repeated: str, address: str, now: datetime
+    db: Database, keys: HubKeys, actor: Actor, old: str, new: str, repeated: str, visit: Visit, now: datetime
 ) -> str:
     """Replace the password, end every session of this account and return the token of a new one.
 
@@ -192,7 +217,8 @@ def change_password(
     fault = policy.password_fault(actor.name, old, new, repeated)
     if fault:
         raise PasswordRefused(fault)
-    own_token = sign_in(db, keys, actor.name, old, address, now)  # counts failures exactly as the sign-in page does
+    # counts failures exactly as the sign-in page does
+    own_token = sign_in(db, keys, actor.name, old, visit.address, now, visit.browser)
     password_hash = _hash(new)
     with db.begin() as tx:
         tx.execute(
@@ -240,12 +266,14 @@ def forgive_name(tx: Connection, name: str) -> None:
     tx.execute(delete(sign_in_failure).where(sign_in_failure.c.subject == f"name:{name}"))
 
 
-def _start_session(tx: Connection, name: str, now: datetime, *, code_due: bool) -> str:
+def start_session(tx: Connection, name: str, visit: Visit, now: datetime, *, code_due: bool) -> str:
+    """A new session under a token of its own, whatever the browser brought along; the token is returned."""
     token = new_cookie()
     oldest = to_text(now - policy.SESSION_LONGEST)
     tx.execute(delete(session).where(session.c.created_at < oldest))
     at = to_text(now)
-    row = {"token_sha256": token_key(token), "account": name, "code_due": code_due}
+    row = {"id": new_id(now), "token_sha256": token_key(token), "account": name, "code_due": code_due}
+    row |= {"address": visit.address, "browser": visit.browser[:MAX_BROWSER_CHARACTERS].replace("\x00", "")}
     tx.execute(insert(session).values(**row, created_at=at, last_seen_at=at))
     return token
 
@@ -281,15 +309,32 @@ def _nobody_hash() -> str:
 
 
 def _hash(password: str) -> str:
-    with _HASHING:
-        return _HASHER.hash(password)
+    with _in_turn():
+        return _HASHER.hash(_normal(password))
 
 
 def _fits(stored: str, password: str) -> bool:
     if len(password) > policy.MAX_PASSWORD_CHARACTERS:
         return False
     try:
-        with _HASHING:
-            return _HASHER.verify(stored, password)
+        with _in_turn():
+            return _HASHER.verify(stored, _normal(password))
     except (VerifyMismatchError, InvalidHashError):
         return False
+
+
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    """Two passwords at once, eight more wait. Raises Busy for the next: it must not take a thread from the pages."""
+    if not _WAITING.acquire(blocking=False):
+        raise Busy
+    try:
+        with _HASHING:
+            yield
+    finally:
+        _WAITING.release()
+
+
+def _normal(password: str) -> str:
+    """One form for what keyboards and input methods write differently (NIST SP 800-63B: NFKC before hashing)."""
+    return unicodedata.normalize("NFKC", password)

@@ -22,6 +22,7 @@ from custody.envelope import parse_envelope
 from custody.errors import CustodyError
 from custody.event import Event, Sha256Hex
 from custody.hubevents import LogExported, LogExportFinished
+from custody.inert import inert_json_text
 from hub import log
 from hub.audit.queries import count_entries, read_event
 from hub.audit.saying import CONCEALED, say_event
@@ -187,7 +188,7 @@ def json_line(entry: Entry, hidden: bool = False) -> bytes:
         "envelope": base64.b64encode(raw).decode(),
         "event": event,
     }
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+    return inert_json_text(json.dumps(said, ensure_ascii=False, separators=(",", ":"))).encode() + b"\n"
 
 
 def _cells(entry: Entry, words: Wording, hidden: bool) -> list[str]:

@@ -29,6 +29,9 @@ from custody.hubevents import (
     FootageMismatched,
     FootageViewed,
     FootageViewStarted,
+    IdentityLinked,
+    IdentityUnlinked,
+    IdentityUsed,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -273,6 +276,15 @@ SENTENCES: dict[type[Event], _Said] = {
         lambda words, e: {"account": e.account, "purpose": e.purpose, "until": words.moment(e.expires_at)},
     ),
     TokenRevoked: (mark("%(account)s ended one of their tokens."), _of("account")),
+    IdentityLinked: (
+        mark("%(account)s connected the account with an identity at %(issuer)s."),
+        _of("account", "issuer"),
+    ),
+    IdentityUnlinked: (mark("%(account)s disconnected the account from its identity elsewhere."), _of("account")),
+    IdentityUsed: (
+        mark("%(issuer)s vouched for %(account)s, in place of the password."),
+        _of("account", "issuer"),
+    ),
     SignedIn: (mark("%(account)s signed in."), _of("account")),
     ExportRequested: (
         mark("%(by)s asks to export %(count)s recordings (%(bytes)s) for %(recipient)s, because: %(why)s."),

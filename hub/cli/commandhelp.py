@@ -24,6 +24,7 @@ CHINESE: Mapping[str, str] = {
     "station revoke": "申请吊销采集站的密钥，例如密钥被盗时；须由另一账号批准。请先执行 station freeze。",
     "station approve-revocation": "批准吊销采集站的密钥。此前记入日志的内容仍然有效，此后该密钥不再被采信。",
     "user add": "新建账号，打印初始密码；首次登录时必须修改。",
+    "user first": "尚无账号时，打印一次性口令，凭它在网页 /first 上建立第一个管理员；有账号后即作废。请勿交给他人。",
     "user password": "为账号重设初始密码，并结束其全部登录。恢复备份后需要：日志从不保存密码。",
     "run": "运行中心，直到收到 SIGTERM。先升级数据库，再检查日志。",
     "alert list": "列出未解除的告警，最严重的在前。",
@@ -70,6 +71,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         f"dock-hub user add admin --admin {HUB}",
         f"dock-hub user add liwei --role auditor {HUB}",
     ),
+    "user first": (f"dock-hub user first {HUB}",),
     "run": (
         f"dock-hub run {HUB} --mqtt mqtts://broker.lan:8883 --ca ca.pem --cert hub.pem --key hub.key",
         f"dock-hub run {HUB} --mqtt mqtt://127.0.0.1:1883      # beside dock-hub broker, on one machine",

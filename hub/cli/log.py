@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+from custody.inert import inert_json
 from hub.cli.shared import command, opened, show, show_rows
 from hub.errors import NotFound
 from hub.logcheck import check_and_keep, check_start
@@ -87,7 +87,7 @@ def _log_show(arguments: argparse.Namespace) -> None:
 
     with opened(arguments)[2].read() as connection:
         for entry in show_entries(connection, arguments.start, arguments.limit):
-            print(json.dumps(dataclasses.asdict(entry), ensure_ascii=False))
+            print(inert_json(dataclasses.asdict(entry)))
 
 
 def _log_proof(arguments: argparse.Namespace) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from custody.inert import inert_json, inert_lines
 from hub.cli.commandhelp import complete
 from hub.db import Database, open_database
 from hub.errors import Invalid
@@ -78,10 +78,10 @@ def database_of(settings: Settings) -> Database:
 def show(arguments: argparse.Namespace, answer: dict[str, Any]) -> None:
     """Print a result: as JSON, or one line a field."""
     if arguments.json:
-        print(json.dumps(answer, ensure_ascii=False))
+        print(inert_json(answer))
     else:
         for name, value in answer.items():
-            print(f"{name}: {value}")
+            print(inert_lines([f"{name}: {value}"]))
 
 
 def show_rows(
@@ -89,7 +89,7 @@ def show_rows(
 ) -> None:
     """Print a list: as JSON, or one line a row."""
     if arguments.json:
-        print(json.dumps(rows, ensure_ascii=False))
+        print(inert_json(rows))
     else:
         for row in rows:
-            print(line(row))
+            print(inert_lines(line(row).split("\n")))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from custody.inert import inert_json, inert_lines
 from hub.db import Database
 from hub.errors import Conflict, Invalid
 from hub.keys import HubKeys
@@ -73,9 +74,9 @@ def show_restore(arguments: argparse.Namespace, opened: Opened) -> None:
     settings, keys, db = opened(arguments)
     status, _ = read_status(db, keys, settings.directory)
     if arguments.json:
-        print(json.dumps(status.json(), ensure_ascii=False))
+        print(inert_json(status.json()))
     else:
-        print("\n".join(status_lines(status)))
+        print(inert_lines(status_lines(status)))
 
 
 def finish_restore(arguments: argparse.Namespace, opened: Opened, show: Show) -> None:

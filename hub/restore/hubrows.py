@@ -30,6 +30,9 @@ from custody.hubevents import (
     FootageMismatched,
     FootageViewed,
     FootageViewStarted,
+    IdentityLinked,
+    IdentityUnlinked,
+    IdentityUsed,
     KeyRevocationRequested,
     KeyRevoked,
     KeyRotated,
@@ -112,6 +115,9 @@ def write_hub_rows(  # noqa: PLR0912  one case for each family of events
             | SignedIn()
             | TokenAdded()
             | TokenRevoked()
+            | IdentityLinked()
+            | IdentityUnlinked()
+            | IdentityUsed()
         ):
             write_people_rows(tx, known, received_at)
         case LogReaderAdded() | LogReaderRevoked():

@@ -15,6 +15,9 @@ from custody.hubevents import (
     AccountChangeDecided,
     AccountChangeRequested,
     AccountCreated,
+    IdentityLinked,
+    IdentityUnlinked,
+    IdentityUsed,
     SecondFactorSet,
     SectionDecided,
     SectionRequested,
@@ -24,7 +27,7 @@ from custody.hubevents import (
 )
 from hub.accounts.derived import PeopleEvent
 from hub.accounts.placing import place
-from hub.tables import account, account_request, api_token, second_factor, section_request, session
+from hub.tables import account, account_identity, account_request, api_token, second_factor, section_request, session
 from hub.times import to_text
 
 NO_PASSWORD = "!"  # noqa: S105 - no hash: nothing fits it
@@ -58,10 +61,20 @@ def write_people_rows(tx: Connection, event: PeopleEvent, received_at: str) -> N
             tx.execute(insert(api_token).values(**made, **facts))
         case TokenRevoked():
             tx.execute(update(api_token).where(api_token.c.id == event.token_id).values(revoked_at=received_at))
-        case SignedIn():
+        case IdentityLinked() | IdentityUnlinked():
+            _write_identity(tx, event, received_at)
+        case SignedIn() | IdentityUsed():
             pass  # a session is no fact that lasts
         case _:
             assert_never(event)
+
+
+def _write_identity(tx: Connection, event: IdentityLinked | IdentityUnlinked, received_at: str) -> None:
+    if isinstance(event, IdentityUnlinked):
+        tx.execute(delete(account_identity).where(account_identity.c.account == event.account))
+        return
+    facts = {"account": event.account, "issuer": event.issuer, "subject_sha256": event.subject_sha256}
+    tx.execute(insert(account_identity).values(**facts, linked_at=received_at))
 
 
 def _write_section_rows(tx: Connection, event: SectionRequested | SectionDecided, received_at: str) -> None:
@@ -88,6 +101,7 @@ def _take_effect(tx: Connection, event: AccountChangeDecided, received_at: str) 
             tx.execute(delete(second_factor).where(second_factor.c.account == event.account))
         case "password_reset":  # the one before must not fit any more, the new one nobody kept
             tx.execute(row.values(password_hash=NO_PASSWORD, must_change_password=True))
+            tx.execute(delete(account_identity).where(account_identity.c.account == event.account))
             tx.execute(delete(session).where(session.c.account == event.account))
         case "create":
             pass  # `account.created.v1` follows

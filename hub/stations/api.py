@@ -24,10 +24,15 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 _MAX_BYTES = MAX_ENVELOPE_BYTES + 1 + MAX_OPENING_BYTES
 _MAX_BASE64 = -(-_MAX_BYTES // 3) * 4
 
+_TEXTS = {"type": "array", "items": {"type": "string", "format": "byte"}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"schema": {"type": "object", "properties": {"answers": _TEXTS}}}}}
+}
+_BODY = {"required": True, "content": {"application/json": {"schema": _TEXTS | {"minItems": 1, "maxItems": MAX_BATCH}}}}
 router = APIRouter(prefix="/api/v1", tags=["stations"])
 
 
-@router.post("/envelopes", max_body_size=MAX_BODY_BYTES)
+@router.post("/envelopes", max_body_size=MAX_BODY_BYTES, responses=_ANSWERS, openapi_extra={"requestBody": _BODY})
 async def post_envelopes(request: Request) -> JSONResponse:
     """Take in up to 500 envelopes: a JSON list, or one JSON string per line (NDJSON), each base64, with its
     opening behind it where it has one (commitments.md).

@@ -33,6 +33,7 @@ from hub.tables.log import (
 from hub.tables.openings import opening, opening_removal
 from hub.tables.people import (
     account,
+    account_identity,
     account_request,
     api_token,
     second_factor,
@@ -57,6 +58,7 @@ from hub.tables.witnesses import cosignature, witness, witness_policy, witness_r
 
 __all__ = [
     "account",
+    "account_identity",
     "account_request",
     "alert",
     "alert_message",

@@ -100,11 +100,24 @@ session = Table(
     "session",
     metadata,
     Column("token_sha256", Text, primary_key=True),  # the token itself exists only in the browser's cookie
+    Column("id", Text, nullable=False, unique=True),  # UUIDv7: by which its person ends it from elsewhere
     Column("account", Text, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("last_seen_at", Text, nullable=False),
     Column("code_due", Boolean, nullable=False),  # password given, the authenticator's code not yet
+    Column("address", Text, nullable=False),  # where it began, for its person to know it again
+    Column("browser", Text, nullable=False),  # User-Agent, as it came
     Index("ix_session_account", "account"),
+)
+
+account_identity = Table(
+    "account_identity",
+    metadata,
+    # whom the bureau's provider may vouch for, see hub/accounts/identities.py
+    Column("account", Text, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject_sha256", Text, nullable=False, unique=True),  # identity_digest: the subject itself is not kept
+    Column("linked_at", Text, nullable=False),
 )
 
 api_token = Table(

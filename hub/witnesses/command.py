@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+from custody.inert import inert_json
 from hub.bundles.command import operator_account
 from hub.db import Database
 from hub.errors import Conflict, Invalid
@@ -22,7 +22,7 @@ def list_witnesses(db: Database, arguments: argparse.Namespace) -> None:
     """Print witnesses, offers, alarms."""
     found = load_witnesses(db)
     if arguments.json:
-        print(json.dumps(dataclasses.asdict(found), ensure_ascii=False, default=str))
+        print(inert_json(dataclasses.asdict(found), default=str))
         return
     policy = "none set" if found.needed is None else f"{found.needed} of {len(found.current)}"
     print(f"策略 / policy: {policy}\n已见证 / witnessed: {found.witnessed_size}")

@@ -96,7 +96,7 @@ def render_sheet(sheet: Sheet) -> bytes:
 <meta http-equiv="Content-Security-Policy" content="{SHEET_CSP}">
 <title>审计日志根值 {local:%Y-%m-%d} · Audit log root</title><style>{_STYLE}</style></head><body>
 <header><h1>审计日志根值<small>Root of the audit log</small></h1></header>
-<dl>{rows}</dl>
+<main><dl>{rows}</dl>
 <section class="code">{_qr(sheet.note)}<div>
 <p>二维码内含完整的签名检查点。请每周打印一份，由领导或监察部门签字保管，勿与中心同处存放。
 <small>The QR code holds the whole signed checkpoint. Print one a week; a leader or the supervision office signs and keeps
@@ -109,7 +109,7 @@ it, away from the hub.</small></p>
 <small>Or save the scanned text as a file and name it instead of --size and --root.</small></p></div></section>
 <pre>{escape(_own_note(sheet.note))}</pre>
 <section class="sign"><p>打印人 <small>Printed by</small></p><p>保管人 <small>Kept by</small></p><p>日期 <small>Date</small></p></section>
-</body></html>
+</main></body></html>
 """.encode()
 
 

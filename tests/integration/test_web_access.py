@@ -19,6 +19,10 @@ from tests.integration.site_data import Hub
 from tests.integration.web_peer import PASSWORD, change_password, client, form_token, sign_in, signed_in
 
 OPEN = {
+    ("GET", "/first"),  # while nobody has an account
+    ("POST", "/first"),
+    ("GET", "/sign-in/provider"),
+    ("GET", "/sign-in/provider/back"),
     ("GET", "/sign-in"),
     ("POST", "/sign-in"),
     ("GET", "/healthz"),
@@ -72,6 +76,7 @@ def test_every_route_needs_a_signed_in_person(hub: Hub) -> None:
 
 
 def test_posts_with_a_form_token_but_no_session_are_refused(hub: Hub) -> None:
+    hub.account()
     anonymous = client(hub.app)
     token = form_token(anonymous.get("/sign-in").text)
     for path in ("/sign-out", "/password"):
@@ -191,6 +196,7 @@ def test_failed_attempts_block_the_name_whether_it_exists_or_not(hub: Hub) -> No
 
 
 def test_failed_attempts_at_many_names_block_the_address(hub: Hub) -> None:
+    hub.account()
     browser = client(hub.app)
     for number in range(policy.FREE_FAILURES_PER_ADDRESS):
         begun_after = now_utc()

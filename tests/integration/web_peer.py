@@ -7,18 +7,18 @@ from functools import cache
 
 from argon2 import PasswordHasher
 from fastapi import FastAPI
-from sqlalchemy import insert, update
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from custody.hubevents import AccountCreated, SignedIn
 from hub import log
 from hub.access import Role
-from hub.accounts.service import FirstPassword, add_account, new_cookie, token_key
+from hub.accounts.service import FirstPassword, Visit, add_account, start_session
 from hub.db import Database
 from hub.keys import HubKeys
 from hub.site import SESSION_COOKIE
-from hub.tables import account, session
-from hub.times import now_utc, to_text
+from hub.tables import account
+from hub.times import now_utc
 from tests.integration.site_data import Hub
 
 PASSWORD = "correct horse battery"
@@ -64,10 +64,9 @@ def add_person(db: Database, keys: HubKeys, name: str, role: str, signed_in: int
 def signed_in(hub: Hub, name: str = "admin", role: str = "administrator") -> TestClient:
     """A browser whose person has an account and has chosen a password."""
     add_person(hub.db, hub.keys, name, role, 2)  # with the first password, and to change it
-    browser, token, at = client(hub.app), new_cookie(), to_text(now_utc())
+    browser = client(hub.app)
     with hub.db.begin() as tx:
-        row = {"token_sha256": token_key(token), "account": name, "code_due": False}
-        tx.execute(insert(session).values(**row, created_at=at, last_seen_at=at))
+        token = start_session(tx, name, Visit("192.0.2.7"), now_utc(), code_due=False)
     browser.cookies.set(SESSION_COOKIE, token)
     return browser
 

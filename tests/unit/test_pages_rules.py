@@ -27,18 +27,37 @@ NOW = datetime(2026, 3, 5, 6, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("old", "new", "repeated", "fault"),
     [
-        ("first-one-is-long", "correct horse", "correct horse", None),
-        ("first-one-is-long", "correct horse", "correct house", policy.NOT_REPEATED),
+        ("first-one-is-long", "correct horse battery", "correct horse battery", None),
+        ("first-one-is-long", "correct horse battery", "correct house battery", policy.NOT_REPEATED),
         ("first-one-is-long", "first-one-is-long", "first-one-is-long", policy.NOT_NEW),
         ("old", "short 123", "short 123", policy.TOO_SHORT),
         ("old", "x" * 201, "x" * 201, policy.TOO_LONG),
-        ("old", "1212121212", "1212121212", policy.TOO_EASY),
-        ("old", "my name is Wang", "my name is Wang", policy.TOO_EASY),
-        ("old", "三个和尚没有水喝一句话", "三个和尚没有水喝一句话", None),
+        ("old", "121212121212121212", "121212121212121212", policy.TOO_EASY),
+        ("old", "wangwangwang2026wang", "wangwangwang2026wang", policy.TOO_EASY),
+        ("old", "Password1234567890!!", "Password1234567890!!", policy.TOO_EASY),
+        ("old", "custodock 存证坞 admin", "custodock 存证坞 admin", policy.TOO_EASY),
+        ("old", "ｐａｓｓｗｏｒｄ123456admin", "ｐａｓｓｗｏｒｄ123456admin", policy.TOO_EASY),
+        ("old", "7uKq!7uKq!7uKq!7uKq", "7uKq!7uKq!7uKq!7uKq", policy.TOO_EASY),
+        ("old", "三个和尚没有水喝，老话说得真对", "三个和尚没有水喝，老话说得真对", None),
+        ("old", "8f3k-w9qz-mm2d-p7tx", "8f3k-w9qz-mm2d-p7tx", None),
     ],
 )
 def test_passwords(old: str, new: str, repeated: str, fault: str | None) -> None:
     assert policy.password_fault("wang", old, new, repeated) == fault
+
+
+@pytest.mark.parametrize(
+    ("address", "group"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_one_subscriber_is_one_address(address: str, group: str) -> None:
+    assert policy.address_group(address) == group
 
 
 @pytest.mark.parametrize("name", ["wang", "王伟", "a.b-c@d_1", "x" * 64])
