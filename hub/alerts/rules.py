@@ -140,6 +140,12 @@ def _release(e: at.ReleaseFinished) -> Iterator[Signal]:
         yield opening("clearing_failed", e.camera_id, **facts)
 
 
+def _disposed(e: at.DispositionFinished) -> Iterator[Signal]:
+    if e.outcome != "disposed":
+        facts = {"station": e.source, "camera": e.camera_id, "detail": e.rule}
+        yield opening("disposition_failed", e.disposition_id, **facts)
+
+
 # --- stations ---
 
 
@@ -186,6 +192,10 @@ def _refused_messages(e: hub.EnvelopeRefused) -> Iterator[Signal]:
         yield opening("messages_refused", e.reason, detail=e.reason)
 
 
+def _mismatched(e: hub.FootageMismatched) -> Iterator[Signal]:
+    yield opening("footage_mismatched", str(e.recording), station=e.station, detail=str(e.recording))
+
+
 def _bundle(e: hub.BundleFinished) -> Iterator[Signal]:
     if not e.complete:
         yield opening("export_failed", e.bundle_id, detail=e.reason)
@@ -208,6 +218,7 @@ RULES: dict[type[Event], Callable[[Any], Iterator[Signal]]] = {
     at.DockingClosed: _closed,
     at.SecretKept: _secret,
     at.ReleaseFinished: _release,
+    at.DispositionFinished: _disposed,
     at.CommandAnswered: _answered,
     at.LogRefused: _log_refused,
     at.LogCleared: _log_cleared,
@@ -217,6 +228,7 @@ RULES: dict[type[Event], Callable[[Any], Iterator[Signal]]] = {
     hub.StationFrozen: _frozen,
     hub.KeyRevoked: _revoked,
     hub.EnvelopeRefused: _refused_messages,
+    hub.FootageMismatched: _mismatched,
     hub.BundleFinished: _bundle,
     hub.LogRestored: _restored,
 }
@@ -230,7 +242,13 @@ NOBODY: frozenset[type[Event]] = frozenset(
         at.CameraCheckedOut,  # with what verdict, its departure says again
         at.CameraCheckedOutV2,
         at.ReleaseIntended,
+        at.DispositionIntended,
+        at.ViewingOffered,
         at.StationKeyRotated,
+        hub.FootageViewStarted,
+        hub.FootageViewed,
+        hub.CopyEnded,
+        hub.UseRevoked,
         hub.SignedIn,
         hub.SecondFactorSet,
         hub.TokenAdded,
@@ -254,6 +272,8 @@ NOBODY: frozenset[type[Event]] = frozenset(
         hub.SectionDecided,
         hub.ExportRequested,
         hub.ExportDecided,
+        hub.UseRequested,
+        hub.UseDecided,
         hub.CommandRequested,
         hub.CommandApproved,
         hub.CommandWithdrawn,
@@ -262,6 +282,8 @@ NOBODY: frozenset[type[Event]] = frozenset(
         hub.OpeningRemovalRequested,
         hub.OpeningRemoved,
         hub.WitnessRemoved,
+        hub.WitnessRemovedV2,
+        hub.WitnessRemovalRequested,
         hub.WitnessPolicySet,
         # alerts themselves
         hub.AlertOpened,

@@ -43,6 +43,8 @@ PAGES = (
     "/recordings",
     "/recordings?q=没有",
     "/recordings?label=any",
+    "/alerts",
+    "/alerts?show=resolved",
     "/commands",
     "/commands/release",
     "/requests",
