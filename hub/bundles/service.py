@@ -83,15 +83,13 @@ def export_bundle(
         stated = _state_export(db, keys, order, bundle_id, total)  # 2
         try:
             leaves = _bring_all(part, seals, sources)  # 3
-            with db.read() as connection:  # copying may have taken hours
-                check_not_revoked(connection, order.request_id)
             _await_witnesses(db, max(stated), patience_seconds)
             with _telling_of_the_disk():
                 digest = write_tags(db, keys, part, bundle_id, seals, leaves, vaults, stamp)  # 4
+            finished = _state_whole(db, keys, order, bundle_id, digest)  # 5
         except DomainError as error:
-            _state_end(db, keys, bundle_id, error.code, None)
+            _state_end(db, keys, bundle_id, error.code)
             raise
-        finished = _state_end(db, keys, bundle_id, "complete", digest)  # 5
         with _telling_of_the_disk():
             write_closing(db, part, finished)
             if is_image(target):
@@ -178,13 +176,16 @@ def _telling_of_the_disk() -> Iterator[None]:
         ) from None
 
 
-def _state_end(db: Database, keys: HubKeys, bundle_id: str, reason: str, digest: str | None) -> int:
-    """5. Say in the log what became of the export."""
+def _state_whole(db: Database, keys: HubKeys, order: Order, bundle_id: str, digest: str) -> int:
+    """5. Say in the log that the bundle is whole. Raises ApprovalRevoked: copying may have taken hours."""
     with db.begin() as tx, log.appending(tx, keys, now_utc()) as entries:
-        return entries.record(
-            BundleFinished,
-            bundle_id=bundle_id,
-            complete=digest is not None,
-            reason=reason,
-            tag_manifest_sha256=None if digest is None else Sha256Hex(digest),
-        )
+        check_not_revoked(tx, order.request_id)
+        whole = {"complete": True, "reason": "complete", "tag_manifest_sha256": Sha256Hex(digest)}
+        return entries.record(BundleFinished, bundle_id=bundle_id, **whole)
+
+
+def _state_end(db: Database, keys: HubKeys, bundle_id: str, reason: str) -> None:
+    """5. Say in the log why the export ended."""
+    with db.begin() as tx, log.appending(tx, keys, now_utc()) as entries:
+        ended = {"complete": False, "reason": reason, "tag_manifest_sha256": None}
+        entries.record(BundleFinished, bundle_id=bundle_id, **ended)

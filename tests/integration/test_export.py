@@ -207,7 +207,7 @@ def test_one_recording_carries_no_manifest_that_names_the_others(scene: Scene) -
     assert b"VID00001" in told
     assert b"VID00002" not in told
     for name in ("envelopes", "proofs"):  # enrolment, opening, seal, closing, export
-        assert len(list((bundle / name).iterdir())) == 5
+        assert len(list((bundle / name).iterdir())) == 7  # with request and approval
 
 
 def test_the_export_is_in_the_log_before_the_first_byte_and_its_end_after(scene: Scene) -> None:
@@ -234,9 +234,9 @@ def test_nothing_is_stated_or_written_for_what_cannot_be_done(scene: Scene) -> N
         scene.export(name="taken")
     with pytest.raises(NotFound, match="no recording"):
         scene.export(0)
-    with pytest.raises(Invalid, match="--reason"):
+    with pytest.raises(Invalid, match="Give the reason"):
         scene.export(reason=" ")
-    with pytest.raises(Invalid, match="--recipient"):
+    with pytest.raises(Invalid, match="who gets the copy"):
         scene.export(recipient="two\nlines")
     (scene.docking / "empty.log").unlink()
     with pytest.raises(DomainError, match=r"empty\.log"):

@@ -9,9 +9,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from custody.hubevents import BundleFinished
 from hub.bundles.footage import TargetFailed
-from hub.bundles.selection import exports_in_log
+from hub.bundles.selection import export_endings, exports_in_log
 from hub.bundles.service import export_bundle
+from hub.bundles.tags import no_stamp
 from hub.bundles.work import Order
 from hub.errors import Conflict, LogUntrusted, NotFound
 from hub.logcheck import check_log
@@ -28,6 +30,11 @@ __all__ = ["scene"]
 
 def broken_stamp(_note: str) -> bytes | None:
     raise TargetFailed("the disk is gone")
+
+
+def _endings(scene: Scene) -> list[BundleFinished]:
+    with scene.hub.db.read() as connection:
+        return export_endings(connection)
 
 
 def refused(scene: Scene, order: Order, name: str = "bundle") -> str:
@@ -95,9 +102,15 @@ def test_a_revoked_approval_begins_no_bundle_and_finishes_none(scene: Scene) -> 
     order = approved(db, keys, scene.order())
     with pytest.raises(TargetFailed):  # interrupted: it was stated, and would go on
         export_bundle(db, keys, order, [scene.vault], scene.tmp / "begun", 0, broken_stamp)
-    revoke_use(db, keys, LEADER, order.request_id, "wrong case", now_utc())
-    with pytest.raises(ApprovalRevoked):
-        export_bundle(db, keys, order, [scene.vault], scene.tmp / "begun")
+
+    def revoked_meanwhile(_note: str) -> bytes | None:
+        revoke_use(db, keys, LEADER, order.request_id, "wrong case", now_utc())
+        return None
+
+    for stamp in (revoked_meanwhile, no_stamp):
+        with pytest.raises(ApprovalRevoked):
+            export_bundle(db, keys, order, [scene.vault], scene.tmp / "begun", 0, stamp)
+    assert {ending.reason for ending in _endings(scene)} == {"target_failed", "approval_revoked"}
     assert not (scene.tmp / "begun").exists()
     assert "revoked" in refused(scene, order, "other")
     with pytest.raises(NotOpenAnyMore):

@@ -25,6 +25,8 @@ from hub.requests.queries import load_requests
 from hub.requests.service import refuse_use, revoke_use, withdraw_use
 from hub.tables import account, command, log_entry, use_request
 from hub.times import now_utc, to_text
+from hub.viewing.book import start_viewing
+from hub.viewing.problems import NoGrant
 from tests.integration.use_scene import AUDITOR, LEADER, OFFICER, OTHER_LEADER, RECORDS, UseScene
 
 
@@ -60,7 +62,11 @@ def test_an_officer_views_what_they_recorded_once_the_leader_agrees(scene: UseSc
     assert details.warnings == (OWN_ACTS,)
     assert request_id in [one.id for one in uses.rows]
     assert uses.may_ask
+    start_viewing(scene.hub.db, scene.hub.keys, OFFICER, scene.recordings[0], now_utc())
+    assert [(one.what, one.by) for one in scene.row(request_id).used] == [("viewed", "wang")]
     scene.do(revoke_use, OFFICER, request_id, "done with it")
+    with pytest.raises(NoGrant):  # at once, whether the station knows already or not
+        start_viewing(scene.hub.db, scene.hub.keys, OFFICER, scene.recordings[0], now_utc())
     revoked = scene.docked.receive()
     assert revoked.kind == GrantRevoked.KIND
     assert header.id in revoked.body
