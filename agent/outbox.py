@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 WINDOW = 512
 RECEIPT_WAIT_SECONDS = 20.0
+HUB_SILENT_SECONDS = 60.0  # without a checkpoint for so long, the next one is that of a hub that has opened again
 RECEIPT_WAIT_MAX_SECONDS = 320.0  # a hub that is away for weeks must not find the broker full of repetitions
 
 
@@ -27,6 +28,7 @@ class SendState:
     connected: bool = False
     waiting_since: float | None = None
     patience_seconds: float = RECEIPT_WAIT_SECONDS
+    heard_at: float | None = None  # when the hub last published a checkpoint; on the same clock
 
 
 def connected(state: SendState, first_unreceipted: int) -> SendState:
@@ -73,6 +75,16 @@ def resend_from(state: SendState, seq: int, now: float) -> SendState:
     if seq > state.next_seq:
         return state
     return replace(state, confirmed=min(seq, state.confirmed), next_seq=seq, waiting_since=now)
+
+
+def heard(state: SendState, now: float) -> SendState:
+    """The hub published a checkpoint just now: after a silence it has opened again, and patience begins anew.
+
+    While it publishes and yet gives no receipts it has more than it can do: patience stays as long as it has become.
+    """
+    again = state.heard_at is None or now - state.heard_at > HUB_SILENT_SECONDS
+    patience = RECEIPT_WAIT_SECONDS if again else state.patience_seconds
+    return replace(state, heard_at=now, patience_seconds=patience)
 
 
 def timed_out(state: SendState, now: float) -> bool:

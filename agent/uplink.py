@@ -204,6 +204,7 @@ class Uplink:
         except (UnicodeDecodeError, CustodyError) as error:
             log.warning("checkpoint_refused why=%s", error)
             return
+        self._state = outbox.heard(self._state, time.monotonic())
         if not (retained and isinstance(outcome, Behind)):  # what a broker kept may be older than a receipt
             await self._judge(outcome, note)
 

@@ -61,6 +61,8 @@ class Action(StrEnum):
     REQUEST_KEYS = "request_keys"
     APPROVE_KEYS = "approve_keys"
     FREEZE_STATION = "freeze_station"
+    TEND_CAMERAS = "tend_cameras"  # be told which are late or were taken too early
+    TEND_STATIONS = "tend_stations"  # be told which are silent or ill
     REQUEST_OPENING_REMOVAL = "request_opening_removal"
     APPROVE_OPENING_REMOVAL = "approve_opening_removal"
     SEE_REMOVALS = "see_removals"  # of keys and personal detail, asked for and done
@@ -143,6 +145,8 @@ _MAY: dict[Action, frozenset[Role]] = {
     Action.REQUEST_KEYS: frozenset({Role.ADMINISTRATOR}),
     Action.APPROVE_KEYS: frozenset({Role.APPROVING_LEADER, Role.AUDITOR}),
     Action.FREEZE_STATION: frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.APPROVING_LEADER}),
+    Action.TEND_CAMERAS: frozenset({Role.CUSTODIAN, Role.SECTION_HEAD, Role.EQUIPMENT_OFFICE}),
+    Action.TEND_STATIONS: frozenset({Role.CUSTODIAN, Role.EQUIPMENT_OFFICE, Role.ADMINISTRATOR}),
     Action.REQUEST_OPENING_REMOVAL: frozenset({Role.RECORDS_CUSTODIAN}),
     Action.APPROVE_OPENING_REMOVAL: frozenset({Role.APPROVING_LEADER}),
     Action.SEE_REMOVALS: frozenset({Role.RECORDS_CUSTODIAN, Role.APPROVING_LEADER, Role.AUDITOR, Role.ADMINISTRATOR}),

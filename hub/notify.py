@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import uvicorn
 
@@ -37,10 +37,12 @@ def silence_allowed(environment: Mapping[str, str], pid: int) -> float:
 class SpeakingServer(uvicorn.Server):
     """Says that it is ready once it listens, that it is alive, and that it stops before it begins to."""
 
-    def __init__(self, config: uvicorn.Config, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, environment: Mapping[str, str], close_streams: Callable[[], None] = lambda: None
+    ) -> None:
         """`environment`: that of the process."""
         super().__init__(config)
-        self._environment = environment
+        self._environment, self._close_streams = environment, close_streams
         self._silence_seconds = silence_allowed(environment, os.getpid())
         self._next_ping = 0.0
 
@@ -59,6 +61,7 @@ class SpeakingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say so, then close."""
+        """Say so, then close; streams, which no client ends, first."""
         notify("STOPPING=1", self._environment)
+        self._close_streams()
         await super().shutdown(sockets=sockets)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, case, false, or_, select, true, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, and_, case, false, or_, select, true, union_all
 
 from custody.stationevents import CameraDocked, CameraLeft, CameraLeftV2, CameraReturned, CameraReturnedV2
 from hub import log
@@ -33,19 +33,23 @@ class Scope:
         """Whether nothing is left out."""
         return self.stations is None
 
-    def dockings(self) -> ColumnElement[bool]:
-        """The condition for rows of `docking`."""
+    def docking_parts(self) -> tuple[ColumnElement[bool], ...]:
+        """Conditions for rows of `docking`: each row within fulfils exactly one, and each one has an index to go by."""
         if self.stations is None:
-            return true()
-        return or_(docking.c.station.in_(self.stations), self._carried())
+            return (true(),)
+        theirs = docking.c.station.in_(self.stations)
+        return (theirs, self._elsewhere()) if self.officers else (theirs,)
+
+    def _elsewhere(self) -> ColumnElement[bool]:
+        """What these officers carried to stations not among ours."""
+        taken = select(camera_event.c.camera).where(camera_event.c.log_index.in_(_telling(self.officers)))
+        return and_(docking.c.camera.in_(taken), docking.c.station.not_in(self.stations or ()), self._carried())
 
     def carried(self, connection: Connection) -> tuple[tuple[str, str], ...]:
         """The newest offloads, as (station, id), of what these officers carried, from stations not among ours."""
         if self.stations is None or not self.officers:
             return ()
-        taken = select(camera_event.c.camera).where(camera_event.c.log_index.in_(_telling(self.officers)))
-        elsewhere = docking.c.station.not_in(self.stations)
-        query = select(docking.c.station, docking.c.id).where(docking.c.camera.in_(taken), elsewhere, self._carried())
+        query = select(docking.c.station, docking.c.id).where(self._elsewhere())
         rows = connection.execute(query.order_by(docking.c.first_index.desc()).limit(MAX_CARRIED))
         return tuple((row.station, row.id) for row in rows)
 

@@ -74,6 +74,7 @@ def run(settings: Settings) -> None:
             timeout_graceful_shutdown=5,
         ),
         os.environ,
+        app.state.live.close,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has stopped; by default that would end us before the line is closed

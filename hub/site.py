@@ -38,11 +38,11 @@ _YEAR_SECONDS = 365 * 86400
 _SECTIONS = (
     ("/", mark("Overview"), Action.SEE_STATIONS),
     ("/alerts", mark("Alerts"), Action.SEE_ALERTS),
+    ("/stations", mark("Stations"), Action.SEE_STATIONS),
     ("/recordings", mark("Recordings"), Action.SEE_RECORDINGS),
     ("/commands", mark("Commands"), Action.SEE_COMMANDS),
     ("/requests", mark("Use of footage"), Action.SEE_USES),
     ("/log", mark("Audit log"), Action.SEE_LOG),
-    ("/stations", mark("Stations"), Action.SEE_ENROLMENT),
     ("/removals", mark("Revocations and removals"), Action.SEE_REMOVALS),
     ("/people", mark("People"), Action.SEE_PEOPLE),
 )
@@ -214,6 +214,13 @@ def _environment(words: Wording) -> Environment:
         "use": words.use,
         "use_state": words.use_state,
         "copy_end": words.copy_end,
+        "concern": lambda one: words.concern(one.code, one.count, one.said),
+        "task": lambda one: words.task(one.code, one.count),
+        "standing": words.standing,
+        "disk_state": words.disk_state,
+        "happening": words.happening,
+        "bays_in": words.bays_in,
+        "station_order": words.station_order,
     }
     environment.globals["static"] = static_href
     return environment

@@ -364,3 +364,83 @@ COMMAND_FIELDS = {
     "removal_id": mark("Removal (id)"),
     "seqs": mark("Events"),
 }
+
+CONCERNS = {  # what speaks against a station, where it does not say so in its own words
+    "revoked": mark("Its key was revoked; nothing is taken in from it"),
+    "frozen": mark("Nothing is taken in from it until people have looked"),
+    "never_heard": mark("It has never connected"),
+    "away": mark("Offline; what it has saved stays with it and comes when it is back"),
+    "silent": mark("It says nothing any more"),
+    "log_refused": mark("It refuses the hub's log; tell the auditor"),
+    "disk_low": mark("Less than a tenth of its disk is free"),
+    "clock": mark("Its clock is not synchronised"),
+    "outbox_old": mark("%(n)s messages have waited for receipts for over an hour"),
+    "bays": mark("Bays that need somebody: %(n)s"),
+}
+
+TASKS = {  # what waits for the reader
+    "log_closed": mark("The hub takes nothing in: its log is being refilled"),
+    "witness_refuses": mark("Witnesses that hold the log for contradictory: %(n)s"),
+    "overdue": mark("Cameras that are overdue: %(n)s"),
+    "left_unsaved": mark("Cameras taken out before everything was saved: %(n)s"),
+    "not_ready": mark("Cameras in bays that are not ready for duty: %(n)s"),
+    "stations": mark("Stations in trouble: %(n)s"),
+    "enrol_first": mark("Enrol the first station"),
+    "uses": mark("Requests to use footage that wait for your decision: %(n)s"),
+    "people": mark("Changes of accounts that wait for your decision: %(n)s"),
+    "sections": mark("Changes of sections that wait for your decision: %(n)s"),
+    "enrolments": mark("Stations to enrol, compare the code of the dock: %(n)s"),
+    "rotations": mark("Rotations of the hub's keys that wait for your decision: %(n)s"),
+    "revocations": mark("Revocations of station keys that wait for your decision: %(n)s"),
+    "removals": mark("Removals of personal details that wait for your decision: %(n)s"),
+    "commands": mark("Commands to stations that wait for your decision: %(n)s"),
+    "second_factor": mark("Set up your second factor: without it you cannot decide on anything"),
+}
+
+STANDINGS = {  # where a camera is
+    "ready": mark("Ready"),
+    "remarks": mark("Usable, with remarks"),
+    "not_ready": mark("Not ready"),
+    "unjudged": mark("In a bay, not judged yet"),
+    "out": mark("Out"),
+    "overdue": mark("Overdue"),
+}
+
+DISK_STATES = {
+    "ok": mark("good"),
+    "attention": mark("wearing out"),
+    "failed": mark("failing"),
+    "unknown": mark("unknown"),
+}
+
+HAPPENINGS = {  # what went wrong at a station
+    "silence": mark("Was not on line"),
+    "silent_now": mark("Is not on line"),
+    "offload": mark("Offload not complete"),
+    "gaps": mark("Recording with unreadable parts"),
+    "left": mark("Camera taken out before everything was saved"),
+    "device": mark("Device refused in bay"),
+    "command": mark("Command not carried out"),
+    "refused": mark("Messages not taken in"),
+    "set_aside": mark("Logged, but not indexed"),
+    "station.started.v1": mark("Station started"),
+    "log.refused.v1": mark("Station refuses the log"),
+    "log.cleared.v1": mark("Station accepts the log again"),
+}
+
+STATION_ORDERS = {
+    "worst": mark("Worst first"),
+    "name": mark("By name"),
+    "heard": mark("Silent longest"),
+    "outbox": mark("Waiting longest"),
+    "disk": mark("Full first"),
+    "software": mark("Version"),
+}
+
+BAYS_IN = {  # how many bays are shown how
+    "bad": mark("%(n)s failed"),
+    "warn": mark("%(n)s need somebody"),
+    "busy": mark("%(n)s busy"),
+    "good": mark("%(n)s safe to remove"),
+    "idle": mark("%(n)s free"),
+}

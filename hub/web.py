@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub.access import Actor
 from hub.accounts import code_pages, people_pages, section_pages, token_pages
 from hub.accounts import pages as account_pages
-from hub.accounts.gate import POLL_HEADER, signed_in, signed_in_or_local
+from hub.accounts.gate import is_poll, signed_in, signed_in_or_local
 from hub.alerts import pages as alert_pages
 from hub.audit import api as log_api
 from hub.audit import download as log_export
@@ -35,7 +35,9 @@ from hub.errors import DomainError, LogReadOnly
 from hub.intake import Intake
 from hub.overview import api as station_api
 from hub.overview import pages as overview_pages
-from hub.overview.queries import load_stations, load_totals
+from hub.overview.live import Live
+from hub.overview.parts import Parts
+from hub.overview.queries import load_totals
 from hub.problems import (
     BadQuery,
     Busy,
@@ -61,7 +63,9 @@ from hub.restore.status import Status
 from hub.sections import EVERYTHING
 from hub.site import STATIC_DIR, Site, render, site_of, words_of
 from hub.stations import api as delivery_api
-from hub.stations import pages as enrolment_pages
+from hub.stations import enrolment_pages
+from hub.stations import pages as station_pages
+from hub.stations.now import load_stations
 from hub.times import now_utc
 from hub.verify import pages as verify_pages
 from hub.viewing import pages as viewing_pages
@@ -105,8 +109,11 @@ def create_app(
         max_body_size=MAX_BODY_BYTES,
     )
     keys = intake.keys if intake else None
-    app.state.site = Site(db, version("custodock"), dict(key_lines), restore_status, keys, timestamps_wanted)
-    _ = app.state.site.environments  # a broken template or translation stops the start, not the first visitor
+    app.state.site = site = Site(db, version("custodock"), dict(key_lines), restore_status, keys, timestamps_wanted)
+    app.state.parts = Parts(
+        site.environments
+    )  # a broken template or translation stops the start, not the first visitor
+    app.state.live = Live(site, app.state.parts)
     for router in (
         _operations,
         account_pages.open_router,
@@ -115,6 +122,7 @@ def create_app(
         people_pages.router,
         enrolment_pages.router,
         removal_pages.router,
+        station_pages.router,
         section_pages.router,
         token_pages.router,
         overview_pages.router,
@@ -235,7 +243,7 @@ def answer_problem(request: Request, problem: Problem, detail: str = "") -> Resp
     if isinstance(problem, NotSignedIn):
         query = f"?{request.url.query}" if request.url.query else ""
         href = account_pages.sign_in_href(request.url.path + query if request.method == "GET" else "/")
-        if POLL_HEADER in request.headers:  # a redirect would put the sign-in form inside the page
+        if is_poll(request):  # a redirect would put the sign-in form inside the page
             return Response(status_code=401, headers={"hx-redirect": "/sign-in"})
         return RedirectResponse(href, 303)
     if isinstance(problem, PasswordChangeDue) and request.method == "GET":

@@ -14,17 +14,24 @@ from hub.language import Language, mark
 from hub.logfaults import FAULTS, INDEX_FAULTS
 from hub.vocabulary import (
     BAY_STATES,
+    BAYS_IN,
     CHANGES,
     CLOCKS,
     COMMAND_FIELDS,
     COMMAND_KINDS,
     COMMAND_STATES,
+    CONCERNS,
     COPY_ENDS,
+    DISK_STATES,
     ENTRY_TYPES,
+    HAPPENINGS,
     LABEL_EXPLANATIONS,
     LABELS,
     REASONS,
     ROLES,
+    STANDINGS,
+    STATION_ORDERS,
+    TASKS,
     USE_STATES,
     USES,
     VERDICTS,
@@ -207,3 +214,33 @@ class Wording:
     def copy_end(self, code: str) -> str:
         """What became of a numbered copy."""
         return self.say(COPY_ENDS[code]) if code in COPY_ENDS else visible(code[:80])
+
+    def concern(self, code: str, count: int, said: tuple[str, str] | None) -> str:
+        """What speaks against a station: in the station's own words where it gave some."""
+        if said is not None:
+            return visible(said[0] if self.language is Language.ZH else said[1])
+        return self.say(CONCERNS[code], n=whole(count)) if code in CONCERNS else visible(code[:80])
+
+    def task(self, code: str, count: int) -> str:
+        """What somebody has to do."""
+        return self.say(TASKS[code], n=whole(count))
+
+    def standing(self, code: str) -> str:
+        """Where a camera is."""
+        return self.say(STANDINGS[code])
+
+    def disk_state(self, code: str) -> str:
+        """How a disk is; an unknown state is shown as it came, made visible."""
+        return self.say(DISK_STATES[code]) if code in DISK_STATES else visible(code[:80])
+
+    def happening(self, code: str) -> str:
+        """What went wrong at a station."""
+        return self.say(HAPPENINGS[code])
+
+    def station_order(self, code: str) -> str:
+        """What a list of stations begins with."""
+        return self.say(STATION_ORDERS[code])
+
+    def bays_in(self, tone: str, count: int) -> str:
+        """How many bays are as this tone shows them."""
+        return self.say(BAYS_IN[tone], n=whole(count))

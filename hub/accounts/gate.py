@@ -16,6 +16,7 @@ from hub.site import FORM_COOKIE, SESSION_COOKIE, site_of
 from hub.times import now_utc
 
 POLL_HEADER = "hx-request"
+STREAM_TYPE = "text/event-stream"
 _FOR_TOKENS = ("/api/v1/", "/metrics")
 
 
@@ -32,9 +33,14 @@ def signed_in(request: Request) -> Actor:
     token = request.cookies.get(SESSION_COOKIE)
     if not token:
         raise NotSignedIn
-    actor = resume_session(site_of(request).db, token, now_utc(), touch=POLL_HEADER not in request.headers)
+    actor = resume_session(site_of(request).db, token, now_utc(), touch=not is_poll(request))
     request.state.actor = actor
     return actor
+
+
+def is_poll(request: Request) -> bool:
+    """Whether a page asks by itself, and no person."""
+    return POLL_HEADER in request.headers or request.headers.get("accept") == STREAM_TYPE
 
 
 def allowed(action: Action) -> Callable[[Actor], Actor]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
@@ -31,6 +33,11 @@ _FORGET_FAILURES_AFTER = timedelta(hours=1)
 _TOUCH_EVERY = timedelta(minutes=1)
 SECOND_FACTOR = select(second_factor.c.account).where(
     second_factor.c.account == bindparam("name"), second_factor.c.confirmed_at.is_not(None)
+)
+_OPEN_SESSIONS = (
+    select(session, account.c.role, account.c.must_change_password, account.c.section, account.c.officer)
+    .join(account, account.c.name == session.c.account)
+    .where(account.c.disabled_at.is_(None))
 )
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that reads alike on paper
 
@@ -141,11 +148,7 @@ def resume_session(db: Database, token: str, now: datetime, *, touch: bool) -> A
     """The person of a session; `touch` restarts its idle time (at most one write a minute). Raises NotSignedIn."""
     key = token_key(token)
     with db.read() as connection:
-        row = connection.execute(
-            select(session, account.c.role, account.c.must_change_password, account.c.section, account.c.officer)
-            .join(account, account.c.name == session.c.account)
-            .where(session.c.token_sha256 == key, account.c.disabled_at.is_(None))
-        ).one_or_none()
+        row = connection.execute(_OPEN_SESSIONS.where(session.c.token_sha256 == key)).one_or_none()
     if row is None:
         raise NotSignedIn
     last_seen = datetime.fromisoformat(row.last_seen_at)
@@ -154,6 +157,22 @@ def resume_session(db: Database, token: str, now: datetime, *, touch: bool) -> A
     if touch and now - last_seen >= _TOUCH_EVERY:
         with db.begin() as tx:
             tx.execute(update(session).where(session.c.token_sha256 == key).values(last_seen_at=to_text(now)))
+    return _actor(row)
+
+
+def actors_of_sessions(connection: Connection, keys: Iterable[str], now: datetime) -> dict[str, Actor]:
+    """Whose these sessions (`token_key`) are; those that are over are left out."""
+    found, wanted = {}, sorted(keys)
+    for start in range(0, len(wanted), 500):
+        some = session.c.token_sha256.in_(wanted[start : start + 500])
+        for row in connection.execute(_OPEN_SESSIONS.where(some)):
+            times = datetime.fromisoformat(row.created_at), datetime.fromisoformat(row.last_seen_at)
+            if not policy.session_over(*times, now):
+                found[row.token_sha256] = _actor(row)
+    return found
+
+
+def _actor(row: Any) -> Actor:
     return Actor(row.account, Role(row.role), row.must_change_password, row.code_due, row.section, row.officer)
 
 

@@ -124,12 +124,15 @@ def load_commands(
 
 def load_waiting(db: Database, actor: Actor, limit: int = PAGE_ROWS) -> tuple[CommandRow, ...]:
     """Requests that nobody has decided on and `actor` may see, oldest first."""
-    undecided = command.c.number.is_(None) & command.c.approved_by.is_(None) & command.c.withdrawn_by.is_(None)
     with db.read() as connection:
-        rows = connection.execute(
-            QUERY.where(undecided, _seen_by(connection, actor)).order_by(command.c.id).limit(limit)
-        ).all()
-    return tuple(_row(row, actor) for row in rows)
+        return read_waiting(connection, actor, limit)
+
+
+def read_waiting(connection: Connection, actor: Actor, limit: int = PAGE_ROWS) -> tuple[CommandRow, ...]:
+    """As `load_waiting`, within a view of the database."""
+    undecided = command.c.number.is_(None) & command.c.approved_by.is_(None) & command.c.withdrawn_by.is_(None)
+    query = QUERY.where(undecided, _seen_by(connection, actor)).order_by(command.c.id).limit(limit)
+    return tuple(_row(row, actor) for row in connection.execute(query).all())
 
 
 def load_command(db: Database, actor: Actor, command_id: str) -> CommandRow:

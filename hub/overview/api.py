@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from hub.access import Action, Actor
 from hub.accounts.gate import allowed
-from hub.overview.queries import MAX_DOCKINGS, DockingRow, StationNow, load_dockings, load_stations
+from hub.overview.queries import MAX_DOCKINGS, DockingRow, load_dockings
 from hub.sections import scope_of
 from hub.site import site_of
+from hub.stations.now import StationNow, load_stations
 from hub.times import now_utc
 
 router = APIRouter(prefix="/api/v1", tags=["stations"])

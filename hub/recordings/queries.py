@@ -12,7 +12,19 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, literal, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+)
 
 from hub import search
 from hub.access import Action, Actor
@@ -129,10 +141,12 @@ def load_choices(db: Database, actor: Actor) -> Choices:
     """Cameras and stations by id whose recordings `actor` may see; cameras the most recently docked 500."""
     with db.read() as connection:
         scope = scope_of(connection, actor, Action.SEE_RECORDINGS)
-        cameras, stations = select(camera.c.id).order_by(camera.c.last_seen_at.desc()).limit(500), select(station.c.id)
+        cameras = select(camera.c.id).order_by(camera.c.last_seen_at.desc()).limit(500)
+        stations: Select[Any] | CompoundSelect[Any] = select(station.c.id)
         if not scope.everything:
-            cameras = cameras.where(camera.c.id.in_(select(docking.c.camera).where(scope.dockings())))
-            stations = select(docking.c.station).distinct().where(scope.dockings())
+            parts = scope.docking_parts()
+            cameras = cameras.where(or_(*(camera.c.id.in_(select(docking.c.camera).where(part)) for part in parts)))
+            stations = union(*(select(docking.c.station).where(part) for part in parts))
         found = connection.execute(cameras).scalars()
         return Choices(tuple(sorted(found)), tuple(sorted(connection.execute(stations).scalars())))
 

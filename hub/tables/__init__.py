@@ -42,7 +42,15 @@ from hub.tables.people import (
 )
 from hub.tables.requests import use_recording, use_request
 from hub.tables.schema import metadata
-from hub.tables.stations import bay_state, station, station_key, station_request, station_revocation, station_state
+from hub.tables.stations import (
+    bay_state,
+    station,
+    station_key,
+    station_request,
+    station_revocation,
+    station_silence,
+    station_state,
+)
 from hub.tables.viewing import viewing
 from hub.tables.witnesses import cosignature, witness, witness_policy, witness_removal, witness_state
 
@@ -86,6 +94,7 @@ __all__ = [
     "station_key",
     "station_request",
     "station_revocation",
+    "station_silence",
     "station_state",
     "timestamp_attempt",
     "unprojected",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, LargeBinary, Table, Text
 
 from hub.tables.schema import BigId, metadata
 
@@ -16,6 +16,7 @@ opening = Table(
     Column("salt", LargeBinary),
     Column("value", LargeBinary),  # UTF-8; bytes, for PostgreSQL's text holds no NUL
     Column("removed_index", BigInteger),  # log index of opening.removed
+    Index("ix_opening_value", "value", postgresql_using="hash"),  # whose: every list of a section's or person's own
     CheckConstraint("(value IS NULL) = (salt IS NULL)", name="whole"),
     CheckConstraint("(value IS NULL) = (removed_index IS NOT NULL)", name="removed_or_there"),
 )

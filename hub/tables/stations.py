@@ -77,9 +77,19 @@ station_state = Table(
     metadata,
     # unsigned, from a retained MQTT message: shown to people, never evidence
     Column("station", Text, primary_key=True),
-    Column("json", Text, nullable=False),  # a JSON object exactly as received
-    Column("online", Boolean, nullable=False),  # json.online; false also after the broker published the last will
+    Column("json", Text, nullable=False),  # how it last described itself, exactly as received; a will describes nothing
+    Column("online", Boolean, nullable=False),  # of the newest message; false also after the broker published the will
     Column("received_at", Text, nullable=False),
+    Column("since", Text),  # when `online` became what it is; null: before this was kept
+)
+
+station_silence = Table(
+    "station_silence",
+    metadata,
+    # times in which a station was not on line, as this hub heard it; for people, as unsigned as what they follow from
+    Column("station", Text, primary_key=True),
+    Column("began_at", Text, primary_key=True),
+    Column("ended_at", Text, nullable=False),
 )
 
 bay_state = Table(

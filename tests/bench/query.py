@@ -14,7 +14,7 @@ import hashlib
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,18 @@ def without_signature(event: Event) -> bytes:
     return f"{event.source} {event.seq}".encode()
 
 
-def fill(hub: Hub, rows: int, envelope: Callable[[Event], bytes] = without_signature) -> None:
-    """Dockings of `PER_DOCKING` segments each, in the order in which stations would deliver them."""
+def fill(
+    hub: Hub,
+    rows: int,
+    envelope: Callable[[Event], bytes] = without_signature,
+    names: Sequence[str] = tuple(f"dock-{n:02d}" for n in range(STATIONS)),
+    events: Callable[[random.Random, int, str, dict[str, int]], Iterator[Event]] | None = None,
+) -> None:
+    """Dockings of `PER_DOCKING` segments each, in the order in which stations would deliver them.
+
+    `events`: what the stations state of one docking; by default `docking_events`.
+    """
     chance = random.Random(7)
-    names = [f"dock-{n:02d}" for n in range(STATIONS)]
     for name in names:
         hub.station(name)
     seqs = dict.fromkeys(names, 0)
@@ -57,7 +65,7 @@ def fill(hub: Hub, rows: int, envelope: Callable[[Event], bytes] = without_signa
         with hub.db.begin() as tx:
             with log.appending(tx, hub.keys, now) as entries:
                 for docking in range(start, min(start + DOCKINGS_PER_COMMIT, rows // PER_DOCKING)):
-                    for event in docking_events(chance, docking, names[docking % STATIONS], seqs):
+                    for event in (events or docking_events)(chance, docking, names[docking % len(names)], seqs):
                         raw = envelope(event)
                         digest = hashlib.sha256(raw).hexdigest()
                         index = entries.add(event.source, event.seq, raw, digest, event.TYPE)
@@ -69,9 +77,11 @@ def fill(hub: Hub, rows: int, envelope: Callable[[Event], bytes] = without_signa
     print(file=sys.stderr)
 
 
-def docking_events(chance: random.Random, number: int, station: str, seqs: dict[str, int]) -> Iterator[Event]:
-    """One docking: started, segments, closed."""
-    camera, day = f"DSJ-{chance.randrange(CAMERAS):06d}", FIRST_DAY + timedelta(days=number // 25)
+def docking_events(
+    chance: random.Random, number: int, station: str, seqs: dict[str, int], camera: str = ""
+) -> Iterator[Event]:
+    """One docking: started, segments, closed; of any camera unless one is named."""
+    camera, day = camera or f"DSJ-{chance.randrange(CAMERAS):06d}", FIRST_DAY + timedelta(days=number // 25)
     docking = f"019c5a10-{number >> 16:04x}-7000-8000-{number:012x}"
 
     def stamp() -> dict[str, Any]:

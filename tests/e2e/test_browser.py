@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import uvicorn
 
 from tests.integration.site_data import Hub, tell_story
 from tests.integration.web_peer import PASSWORD
+from tests.ports import free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -36,6 +38,8 @@ AXE = Path(__file__).parent / "axe" / "axe.min.js"  # axe-core 4.14.1, MPL-2.0, 
 NOT_FOUND = "Failed to load resource: the server responded with a status of 404 (Not Found)"  # the page /nothing
 PAGES = (
     "/",
+    "/stations",
+    "/stations/dock-jiaoyuju-1",
     "/recordings",
     "/recordings?q=没有",
     "/recordings?label=any",
@@ -54,19 +58,29 @@ PAGES = (
 )
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, str]]:
-    hub = Hub(tmp_path_factory.mktemp("hub"))
-    tell_story(hub)
-    server = uvicorn.Server(uvicorn.Config(hub.app, port=0, log_level="error"))
+@contextmanager
+def serving(hub: Hub, port: int) -> Iterator[None]:
+    """The hub's pages on a port; open streams are given a second to end."""
+    config = uvicorn.Config(hub.app, port=port, log_level="critical", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.05)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield hub, f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, str]]:
+    hub = Hub(tmp_path_factory.mktemp("hub"))
+    tell_story(hub)
+    port = free_port()
+    with serving(hub, port):
+        yield hub, f"http://127.0.0.1:{port}"
     hub.close()
 
 
@@ -124,6 +138,32 @@ def test_overview_renews_itself(site: tuple[Hub, str], page: playwright.Page) ->
     site[0].say("dock-jiaoyuju-1", "3", camera="DSJ-000330", state="copying", files_done=47, files_total=48)
     bay.get_by_text("47/48").wait_for(timeout=15_000)
     assert page.url.endswith("/")
+
+
+def test_a_lost_hub_is_said_and_found_again(site: tuple[Hub, str], context: playwright.BrowserContext) -> None:
+    port = free_port()
+    page = context.new_page()
+    with serving(site[0], port):
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.get_by_text("实时，截至").wait_for()
+        page.get_by_role("link", name="dock-jiaoyuju-1").first.focus()
+    page.get_by_text("连接已中断，以下内容截至").wait_for()
+    assert page.locator("#live.stale").count() == 1
+    assert page.locator("#live-said").inner_text() == "连接已中断，页面内容已过期。"
+    with serving(site[0], port):
+        page.get_by_text("实时，截至").wait_for(timeout=60_000)
+        assert page.locator("#live.stale").count() == 0
+        assert page.evaluate("document.activeElement.textContent") == "dock-jiaoyuju-1"
+        page.close()
+
+
+def test_a_changed_part_keeps_who_stands_in_it(site: tuple[Hub, str], page: playwright.Page) -> None:
+    page.goto("/")
+    page.get_by_text("实时，截至").wait_for()
+    page.locator("#open-dock-laocheng-2").focus()
+    site[0].say("dock-laocheng-2", "B", camera="ZFY-9", state="copying", files_done=3, files_total=7)
+    page.locator("#station-dock-laocheng-2").get_by_text("3/7").wait_for(timeout=15_000)
+    assert page.evaluate("document.activeElement.id") == "open-dock-laocheng-2"
 
 
 def test_from_search_to_proof(page: playwright.Page) -> None:

@@ -102,6 +102,9 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("POST", "/tokens/{token_id}/revoke"): Row(None, ok=404),
     ("GET", "/"): Row(Action.SEE_STATIONS),
     ("GET", "/overview/live"): Row(Action.SEE_STATIONS),
+    ("GET", "/overview/events"): Row(Action.SEE_STATIONS, send={"seconds": "0"}),
+    ("GET", "/stations"): Row(Action.SEE_STATIONS),
+    ("GET", "/stations/{station_id}"): Row(Action.SEE_STATIONS, stations),
     ("GET", "/restore"): Row(Action.SEE_STATIONS),
     ("GET", "/api/v1/stations"): Row(Action.SEE_STATIONS),
     ("GET", "/api/v1/dockings"): Row(Action.SEE_DOCKINGS),
@@ -143,7 +146,7 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("POST", "/sections/requests"): Row(Action.CHANGE_PEOPLE, ok=422),
     ("POST", "/sections/requests/{request_id}/approve"): Row(Action.APPROVE_PEOPLE, nothing),
     ("POST", "/sections/requests/{request_id}/refuse"): Row(Action.CHANGE_PEOPLE, nothing),
-    ("GET", "/stations"): Row(Action.SEE_ENROLMENT),
+    ("GET", "/enrolment"): Row(Action.SEE_ENROLMENT),
     ("POST", "/stations/requests"): Row(Action.ENROL_STATION, ok=422),
     ("POST", "/stations/requests/{request_id}/approve"): Row(Action.APPROVE_ENROLMENT, nothing),
     ("POST", "/stations/requests/{request_id}/refuse"): Row(Action.ENROL_STATION, nothing),
@@ -342,12 +345,15 @@ def test_no_list_count_or_choice_names_what_is_not_theirs(bureau: Bureau, role: 
         if "label" not in path:
             assert all(camera in answer.text for camera in shown), path
     names = {name for name, whose in STATIONS.items() if person.may(Action.SEE_STATIONS, whose)}
-    for path in ("/", "/api/v1/stations"):
+    for path in ("/", "/stations", "/api/v1/stations"):
         answer = person.browser.get(path)
         assert {name for name in STATIONS if f"version of {name}" in answer.text} == names
-        assert {name for name in STATIONS if f"now in {name}" in answer.text} == names
-    totals = re.findall(r"<dd>([\d,]+)", person.browser.get("/").text)
-    assert totals[1:3] == [str(len(shown)), str(len(shown))]  # recordings, cameras
+        assert {name for name in STATIONS if f"now in {name}" in answer.text} == (
+            names if path != "/stations" else set()
+        )
+    page = person.browser.get("/").text
+    assert re.findall(r"<dd>([\d,]+)", page)[1] == str(len(shown))  # recordings
+    assert f"来自 {len(shown)} 台记录仪" in page
 
 
 @pytest.mark.parametrize("role", list(Role))

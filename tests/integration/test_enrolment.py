@@ -74,8 +74,8 @@ def test_one_asks_another_enters_the_docks_code_and_the_log_says_who(
     dock = SigningStation("dock-9")
     dock_code = code(hub, dock.key)
     ask(first, dock.key)
-    assert dock_code in first.get("/stations").text
-    assert dock_code not in second.get("/stations").text, "the other one gets it from the dock"
+    assert dock_code in first.get("/enrolment").text
+    assert dock_code not in second.get("/enrolment").text, "the other one gets it from the dock"
     assert post(first, path_of(hub), dock_code=dock_code, code="123456").status_code == 422
     hub.take("dock-9", dock.started())
     assert enrolled(hub) == []
@@ -144,12 +144,12 @@ def test_who_may_see_and_do_what(hub: Hub, people: tuple[TestClient, TestClient,
     ask(first, KEY)
     paths = ["/stations/requests", path_of(hub), path_of(hub, "refuse")]
     anonymous = client(hub.app)
-    assert anonymous.get("/stations").status_code == 303
+    assert anonymous.get("/enrolment").status_code == 303
     auditor, officer = signed_in(hub, "wang", "auditor"), signed_in(hub, "zhao", "officer")
-    page = auditor.get("/stations")
+    page = auditor.get("/enrolment")
     assert page.status_code == 200
     assert '<form method="post" action="/stations' not in page.text
-    assert officer.get("/stations").status_code == 403
+    assert officer.get("/enrolment").status_code == 403
     for path in paths:
         assert post(auditor, path).status_code == 403
         assert anonymous.post(path).status_code == 403

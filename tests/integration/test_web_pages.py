@@ -26,7 +26,7 @@ from tests.integration.postgres import new_database
 from tests.integration.site_data import Hub, tell_story
 from tests.integration.web_peer import client, sign_in, signed_in
 
-PAGES = ("/", "/overview/live", "/recordings", "/log", "/password")
+PAGES = ("/", "/overview/live", "/stations", "/stations/dock-jiaoyuju-1", "/recordings", "/log", "/password")
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -76,7 +76,7 @@ def test_overview_says_what_a_person_would_say(browser: TestClient) -> None:
         assert text in page, text
     assert "从未连接" in page
     assert "复制过程中记录仪被取下" in page
-    assert 'hx-trigger="every' in page
+    assert 'data-stamp="' in page
 
 
 def test_offline_and_silent_stations_are_told_apart(tmp_path: Path) -> None:

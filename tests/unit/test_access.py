@@ -44,6 +44,8 @@ approve_disposition   - - - - a - - -
 request_keys          - - - - - - - a
 approve_keys          - - - - a - a -
 freeze_station        - - - - a - a a
+tend_cameras          - s s a - - - -
+tend_stations         - s - a - - - a
 request_opening_removal - - - - - a - -
 approve_opening_removal - - - - a - - -
 see_removals          - - - - a a a a

@@ -54,6 +54,26 @@ def test_a_hub_that_stays_away_is_asked_ever_more_rarely_and_a_receipt_ends_that
     assert outbox.receipted(state, 2, through=1, now=1.0).patience_seconds == outbox.RECEIPT_WAIT_SECONDS
 
 
+def test_a_hub_that_opens_again_is_sent_to_at_once() -> None:
+    state = outbox.connected(outbox.SendState(), 1)
+    for _ in range(8):
+        state = outbox.rewound(outbox.sent(state, 10, now=0.0))
+    state = outbox.sent(state, 10, now=0.0)
+    assert not outbox.timed_out(state, 100.0)
+    opened = outbox.heard(state, 100.0)  # its checkpoint, after a silence
+    assert outbox.timed_out(opened, 100.0)
+    assert outbox.rewound(opened).next_seq == 1
+
+
+def test_a_hub_that_is_there_and_gives_no_receipts_is_not_pressed() -> None:
+    state = outbox.heard(outbox.connected(outbox.SendState(), 1), 0.0)
+    for second in range(1, 300):
+        state = outbox.heard(outbox.sent(state, 10, now=float(second)), float(second))
+        if outbox.timed_out(state, float(second)):
+            state = outbox.rewound(state)
+    assert state.patience_seconds > outbox.RECEIPT_WAIT_SECONDS
+
+
 def test_a_hub_that_lost_everything_gets_everything_again() -> None:
     """Its receipts for rows that had one already move the sending on, window by window."""
     queued, hub = 5 * outbox.WINDOW, 0
