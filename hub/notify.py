@@ -42,7 +42,7 @@ class SpeakingServer(uvicorn.Server):
     ) -> None:
         """`environment`: that of the process."""
         super().__init__(config)
-        self._environment = environment
+        self._environment, self._close_streams = environment, close_streams
         self._silence_seconds = silence_allowed(environment, os.getpid())
         self._next_ping = 0.0
         self._close_streams = close_streams

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from hub.overview.cameras import Cameras
 from hub.overview.queries import Totals
-from hub.stations.concerns import Concern, concerns, severity
 from hub.stations.now import StationNow
 
-MAX_ILL = 6  # stations; the page of stations has them all
 WIDE_STATIONS = 8  # up to so many are shown with every bay; more as tiles
 
 
@@ -49,23 +47,6 @@ class Figures:
     storage: Storage | None
 
 
-@dataclass(frozen=True, slots=True)
-class IllStation:
-    """The worst that is wrong with a station, for everybody who sees it. `more`: other urgent things."""
-
-    station: str
-    concern: Concern
-    more: int
-
-
-@dataclass(frozen=True, slots=True)
-class IllStations:
-    """The first of them. `more`: other stations that have some."""
-
-    shown: tuple[IllStation, ...]
-    more: int
-
-
 def not_yet_safe(stations: tuple[StationNow, ...]) -> NotYetSafe:
     """Over these stations."""
     copying = [bay for one in stations if one.reachable for bay in one.bays if bay.state in ("copying", "listing")]
@@ -88,13 +69,3 @@ def storage(stations: tuple[StationNow, ...]) -> Storage | None:
     days, name = min(((one.days_left, one.id) for one in telling if one.days_left is not None), default=(None, ""))
     free = sum(one.disk_free_bytes or 0 for one in telling)
     return Storage(free, sum(one.disk_total_bytes or 0 for one in telling), days, name)
-
-
-def ill_stations(stations: tuple[StationNow, ...]) -> IllStations:
-    """What is urgent about these stations as they are now, the worst station first."""
-    found = []
-    for one in sorted(stations, key=severity):
-        urgent = [concern for concern in concerns(one) if concern.urgent]
-        if urgent:
-            found.append(IllStation(one.id, urgent[0], len(urgent) - 1))
-    return IllStations(tuple(found[:MAX_ILL]), max(0, len(found) - MAX_ILL))

@@ -23,10 +23,8 @@ from hub.overview.cameras import CameraBook
 from hub.overview.figures import (
     WIDE_STATIONS,
     Figures,
-    IllStations,
     NotYetSafe,
     Storage,
-    ill_stations,
     not_yet_safe,
     storage,
 )
@@ -55,7 +53,6 @@ class Sight:
     shape: str  # changes when there are other stations: then the page is built again
     wide: bool
     parts: tuple[Part, ...]
-    ill: IllStations
     not_yet: NotYetSafe
     storage: Storage | None
 
@@ -103,7 +100,7 @@ class Parts:
         parts = tuple(
             self._keep((template, one.id, language), f"station-{one.id}", template, language, one) for one in shown
         )
-        return Sight(version, shape, wide, parts, ill_stations(mine), not_yet_safe(mine), storage(mine))
+        return Sight(version, shape, wide, parts, not_yet_safe(mine), storage(mine))
 
     def picture(self, actor: Actor, language: Language, sight: Sight, facts: Facts, now: datetime) -> Picture:
         """The page for this reader."""
@@ -113,7 +110,7 @@ class Parts:
             stamp=f"{self._epoch}.{sight.version}.{sight.shape}",
             shape=sight.shape,
             tasks=self._part("tasks", actor.name, language, (facts.tasks, len(sight.parts))),
-            alerts=self._part("alerts", actor.name, language, (facts.alerts, sight.ill)),
+            alerts=self._part("alerts", actor.name, language, facts.alerts),
             figures=self._part("figures", actor.name, language, figures),
             stations=sight.parts,
             offloads=self._part("offloads", actor.name, language, facts.recorded.dockings),

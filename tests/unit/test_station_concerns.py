@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hub.overview.figures import ill_stations, not_yet_safe, storage
+from hub.overview.figures import not_yet_safe, storage
 from hub.stations.concerns import concerns, severity
 from hub.stations.now import BayNow, FindingNow, StationNow
 
@@ -57,9 +57,6 @@ def test_the_worst_comes_first() -> None:
     away, full = replace(WELL, id="a", online=False), replace(WELL, id="b", disk_free_bytes=1)
     both = replace(away, id="c", log_refused="fork")
     assert [one.id for one in sorted([WELL, full, away, both], key=severity)] == ["c", "a", "b", "dock-1"]
-    alerts = ill_stations((WELL, full, away, both))
-    assert [(one.station, one.concern.code, one.more) for one in alerts.shown] == [("c", "away", 1), ("a", "away", 0)]
-    assert ill_stations(tuple(replace(away, id=f"s{n}") for n in range(9))).more == 3
 
 
 def test_what_is_not_yet_safe() -> None:
