@@ -83,6 +83,8 @@ async def serve(directory: Path, station: str) -> None:
     with contextlib.suppress(OSError):  # a sandbox may refuse it
         os.nice(_NICE)
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # accepted sockets inherit it; asyncio sets it only where a socket names its protocol. Else every answer waits 40 ms
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     clock = asyncio.create_task(app.keep_clock(), name="clock")
     serving = asyncio.create_task(uvicorn.Server(config).serve(sockets=[listening]), name="serve")
     log.info("viewing_serves address=%s", settings.viewing)

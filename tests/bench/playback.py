@@ -15,18 +15,25 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 import psutil
+import uvicorn
 from playwright.sync_api import Page, sync_playwright
+from starlette.applications import Starlette
+from starlette.responses import FileResponse, HTMLResponse
+from starlette.routing import Route
 
 from hub.accounts.service import form_token
 from hub.site import SESSION_COOKIE
 from tests.e2e.test_browser import ARGUMENTS, CHROMIUM
 from tests.e2e.viewing_hub import HubProcess, running, session_of
 from tests.integration.viewing_scene import ViewingScene, make_video
+from tests.ports import free_port
 
 NAME = "FILM.MP4"
 KILOBITS, PIECE_SECONDS = 8_000, 60  # what a body-worn camera writes in 1080p, with a key frame every 2 seconds
@@ -110,6 +117,25 @@ def frames(page: Page, address: str, seconds: float, seeks: int) -> tuple[float,
     return first, [page.evaluate(FRAME, at) for at in spots]
 
 
+@contextmanager
+def plain_server(film: Path) -> Iterator[str]:
+    """The control: the same film from a server that proves, asks and counts nothing; its address."""
+    page = '<!doctype html><video id="footage" controls preload="auto" src="/footage"></video>'
+    routes = [
+        Route("/", lambda _: HTMLResponse(page)),
+        Route("/footage", lambda _: FileResponse(film, media_type="video/mp4")),
+    ]
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join()
+
+
 def run(arguments: Any) -> bool:
     """All of it; whether the limits hold."""
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
@@ -130,8 +156,12 @@ def run(arguments: Any) -> bool:
             page.goto("/recordings")  # the browser itself is warm
             address = begin(hub, cookie, recording)
             first, each = frames(page, address, seconds, arguments.seeks)
+            with plain_server(film) as plain:
+                bare, bare_each = frames(page, plain, seconds, arguments.seeks)
             browser.close()
             slow = quantiles(each, n=20)[-1]
+            print(f"plain server      {bare:.0f} ms first frame; seek {median(bare_each):.0f} ms median, "
+                  f"{quantiles(bare_each, n=20)[-1]:.0f} ms p95")  # fmt: skip
             print(f"first frame       {first:.0f} ms", flush=True)
             print(f"seek to frame     {median(each):.0f} ms median, {slow:.0f} ms p95, {max(each):.0f} ms most")
             at_hub, at_station = Watch(hub.process.pid), Watch(station.pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -10,10 +11,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 
@@ -26,16 +26,14 @@ from agent.store import Store
 from agent.viewing.offer import load_or_create_certificate, state_offer
 from agent.viewing.process import make_ground
 from agent.viewing.server import Ground
-from custody.commandbody import Grant, GrantRevoked
-from custody.event import Sha256Hex
 from custody.topics import station_topic
 from hub.access import Actor, Role
-from hub.commands.approving import approve_command
-from hub.commands.service import request_command
-from hub.identifiers import new_id
 from hub.opening import received
+from hub.requests.approving import approve_use
+from hub.requests.policy import Wanted
+from hub.requests.service import request_use, revoke_use
 from hub.stations.service import enrol_station
-from hub.tables import command, segment
+from hub.tables import command, segment, use_request
 from hub.times import now_utc
 from tests.integration.authenticators import Authenticator, new_person
 from tests.integration.site_data import Hub
@@ -43,8 +41,10 @@ from tests.ports import free_port
 
 CUSTODIAN = Actor("custodian", Role.CUSTODIAN, must_change_password=False)
 LEADER = Actor("leader", Role.APPROVING_LEADER, must_change_password=False)
-HOLDER = Actor("holder", Role.OFFICER, must_change_password=False)
+HOLDER = Actor("holder", Role.SECTION_HEAD, must_change_password=False)
+OTHER = Actor("other", Role.OFFICER, must_change_password=False)
 STATION = "dock-view"
+PURPOSE = "投诉复核 2026-17"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,14 @@ class ViewingScene:
         self.station: Station = load_or_create_station(self.agent_dir, STATION)
         enrol_station(self.hub.db, keys, self.station.key.verify_key.line)
         self._sent = 0
+        self._requests: dict[str, str] = {}  # by grant
         _, self.certificate = load_or_create_certificate(self.agent_dir, STATION)
         self._offload(footage)
         with self.store() as store:
             state_offer(store, self.station, self.address, self.certificate)
         self.deliver()
         self.phone: Authenticator = new_person(self.hub.db, keys, LEADER.name, LEADER.role)
-        for one in (CUSTODIAN, HOLDER, replace(HOLDER, name="other")):
+        for one in (CUSTODIAN, HOLDER, OTHER):
             self.hub.account(one.name, one.role)
 
     def _offload(self, footage: dict[str, bytes | Path]) -> None:
@@ -132,36 +133,33 @@ class ViewingScene:
             row = connection.execute(select(c).where(c.file_name == name)).one()
         return Saved(row.log_index, self.vault / row.vault_path, row.docking, row.sha256)
 
-    def grant(self, name: str, holder: Actor = HOLDER, seconds: int = 3600, **changes: Any) -> str:
+    def grant(self, name: str, seconds: int = 3600) -> str:
         """A grant to view a file, asked for, approved and taken by the station; its id."""
-        saved, now = self.saved(name), now_utc()
-        facts: dict[str, Any] = {
-            "grant_id": new_id(now), "docking": saved.docking, "file_sha256": Sha256Hex(saved.sha256),
-            "holder": holder.name, "purpose": "投诉复核 2026-17", "valid_seconds": seconds,
-            "until": now + timedelta(days=1),
-        }  # fmt: skip
-        body = Grant(**facts | changes)
-        command_id = request_command(self.hub.db, self.hub.keys, CUSTODIAN, STATION, body)
-        approve_command(self.hub.db, self.hub.keys, LEADER, command_id, self.phone.code())
-        self._carry_out()
-        return body.grant_id
+        db, keys, now = self.hub.db, self.hub.keys, now_utc()
+        wanted = Wanted("view", (self.saved(name).recording,), "1 named", HOLDER.name, "", "", PURPOSE, seconds)
+        request_id = request_use(db, keys, CUSTODIAN, wanted, now)
+        approve_use(db, keys, LEADER, request_id, self.phone.code(), now)
+        self._carry_out(now)
+        with db.read() as connection:
+            grants = select(use_request.c.grants).where(use_request.c.id == request_id)
+            [grant_id] = json.loads(connection.execute(grants).scalar_one())
+        self._requests[grant_id] = request_id
+        return str(grant_id)
 
     def revoke(self, grant_id: str, *, station_knows: bool = True) -> None:
         """End a grant at the hub, and at the station where it is on line."""
-        leader = replace(LEADER, name="another-leader")
-        body = GrantRevoked(grant_id=grant_id, reason="case closed")
-        request_command(self.hub.db, self.hub.keys, leader, STATION, body)
+        revoke_use(self.hub.db, self.hub.keys, LEADER, self._requests[grant_id], "case closed", now_utc())
         if station_knows:
-            self._carry_out()
+            self._carry_out(now_utc())
 
-    def _carry_out(self) -> None:
-        """The station takes every command that it has not answered yet."""
+    def _carry_out(self, now: datetime) -> None:
+        """The station takes every command that it has not answered yet, at this time."""
         with self.store() as store:
             query = select(command.c.envelope).where(command.c.number > command_head(store).number)
             with self.hub.db.read() as connection:
                 raws = connection.execute(query.order_by(command.c.number)).scalars().all()
             for raw in raws:
-                answer = take_command(store, self.station, self._trust, bytes(raw), now_utc(), "synchronised")
+                answer = take_command(store, self.station, self._trust, bytes(raw), now, "synchronised")
                 assert answer is not None
                 assert (answer.result, answer.reason) == ("accepted", "done")
         self.deliver()
