@@ -126,7 +126,9 @@ def plain_server(film: Path) -> Iterator[str]:
         Route("/footage", lambda _: FileResponse(film, media_type="video/mp4")),
     ]
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=port, log_level="error"))
+    server = uvicorn.Server(
+        uvicorn.Config(Starlette(routes=routes), port=port, log_level="error", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
