@@ -96,7 +96,7 @@ def test_a_restricted_thing_is_told_to_those_who_may_know_it(action: Action, rol
     """Deciding and letting others in needs no knowing, or what nobody knows would be out of reach for ever."""
     tells = {
         Action.SEE_RECORDINGS, Action.SEE_ENTRY, Action.LABEL_RECORDINGS, Action.MARK_RECORDINGS, Action.VIEW_FOOTAGE,
-        Action.REQUEST_GRANT, Action.REQUEST_EXPORT, Action.REQUEST_LOWER_MARK,
+        Action.REQUEST_VIEW, Action.REQUEST_COPY, Action.REQUEST_LOWER_MARK,
     }  # fmt: skip
     open_to_all = Subject(frozenset({"A"}), officer="1001")
     for known in (frozenset[str](), frozenset({"q"})):
