@@ -132,29 +132,20 @@ def recording_subjects(connection: Connection, indexes: Iterable[int]) -> dict[i
     return found
 
 
-def file_subject(connection: Connection, station_id: str, docking_id: str, sha256: str) -> Subject:
-    """Whose a file of an offload is, and who may know it, when it is told by its digest."""
-    ends = select(docking.c.first_index, docking.c.closed_index).where(
-        docking.c.station == station_id, docking.c.id == docking_id
-    )
-    row = connection.execute(ends).one_or_none()
-    if row is not None:
-        c = segment.c
-        last = row.closed_index if row.closed_index is not None else log.read_head(connection).size
-        here = c.log_index.between(row.first_index, last), c.station == station_id, c.docking == docking_id
-        seals = connection.execute(select(c.log_index).where(*here, c.sha256 == sha256)).scalars().all()
-        for subject in recording_subjects(connection, seals).values():
-            if subject.known_to is not None:
-                return subject
-    return docking_subject(connection, station_id, docking_id)
-
-
 def hidden_from(name: str) -> ColumnElement[bool]:
     """The condition for rows of `segment`: restricted, and the account `name` may not know them."""
     state, known = recording_state.c, recording_known.c
     restricted = select(state.recording).where(state.recording == segment.c.log_index, state.mark != "normal")
     knows = select(known.recording).where(known.recording == segment.c.log_index, known.account == name)
     return restricted.correlate(segment).exists() & ~knows.correlate(segment).exists()
+
+
+def hides_files(connection: Connection, name: str, station_id: str, docking_id: str) -> bool:
+    """Whether an offload has a restricted recording that the account `name` may not know: its files are not named."""
+    here = segment.c.station == station_id, segment.c.docking == docking_id
+    restricted = select(recording_state.c.recording).join(segment, segment.c.log_index == recording_state.c.recording)
+    query = restricted.where(recording_state.c.mark != "normal", *here, hidden_from(name)).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def concealed(connection: Connection, name: str, indexes: Iterable[int]) -> frozenset[int]:

@@ -57,7 +57,7 @@ def find_recordings(
     found: list[int] = []
     page = load_recordings(db, actor, limits, None, MAX_PAGE_ROWS)
     while True:
-        found += [row.log_index for row in page.rows]
+        found += [row.log_index for row in page.rows if not row.masked]
         if page.next_cursor is None or (most is not None and len(found) > most):
             return sorted(found)
         page = load_recordings(db, actor, limits, page.next_cursor, MAX_PAGE_ROWS)

@@ -114,6 +114,7 @@ def _approvable(tx: Connection, actor: Actor, removal_id: str) -> Any:
 def _stated_by(tx: Connection, indexes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """The stations that stated these entries, each with their numbers in its chain, rising."""
     query = select(log_entry.c.source, log_entry.c.seq).where(log_entry.c.idx.in_(indexes))
+    query = query.where(log_entry.c.source != log.HUB_SOURCE)  # of recordings' labels: no station ever had them
     found: dict[str, list[int]] = {}
     for source, seq in tx.execute(query.order_by(log_entry.c.source, log_entry.c.seq)):
         found.setdefault(source, []).append(seq)

@@ -20,7 +20,7 @@ from hub.errors import Conflict, Invalid
 from hub.language import mark
 from hub.releases.policy import ADVICE, ranges_without
 from hub.releases.queries import Candidate, Clearing, Outcome, load_candidates, load_clearing, load_outcome
-from hub.sections import docking_subject
+from hub.sections import docking_subject, hides_files
 from hub.site import keys_of, render, site_of, words_of
 from hub.times import now_utc
 
@@ -156,6 +156,7 @@ def _clearing(
     found = load_clearing(db, actor, station, docking, now_utc())
     with db.read() as connection:
         names = may(actor, Action.SEE_RECORDINGS, docking_subject(connection, station, docking))
+        names = names and not hides_files(connection, actor.name, station, docking)
     ask = may_ever(actor, Action.REQUEST_RELEASE)
     return render(request, "clearing.html", ClearingView(found, names, ask, reason, fault), 422 if fault else 200)
 

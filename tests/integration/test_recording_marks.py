@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub.exports.service import request_export
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from custody.commandbody import Grant
-from custody.event import Sha256Hex
 from hub.access import Actor, Role
-from hub.commands.service import request_command
+from hub.bundles.selection import find_recordings
 from hub.errors import Invalid, LogUntrusted, NotFound
-from hub.identifiers import new_id
 from hub.logcheck import check_log
 from hub.problems import NotAllowed, NotOpenAnyMore, SecondPersonNeeded
 from hub.recordings import marking
@@ -26,6 +22,9 @@ from hub.recordings.filters import RecordingFilter
 from hub.recordings.labelling import Labels, label_recordings
 from hub.recordings.queries import count_recordings, load_recordings, load_restricted
 from hub.reindex import reindex
+from hub.requests.policy import DAY_SECONDS, Wanted
+from hub.requests.service import request_use
+from hub.sections import hides_files
 from hub.tables import mark_request, opening, segment
 from hub.times import now_utc
 from tests.integration.authenticators import Authenticator, new_person
@@ -141,22 +140,31 @@ def test_nobody_lets_themselves_in(scene: Scene) -> None:
 
 def test_what_may_not_be_known_is_not_handed_on(scene: Scene) -> None:
     some = scene.found(text="询问")
-    with scene.hub.db.read() as connection:
-        row = connection.execute(select(segment).where(segment.c.log_index == some[0])).one()
     scene.mark(LI, some, "privacy")
-    order = {"selection": "1", "recipient": "court", "reason": "case 7"}
-    with pytest.raises(NotFound):
-        request_export(scene.hub.db, scene.hub.keys, WANG, some, order, now_utc())
-    grant = Grant(
-        grant_id=new_id(now_utc()), docking=row.docking, file_sha256=Sha256Hex(row.sha256), holder="shen",
-        purpose="case 7", valid_seconds=3600, until=now_utc(),
-    )  # fmt: skip
-    with pytest.raises(NotAllowed):
-        request_command(scene.hub.db, scene.hub.keys, WANG, row.station, grant)
+    copy = Wanted("copy", tuple(some), "1 named", None, "court", "", "case 7", DAY_SECONDS)
+    view = replace(copy, use="view", holder="shen", recipient="")
+
+    def ask(actor: Actor, wanted: Wanted) -> str:
+        return request_use(scene.hub.db, scene.hub.keys, actor, wanted, now_utc())
+
+    for wanted in (copy, view):
+        with pytest.raises(NotFound):
+            ask(WANG, wanted)
+    with pytest.raises(Invalid):
+        ask(LI, view)  # who is to view it may not know it
     with pytest.raises(NotFound):
         label_recordings(scene.hub.db, scene.hub.keys, WANG, some, Labels(place="x"), now_utc())
-    assert request_export(scene.hub.db, scene.hub.keys, LI, some, order, now_utc())
-    assert request_command(scene.hub.db, scene.hub.keys, LI, row.station, grant)
+    everything = RecordingFilter(station="dock-jiaoyuju-1")
+    assert not set(some) & set(find_recordings(scene.hub.db, everything, WANG))
+    assert set(some) <= set(find_recordings(scene.hub.db, everything, LI))
+    with scene.hub.db.read() as connection:
+        c = segment.c
+        row = connection.execute(select(c.station, c.docking).where(c.log_index == some[0])).one()
+        assert hides_files(connection, "wang", *row)
+        assert not hides_files(connection, "li", *row)
+    scene.let(WANG, some, "shen")
+    assert ask(LI, copy)
+    assert ask(LI, view)
 
 
 def test_the_database_itself_refuses_one_person(scene: Scene) -> None:

@@ -32,7 +32,8 @@ from hub.requests.queries import load_request, load_requests
 from hub.requests.service import request_use, revoke_use
 from hub.tables import account, command, second_factor, segment, witness, witness_policy
 from hub.times import now_utc
-from hub.witnesses.service import add_witness, remove_witness, set_policy
+from hub.witnesses.removal import approve_removal, request_removal
+from hub.witnesses.service import add_witness, set_policy
 from tests.integration.approved_exports import RECORDS, asked, copy_of
 from tests.integration.authenticators import Authenticator, new_person, with_factor
 from tests.integration.restore_site import OFFSET, Restored, Site
@@ -204,7 +205,8 @@ def test_witnesses_and_their_policy_are_those_of_the_day_of_the_loss(office: Off
     add_witness(office.db, office.keys, keys[1].public.line, "tester")
     set_policy(office.db, office.keys, 1, "tester")
     backup = office.backup("backup")
-    remove_witness(office.db, office.keys, keys[0].public.name, "tester")
+    removal = request_removal(office.db, office.keys, ANN, keys[0].public.name, "retired")
+    approve_removal(office.db, office.keys, LEADER, removal)
     add_witness(office.db, office.keys, keys[2].public.line, "tester")
     set_policy(office.db, office.keys, 2, "tester")
     again = office.lost_and_back(backup)
