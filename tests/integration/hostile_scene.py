@@ -71,9 +71,10 @@ class Hostile:
         self.alert = self._alert()
 
     def _alert(self) -> str:
-        with self.hub.db.begin() as tx, log.appending(tx, self.hub.keys, now_utc()) as entries:
-            raised = opening("camera_overdue", new_id(now_utc()), station="dock-a", camera=PRINTS)
-            return open_alert(tx, entries, raised, now_utc())
+        now = now_utc()
+        with self.hub.db.begin() as tx, log.appending(tx, self.hub.keys, now) as entries:
+            raised = opening("camera_overdue", new_id(now), station="dock-a", camera=PRINTS)
+            return open_alert(tx, entries, raised, now)
 
     def _stay(self) -> None:
         story = self.hub.station("dock-a", now_utc() - timedelta(hours=2))
