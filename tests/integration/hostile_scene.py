@@ -11,10 +11,13 @@ from starlette.testclient import TestClient
 
 from custody.commandbody import Hold
 from custody.stationevents import CameraDocked, DeviceRefused, DockingStarted
+from hub import log
 from hub.access import Actor, Role
 from hub.accounts import people, placing, tokens
 from hub.accounts.changes import Asked
 from hub.accounts.service import Visit, start_session
+from hub.alerts.raising import open_alert
+from hub.alerts.rules import opening
 from hub.commands.service import request_command
 from hub.identifiers import new_id
 from hub.requests.policy import Wanted
@@ -64,7 +67,14 @@ class Hostile:
         with hub.db.read() as connection:
             self.recording = connection.execute(segment.select()).first().log_index  # type: ignore[union-attr]
         wanted = Wanted("copy", (self.recording,), PRINTS, None, PRINTS[:200], "", PRINTS[:200], 3600)
-        request_use(hub.db, hub.keys, self.actor(Role.SECTION_HEAD), wanted, now)
+        self.request = request_use(hub.db, hub.keys, self.actor(Role.SECTION_HEAD), wanted, now)
+        self.alert = self._alert()
+
+    def _alert(self) -> str:
+        now = now_utc()
+        with self.hub.db.begin() as tx, log.appending(tx, self.hub.keys, now) as entries:
+            raised = opening("camera_overdue", new_id(now), station="dock-a", camera=PRINTS)
+            return open_alert(tx, entries, raised, now)
 
     def _stay(self) -> None:
         story = self.hub.station("dock-a", now_utc() - timedelta(hours=2))
@@ -108,4 +118,7 @@ class Hostile:
             "index": [*entries, str(self.recording)],
             "command_id": [self.command],
             "size": [str(size)],
+            "request_id": [self.request],
+            "alert_id": [self.alert],
+            "viewing_id": [],  # begins with a grant that a station took; tests/e2e/test_viewing.py looks at its page
         }
