@@ -23,6 +23,7 @@ from hub.tables import (
     command,
     command_answer,
     log_check,
+    mark_request,
     opening_removal,
     section_request,
     station,
@@ -162,6 +163,7 @@ def _requests(connection: Connection) -> Iterator[tuple[str, str, datetime]]:
     undecided: tuple[tuple[str, Table, tuple[Any, ...]], ...] = (
         ("command", command, waits),
         ("use", use_request, (use_request.c.decided_at.is_(None),)),
+        ("mark", mark_request, (mark_request.c.decided_at.is_(None),)),
         ("removal", opening_removal, (opening_removal.c.approved_by.is_(None),)),
         ("account", account_request, (account_request.c.decided_at.is_(None),)),
         ("section", section_request, (section_request.c.decided_at.is_(None),)),

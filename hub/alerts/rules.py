@@ -285,6 +285,17 @@ NOBODY: frozenset[type[Event]] = frozenset(
         hub.WitnessRemovedV2,
         hub.WitnessRemovalRequested,
         hub.WitnessPolicySet,
+        # recordings: whoever states or asks sees what came of it; lower marks that wait are watched
+        hub.RecordingLabelled,
+        hub.RecordingLabelsUndone,
+        hub.RecordingMarked,
+        hub.RecordingKnowingChanged,
+        hub.RecordingMarkRequested,
+        hub.RecordingMarkDecided,
+        # signing in by another office's accounts
+        hub.IdentityLinked,
+        hub.IdentityUnlinked,
+        hub.IdentityUsed,
         # alerts themselves
         hub.AlertOpened,
         hub.AlertHandled,

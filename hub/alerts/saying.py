@@ -42,6 +42,7 @@ DETAILS = {
     "stopped": mark("The witness has stopped until people decide"),
     "command": mark("a command"),
     "use": mark("a use of footage"),
+    "mark": mark("a lower mark of secrecy"),
     "removal": mark("a removal of personal detail"),
     "account": mark("an account"),
     "section": mark("a section"),
