@@ -118,6 +118,7 @@ class Hostile:
             "index": [*entries, str(self.recording)],
             "command_id": [self.command],
             "size": [str(size)],
+            "station_id": ["dock-a"],
             "request_id": [self.request],
             "alert_id": [self.alert],
             "viewing_id": [],  # begins with a grant that a station took; tests/e2e/test_viewing.py looks at its page
