@@ -15,6 +15,7 @@ from custody.event import NO_PREVIOUS, Event, Sha256Hex
 from custody.events import seal_event
 from custody.keyrotation import sign_station_rotation
 from custody.stationevents import (
+    CameraCheckedOutV2,
     CameraOverdueV2,
     Counts,
     DockingClosed,
@@ -71,6 +72,11 @@ class SigningStation:
     def overdue(self, officer: str = "310042") -> bytes:
         """camera.overdue with its opening."""
         return self.stated(CameraOverdueV2, camera_id="DSJ-000123", officer=officer, due_at=START)
+
+    def checked_out(self, officer: str = "310042") -> bytes:
+        """camera.checked_out with its opening."""
+        facts = {"bay": "1", "verdict": "ready", "reasons": (), "notice": "read out", "due_at": START}
+        return self.stated(CameraCheckedOutV2, camera_id="DSJ-000123", officer=officer, **facts)
 
     def seal_raw(self, payload_type: str, payload: bytes) -> bytes:
         """The next envelope with any payload, which must name the right seq and previous hash itself."""

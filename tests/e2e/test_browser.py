@@ -48,7 +48,6 @@ PAGES = (
     "/commands",
     "/commands/release",
     "/requests",
-    "/requests/new?recordings=8",
     "/requests/register",
     "/log",
     "/log/entries/3",

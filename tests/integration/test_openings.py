@@ -65,9 +65,15 @@ def remove(hub: TestHub, choice: Choice = ALL) -> tuple[str, int]:
 
 def test_a_removal_tells_each_station_which_of_its_events_and_no_name(hub: TestHub) -> None:
     docks = {name: hub.enrol(name) for name in ("dock-1", "dock-2", "dock-3")}
-    hub.take("dock-1", docks["dock-1"].overdue(OFFICER), docks["dock-1"].overdue("1"), docks["dock-1"].overdue(OFFICER))
-    hub.take("dock-2", docks["dock-2"].overdue(OFFICER))
-    hub.take("dock-3", docks["dock-3"].overdue("1"))
+    dock = docks["dock-1"]
+    hub.take("dock-1", dock.checked_out(OFFICER), dock.checked_out("1"), dock.checked_out(OFFICER))
+        "dock-1",
+        docks["dock-1"].checked_out(OFFICER),
+        docks["dock-1"].checked_out("1"),
+        docks["dock-1"].checked_out(OFFICER),
+    )
+    hub.take("dock-2", docks["dock-2"].checked_out(OFFICER))
+    hub.take("dock-3", docks["dock-3"].checked_out("1"))
     removal_id, _ = remove(hub)
     with hub.db.read() as connection:
         rows = connection.execute(select(command).order_by(command.c.station)).all()
@@ -89,7 +95,7 @@ def test_a_removal_tells_each_station_which_of_its_events_and_no_name(hub: TestH
 
 def test_an_opening_is_kept_beside_the_entry_and_in_no_leaf(hub: TestHub) -> None:
     dock = hub.enrol()
-    message = dock.overdue(OFFICER)
+    message = dock.checked_out(OFFICER)
     [receipt] = hub.take("dock-1", message)
     assert isinstance(receipt, Receipt)
     assert values(hub) == {1: OFFICER}
@@ -107,7 +113,7 @@ def test_an_opening_is_kept_beside_the_entry_and_in_no_leaf(hub: TestHub) -> Non
 
 def test_an_entry_without_opening_is_taken_and_a_resend_brings_it(hub: TestHub) -> None:
     dock = hub.enrol()
-    message = dock.overdue(OFFICER)
+    message = dock.checked_out(OFFICER)
     [first] = hub.take("dock-1", detach(message)[0])
     assert isinstance(first, Receipt)
     assert (values(hub), check(hub)) == ({}, 2)
@@ -122,8 +128,8 @@ def test_an_entry_without_opening_is_taken_and_a_resend_brings_it(hub: TestHub) 
 @pytest.mark.parametrize("wrong", ["value", "other envelope", "no opening", "empty"])
 def test_a_wrong_opening_changes_nothing_but_its_entry_is_taken(hub: TestHub, wrong: str) -> None:
     dock = hub.enrol()
-    envelope, raw = detach(dock.overdue(OFFICER))
-    other = detach(dock.fork().overdue(OFFICER))[1]
+    envelope, raw = detach(dock.checked_out(OFFICER))
+    other = detach(dock.fork().checked_out(OFFICER))[1]
     assert raw is not None
     bent = {
         "value": raw.replace(OFFICER.encode(), b"318843"),
@@ -144,14 +150,14 @@ def test_a_wrong_opening_changes_nothing_but_its_entry_is_taken(hub: TestHub, wr
 
 def test_the_same_message_may_come_by_https(hub: TestHub) -> None:
     dock = hub.enrol()
-    answers = hub.intake.take([received(HTTP_TOPIC, dock.overdue(OFFICER), None)])
+    answers = hub.intake.take([received(HTTP_TOPIC, dock.checked_out(OFFICER), None)])
     assert len(answers) == 1
     assert values(hub) == {1: OFFICER}
 
 
 def test_a_batch_of_many_goes_through_the_openers_process_as_well(hub: TestHub) -> None:
     dock = hub.enrol()
-    messages = [received("custodock/1/dock-1/events", dock.overdue(f"{n:06}"), "dock-1") for n in range(40)]
+    messages = [received("custodock/1/dock-1/events", dock.checked_out(f"{n:06}"), "dock-1") for n in range(40)]
     while not hub.intake._opener.start():
         pass
     hub.intake.commit(hub.intake.begin_opening(messages).result())
@@ -160,13 +166,13 @@ def test_a_batch_of_many_goes_through_the_openers_process_as_well(hub: TestHub) 
 
 def test_what_no_database_text_can_hold_is_held(hub: TestHub) -> None:
     dock = hub.enrol()
-    hub.take("dock-1", dock.overdue("a\0b"), dock.overdue("李"))
+    hub.take("dock-1", dock.checked_out("a\0b"), dock.checked_out("李"))
     assert values(hub) == {1: "a\0b", 2: "李"}
 
 
 def test_a_new_index_leaves_openings_alone(hub: TestHub) -> None:
     dock = hub.enrol()
-    hub.take("dock-1", dock.overdue(OFFICER), dock.overdue("318843"))
+    hub.take("dock-1", dock.checked_out(OFFICER), dock.checked_out("318843"))
     remove(hub)
     before = values(hub)
     reindex(hub.db, 480)
@@ -179,7 +185,7 @@ def test_a_new_index_leaves_openings_alone(hub: TestHub) -> None:
 
 def test_two_people_remove_a_value_and_every_proof_holds(hub: TestHub) -> None:
     dock = hub.enrol()
-    messages = [dock.overdue(OFFICER), dock.overdue("318843"), dock.overdue(OFFICER)]
+    messages = [dock.checked_out(OFFICER), dock.checked_out("318843"), dock.checked_out(OFFICER)]
     hub.take("dock-1", *messages)
     with hub.db.read() as connection:
         leaves = connection.execute(select(log_entry.c.envelope).order_by(log_entry.c.idx)).scalars().all()
@@ -204,7 +210,7 @@ def test_two_people_remove_a_value_and_every_proof_holds(hub: TestHub) -> None:
 
 def test_who_may_remove(hub: TestHub) -> None:
     dock = hub.enrol()
-    hub.take("dock-1", dock.overdue(OFFICER))
+    hub.take("dock-1", dock.checked_out(OFFICER))
     for actor in (LEADER, Actor("x", Role.ADMINISTRATOR, must_change_password=False)):
         with pytest.raises(NotAllowed):
             request_removal(hub.db, hub.keys, actor, ALL, "ordered")
@@ -229,7 +235,7 @@ def test_who_may_remove(hub: TestHub) -> None:
 
 def test_a_value_that_never_came_can_be_removed_before_it_comes(hub: TestHub) -> None:
     dock = hub.enrol()
-    message = dock.overdue(OFFICER)
+    message = dock.checked_out(OFFICER)
     hub.take("dock-1", detach(message)[0], dock.started())
     assert remove(hub, Choice("officer", entries=(1, 2, 77)))[1] == 1  # entry 2 commits to nothing, 77 is none
     hub.take("dock-1", message)
@@ -239,18 +245,18 @@ def test_a_value_that_never_came_can_be_removed_before_it_comes(hub: TestHub) ->
 
 def test_a_choice_by_day_takes_what_came_before(hub: TestHub) -> None:
     dock = hub.enrol()
-    hub.take("dock-1", dock.overdue(OFFICER))
+    hub.take("dock-1", dock.checked_out(OFFICER))
     until = to_text(now_utc())
-    hub.take("dock-1", dock.overdue(OFFICER))
+    hub.take("dock-1", dock.checked_out(OFFICER))
     remove(hub, Choice("officer", before=until))
     assert values(hub) == {1: None, 2: OFFICER}
 
 
 def test_no_byte_of_a_removed_value_is_left_in_any_table(hub: TestHub) -> None:
     dock = hub.enrol()
-    message = dock.overdue(OFFICER)
+    message = dock.checked_out(OFFICER)
     salt = secrets_of(message)
-    hub.take("dock-1", message, attach(detach(dock.overdue(OFFICER))[0], b'{"officer":"318842"}'))
+    hub.take("dock-1", message, attach(detach(dock.checked_out(OFFICER))[0], b'{"officer":"318842"}'))
     assert held_in(hub, OFFICER.encode(), salt) == {"opening"}  # the control: it is found where it is
     remove(hub)
     assert held_in(hub, OFFICER.encode(), salt) == set()
@@ -276,9 +282,9 @@ def secrets_of(message: bytes) -> bytes:
 
 def test_no_byte_of_a_removed_value_is_left_in_sqlites_files(small_hub: TestHub, tmp_path: Path) -> None:
     dock = small_hub.enrol()
-    message = dock.overdue(OFFICER)
+    message = dock.checked_out(OFFICER)
     salt = secrets_of(message)
-    small_hub.take("dock-1", message, *(dock.overdue(f"{n:06}") for n in range(400)))  # more than one page of rows
+    small_hub.take("dock-1", message, *(dock.checked_out(f"{n:06}") for n in range(400)))  # more than one page of rows
     assert in_files(tmp_path, OFFICER.encode(), salt)  # the control
     remove(small_hub)
     assert in_files(tmp_path, OFFICER.encode(), salt) == []
@@ -292,7 +298,7 @@ def test_no_removed_salt_is_left_whatever_came_and_went_before(small_hub: TestHu
     salts: dict[int, bytes] = {}  # by log index
     removed: set[int] = set()
     for _ in range(6):
-        messages = [dock.overdue(f"{chance.randrange(10**6):06}" * chance.randrange(1, 40)) for _ in range(300)]
+        messages = [dock.checked_out(f"{chance.randrange(10**6):06}" * chance.randrange(1, 40)) for _ in range(300)]
         [receipt, *_] = small_hub.take("dock-1", *messages)
         assert isinstance(receipt, Receipt)
         first = receipt.entries[0].log_index
@@ -317,9 +323,9 @@ def in_files(folder: Path, *secret: bytes) -> list[str]:
 def test_no_byte_of_a_removed_value_is_left_in_the_relations_of_postgresql(request: pytest.FixtureRequest) -> None:
     hub = make_hub(new_database(request.getfixturevalue("postgres")))
     dock = hub.enrol()
-    message = dock.overdue(OFFICER)
+    message = dock.checked_out(OFFICER)
     salt = secrets_of(message)
-    hub.take("dock-1", message, *(dock.overdue(f"{n:06}") for n in range(400)))
+    hub.take("dock-1", message, *(dock.checked_out(f"{n:06}") for n in range(400)))
     assert in_relations(hub, OFFICER.encode(), salt)  # the control
     remove(hub)
     assert in_relations(hub, OFFICER.encode(), salt) == []
@@ -344,7 +350,7 @@ def in_relations(hub: TestHub, *secret: bytes) -> list[str]:
 def checked(hub: TestHub) -> TestHub:
     """A hub with one value held and one removed; its tables can be written to."""
     dock = hub.enrol()
-    hub.take("dock-1", dock.overdue("318843"), dock.overdue(OFFICER), dock.overdue("318844"))
+    hub.take("dock-1", dock.checked_out("318843"), dock.checked_out(OFFICER), dock.checked_out("318844"))
     remove(hub)
     assert check(hub) == 7
     return hub
@@ -392,12 +398,12 @@ def test_a_station_states_its_own_removal_in_vain(hub: TestHub) -> None:
     """`opening.removed.v1` is the hub's to state: said by a station it is logged, set aside, and removes nothing."""
     dock: SigningStation = hub.enrol()
     facts = {"removal_id": "i", "field": "officer", "entries": (1,), "reason": "ordered", "requested_by": "a"}
-    hub.take("dock-1", dock.overdue(OFFICER), dock.seal(OpeningRemoved, **facts, approved_by="b"))
+    hub.take("dock-1", dock.checked_out(OFFICER), dock.seal(OpeningRemoved, **facts, approved_by="b"))
     assert values(hub) == {1: OFFICER}
     assert check(hub) == 3
 
 
 def test_the_body_of_a_post_may_hold_openings() -> None:
-    message = SigningStation("dock-1").overdue(OFFICER)
+    message = SigningStation("dock-1").checked_out(OFFICER)
     [taken] = _messages(f'["{base64.b64encode(message).decode()}"]'.encode())
     assert (taken.raw, taken.opening) == detach(message)

@@ -14,7 +14,7 @@ import pytest
 from custody.cli import main as custody
 from custody.commitments import detach
 from hub.access import Actor, Role
-from hub.accounts.service import change_password
+from hub.accounts.service import Visit, change_password
 from hub.app import main
 from hub.audit.export import csv_parts, jsonl_parts
 from hub.audit.queries import read_events
@@ -43,7 +43,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     """Entry 1 with its opening, entry 2 whose opening never came, entry 3 whose value was removed."""
     made, dock = Hub(tmp_path), SigningStation("dock-1")
     enrol_station(made.db, made.keys, dock.key.verify_key.line)
-    made.take("dock-1", dock.overdue(OFFICER), detach(dock.overdue("318843"))[0], dock.overdue("318844"))
+    made.take("dock-1", dock.checked_out(OFFICER), detach(dock.checked_out("318843"))[0], dock.checked_out("318844"))
     removal_id, _ = request_removal(made.db, made.keys, RECORDS, Choice("officer", value="318844"), "ordered")
     approve_removal(made.db, made.keys, LEADER, removal_id)
     yield made
@@ -87,7 +87,7 @@ def test_no_export_of_the_log_holds_a_value(hub: Hub) -> None:
     words = Wording(Language.EN, load_translations()[Language.EN])
     for parts in (csv_parts(hub.db, [1, 2, 3], words), jsonl_parts(hub.db, [1, 2, 3])):
         exported = b"".join(parts)
-        assert b"camera.overdue.v2" in exported
+        assert b"camera.checked_out.v2" in exported
         assert OFFICER.encode() not in exported
 
 
@@ -128,12 +128,19 @@ def test_the_command_line_needs_two_accounts(tmp_path: Path, capsys: Any, monkey
     for name, role in (("ann", "records_custodian"), ("bob", "approving_leader")):
         first, chosen = run("", "user", "add", name, "--role", role)["password"], f"a long one, {role}"
         change_password(
-            db, keys, Actor(name, Role(role), must_change_password=True), first, chosen, chosen, "", now_utc()
+            db,
+            keys,
+            Actor(name, Role(role), must_change_password=True),
+            first,
+            chosen,
+            chosen,
+            Visit("here"),
+            now_utc(),
         )
         people[name] = chosen
     dock, intake = SigningStation("dock-1"), Intake(db, keys, 480)
     enrol_station(db, keys, dock.key.verify_key.line)
-    intake.take([received("custodock/1/dock-1/events", dock.overdue(OFFICER), "dock-1")])
+    intake.take([received("custodock/1/dock-1/events", dock.checked_out(OFFICER), "dock-1")])
     intake.close()
     db.close()
     ask = ("opening", "remove", "--officer", OFFICER, "--reason", "asked_by_person", "--account")
