@@ -67,11 +67,6 @@ def test_a_removal_tells_each_station_which_of_its_events_and_no_name(hub: TestH
     docks = {name: hub.enrol(name) for name in ("dock-1", "dock-2", "dock-3")}
     dock = docks["dock-1"]
     hub.take("dock-1", dock.checked_out(OFFICER), dock.checked_out("1"), dock.checked_out(OFFICER))
-        "dock-1",
-        docks["dock-1"].checked_out(OFFICER),
-        docks["dock-1"].checked_out("1"),
-        docks["dock-1"].checked_out(OFFICER),
-    )
     hub.take("dock-2", docks["dock-2"].checked_out(OFFICER))
     hub.take("dock-3", docks["dock-3"].checked_out("1"))
     removal_id, _ = remove(hub)

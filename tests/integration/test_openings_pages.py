@@ -53,11 +53,11 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 def test_pages_say_the_value_or_why_there_is_none(hub: Hub) -> None:
     browser = signed_in(hub, "auditor-1", "auditor")
     there, missing, removed = (browser.get(f"/log/entries/{index}?lang=en").text for index in (1, 2, 3))
-    assert f"checked out by officer {OFFICER}, did not come back" in there
-    assert "officer (not in the log)" in missing
+    assert f"Officer {OFFICER} takes camera" in there
+    assert "Officer (not in the log)" in missing
     assert "Not here: no opening came with the entry." in missing
     assert "318843" not in missing
-    assert "officer (removed)" in removed
+    assert "Officer (removed)" in removed
     assert 'href="/log/entries/5">when and by whom' in removed
     assert "318844" not in removed
     listed = browser.get("/log?lang=en").text
