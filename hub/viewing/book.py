@@ -54,15 +54,20 @@ def load_grant(connection: Connection, actor: Actor, recording: int, now: dateti
     footage = load_footage(connection, recording)
     if footage is None:
         raise NotFound
-    whose = recording_subjects(connection, [recording])[recording]
-    if whose.known_to is not None and actor.name not in whose.known_to:
-        raise NotFound  # restricted since the grant was given: raising a mark takes effect at once (Art. 18)
+    if not _knows(connection, actor.name, recording):
+        raise NotFound
     held = good_grant(connection, actor.name, footage, now)
     if held is not None:
         return footage, held
-    if not may(actor, Action.VIEW_FOOTAGE, whose):
+    if not may(actor, Action.VIEW_FOOTAGE, recording_subjects(connection, [recording])[recording]):
         raise NotFound
     raise NoGrant
+
+
+def _knows(connection: Connection, account: str, recording: int) -> bool:
+    """Whether `account` may know this recording: a raised mark takes effect at once, whatever was granted (Art. 18)."""
+    known_to = recording_subjects(connection, [recording])[recording].known_to
+    return known_to is None or account in known_to
 
 
 def start_viewing(db: Database, keys: HubKeys, actor: Actor, recording: int, now: datetime) -> str:
@@ -104,6 +109,8 @@ def load_viewing(connection: Connection, actor: Actor, viewing_id: str) -> Viewi
 
 def held_grant(connection: Connection, one: Viewing, now: datetime) -> HeldGrant | None:
     """The grant of a viewing while it is good: asked for again before each chunk."""
+    if not _knows(connection, one.account, one.footage.recording):
+        return None
     return good_grant(connection, one.account, one.footage, now, one.grant_id)
 
 

@@ -36,10 +36,12 @@ from custody.hubevents import FootageMismatched, FootageViewed, FootageViewStart
 from custody.tlogproof import LogProof
 from custody.viewing import PATH, ChunkRequest, seal_request
 from hub import log
+from hub.access import Actor, Role
 from hub.accounts.service import give_first_password
 from hub.audit.queries import read_events
 from hub.errors import LogUntrusted
 from hub.logcheck import check_log
+from hub.recordings.marking import raise_mark
 from hub.restore.hubrows import write_hub_rows
 from hub.tables import account, log_entry, viewing
 from hub.times import now_utc, to_text
@@ -557,3 +559,17 @@ def test_an_event_of_a_viewing_cannot_be_a_stations(scene: ViewingScene) -> None
     note = sign_checkpoint(Checkpoint(scene.hub.keys.log.name, 1, leaf_hash(raw)), scene.hub.keys.log)
     assert caller.ask(started=raw.decode(), started_proof=LogProof(0, (), note).text) == "not_logged"
     caller.close()
+
+
+def test_a_mark_raised_meanwhile_ends_the_viewing(scene: ViewingScene, browser: TestClient) -> None:
+    """The last test: from here on the holder may not know this recording."""
+    scene.grant("OTHER.MP4")
+    recording = scene.saved("OTHER.MP4").recording
+    address = begin(browser, recording)
+    part = {"range": "bytes=0-99"}
+    assert browser.get(f"{address}/footage", headers=part).status_code == 206
+    marker = Actor("marker", Role.APPROVING_LEADER, must_change_password=False)
+    raise_mark(scene.hub.db, scene.hub.keys, marker, [recording], "privacy", now_utc())
+    assert browser.get(f"{address}/footage", headers=part).status_code == 410
+    assert stated(scene, FootageViewed)[-1].reason == "grant_over"
+    assert browser.get(f"/recordings/{recording}/viewing").status_code == 404
