@@ -20,7 +20,7 @@ from custody.disk import Hasher
 from custody.finding import Exit
 from custody.manifest import Copied, ManifestReader
 from hub.access import Actor, Role
-from hub.accounts.service import change_password, create_account
+from hub.accounts.service import Visit, change_password, create_account
 from hub.bundles.selection import exports_in_log
 from hub.db import open_database, sqlite_url
 from hub.intake import Intake
@@ -93,7 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     intake.close()
     for name, role in (("records", Role.RECORDS_CUSTODIAN), ("auditor", Role.AUDITOR)):
         first, actor = create_account(db, keys, name, role), Actor(name, role, must_change_password=True)
-        change_password(db, keys, actor, first, PASSWORD, PASSWORD, "here", now_utc())
+        change_password(db, keys, actor, first, PASSWORD, PASSWORD, Visit("here"), now_utc())
     db.close()
     return site
 

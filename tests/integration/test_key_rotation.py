@@ -30,7 +30,7 @@ from custody.stationevents import StationStarted
 from custody.tiles import ENTRIES, encode_bundle, tiles_of
 from hub import log
 from hub.access import Actor, Role
-from hub.accounts.service import change_password
+from hub.accounts.service import Visit, change_password
 from hub.app import main
 from hub.bundles.selection import find_recordings
 from hub.bundles.service import export_bundle
@@ -270,7 +270,7 @@ def test_the_command_line_needs_two_accounts_with_their_passwords(
         db = open_database(f"sqlite:///{tmp_path}/hub/hub.db")
         actor = Actor(name, Role(role), must_change_password=True)
         keys = load_keys(tmp_path / "hub" / "keys", before["hub_id"])
-        change_password(db, keys, actor, first, f"a long one, {role}", f"a long one, {role}", "here", now_utc())
+        change_password(db, keys, actor, first, f"a long one, {role}", f"a long one, {role}", Visit("here"), now_utc())
         db.close()
         people[name] = f"a long one, {role}"
     assert run("wrong", "key", "rotate", "log", "--account", "ann")["error"] == "invalid"

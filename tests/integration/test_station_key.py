@@ -33,6 +33,7 @@ from custody.manifest import Copied, ManifestReader
 from custody.receipt import Receipt
 from custody.report import Report
 from custody.stationevents import StationKeyRotated, StationStarted
+from hub.access import Actor, Role
 from hub.audit.queries import load_proof
 from hub.bundles.selection import find_recordings
 from hub.bundles.service import export_bundle
@@ -223,7 +224,8 @@ def test_the_log_page_names_the_key_of_its_time(tmp_path: Path) -> None:
         made.take("dock-1", dock.started())
         labels.append(dock.key.verify_key.label)
         made.take("dock-1", dock.rotate())
-    found = [load_proof(made.db, index, made.keys.lines["events"]).signed_by for index in (1, 3, 5)]
+    auditor = Actor("auditor", Role.AUDITOR, must_change_password=False)
+    found = [load_proof(made.db, auditor, index, made.keys.lines["events"]).signed_by for index in (1, 3, 5)]
     assert found == labels
     assert len(set(labels)) == 3
     made.close()
