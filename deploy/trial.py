@@ -191,9 +191,14 @@ def watch(place: Place, programs: Programs, once: bool) -> None:
         for line in changes(shown, lines):
             print(line, flush=True)
         shown = lines
-        closed = [docking for docking in status["dockings"] if docking["closed"] and docking["camera"] == SAMPLE_CAMERA]
-        if once and closed and status["outbox"]["unreceipted"] == 0:
-            conclude(place, closed[0])
+        docked = [docking for docking in status["dockings"] if docking["camera"] == SAMPLE_CAMERA]
+        # an agent that was started anew docks the card again, and an earlier docking's end says nothing of this one's
+        at_rest = any(
+            bay["camera"] == SAMPLE_CAMERA and bay["state"] in ("safe", "attention") for bay in status["bays"]
+        )
+        closed = bool(docked) and all(docking["closed"] for docking in docked)
+        if once and at_rest and closed and status["outbox"]["unreceipted"] == 0:
+            conclude(place, docked[0])
             return
         if once and time.monotonic() > deadline:
             raise TrialError(f"Not every event had its receipt within {ONCE_SECONDS} s; see {place.root / 'log'}.")
