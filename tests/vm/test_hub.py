@@ -78,6 +78,7 @@ def test_the_nightly_check_of_the_log_is_due_and_finds_it_sound(hub: Lab) -> Non
     assert report["size"] == report["envelopes_checked"], report
 
 
+@pytest.mark.slow_vm
 def test_killed_or_stuck_it_is_started_anew(hub: Lab) -> None:
     drop_in = f"/run/systemd/system/{UNIT}.service.d"
     short = "[Service]\nWatchdogSec=10\nTimeoutAbortSec=3\nRestartSec=0\n"
