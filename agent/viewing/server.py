@@ -112,11 +112,18 @@ class ViewingApp:
         opened = await self._read(OpenFile, self._ground.vault, file)
         try:
             headers = [(b"content-type", CHUNKS_TYPE.encode()), (b"x-chunks", b"%d" % request.chunks)]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
             for index in range(request.first_chunk, request.first_chunk + request.chunks):
-                chunk = await self._read(opened.read, index)
-                # again before each chunk: a revocation counts at once
-                await self._ground.store.call(allow, request)
+                try:
+                    chunk = await self._read(opened.read, index)
+                    # again before each chunk: a revocation counts at once
+                    await self._ground.store.call(allow, request)
+                except ViewingRefused as refused:
+                    if index == request.first_chunk:
+                        raise
+                    log.warning("viewing_cut code=%s why=%s", refused.code, refused)
+                    return  # an answer that has begun can only end short: the server closes the connection
+                if index == request.first_chunk:
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
                 body = frame_head(tree.proof(index) if tree else []) + chunk
                 async with asyncio.timeout(self._stalled_seconds):
                     await send({"type": "http.response.body", "body": body, "more_body": True})
