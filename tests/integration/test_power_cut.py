@@ -25,7 +25,7 @@ from tests.integration.power_judge import AGAIN_BYTES_MAX, MIB, PROOF_BYTES_MAX
 from tests.integration.power_log import SECTOR_BYTES, SUPERBLOCK_OFFSET, Cut, Log, choose_cuts
 from tests.integration.power_replay import Order
 
-CUTS = int(os.environ.get("CUSTODOCK_POWER_CUTS", "100"))
+CUTS = int(os.environ.get("CUSTODOCK_POWER_CUTS", "60"))
 SEED = int(os.environ.get("CUSTODOCK_POWER_SEED", "20261124"))
 CONTROL_CUTS = 12
 LONG = (MIB + 1, 3 * MIB, 3 * MIB + 5, 8 * MIB, 12 * MIB + 77, 40 * MIB)
